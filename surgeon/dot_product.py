@@ -1,0 +1,164 @@
+"""Scaled dot-product attention in six steps, each of them to be seen."""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from surgeon.masks import as_additive
+from surgeon.softmax import at_least_float32, stable_softmax
+
+
+class Stages(NamedTuple):
+    """Every stage of one attention, in the order in which they arise.
+
+    The first three are kept in the working precision (at least float32), the last two in the precision of the inputs.
+    """
+
+    scores: Tensor  #: :math:`QK^T`, [..., T, S]
+    scaled: Tensor  #: scores over the square root of d_k, [..., T, S]
+    masked: Tensor  #: minus infinity where the mask blocks, [..., T, S]
+    weights: Tensor  #: what multiplies V: each row sums to one, or is zero, unless dropout was on, [..., T, S]
+    output: Tensor  #: weighted sums of the rows of V, [..., T, d_v]
+
+
+def attention(
+    Q: Tensor,
+    K: Tensor,
+    V: Tensor,
+    mask: Tensor | None = None,
+    scale: bool = True,
+    *,
+    dropout: float = 0.0,
+    generator: torch.Generator | None = None,
+) -> tuple[Tensor, Tensor]:
+    r"""Scaled dot-product attention.
+
+    .. math:: \mathrm{Attention}(Q, K, V) = \mathrm{softmax}\left(\frac{QK^T}{\sqrt{d_k}}\right) V
+
+    Parameters
+    ----------
+    Q : Tensor
+        Queries [..., T, d_k]: [batch, seq, d_k] as in the brief, or any other leading axes, or none.
+    K : Tensor
+        Keys [..., S, d_k].
+    V : Tensor
+        Values [..., S, d_v].
+    mask : Tensor, optional
+        Ends in (queries, keys) = (T, S), read as `surgeon.masks.as_additive` reads it.
+    scale : bool
+        Whether scores are divided by :math:`\sqrt{d_k}`.
+    dropout : float
+        Probability, in [0, 1), with which each weight is set to zero; the others grow by 1 / (1 - dropout).
+    generator : torch.Generator, optional
+        Where dropout takes its randomness from.
+
+    Returns
+    -------
+    output : Tensor
+        [..., T, d_v], in the precision of the inputs.
+    attention_weights : Tensor
+        [..., T, S]: what multiplied V. A row that may look at nothing is zero, and so are its output and its gradients.
+
+    Raises
+    ------
+    ValueError
+        If an input is no floating tensor, if shapes, dtypes or devices disagree, if a sequence is empty, if the mask
+        cannot be read, or if `dropout` is outside [0, 1).
+
+    Notes
+    -----
+    Half precision is computed in float32, so that no product overflows whose scaled value is finite.
+    Source: vaswani2017 (book/references.bib), section 3.2.1.
+
+    Examples
+    --------
+    >>> Q, K = torch.tensor([[2.0, 0.0]]), torch.tensor([[0.0, 1.0], [0.0, -1.0]])
+    >>> attention(Q, K, torch.tensor([[1.0], [3.0]]))
+    (tensor([[2.]]), tensor([[0.5000, 0.5000]]))
+    """
+    stages = dissect(Q, K, V, mask, scale, dropout=dropout, generator=generator)  # steps 1 to 5
+    return stages.output, stages.weights  # step 6: hand back what was found, and where it was found
+
+
+def dissect(
+    Q: Tensor,
+    K: Tensor,
+    V: Tensor,
+    mask: Tensor | None = None,
+    scale: bool = True,
+    *,
+    dropout: float = 0.0,
+    generator: torch.Generator | None = None,
+) -> Stages:
+    """Attention with nothing thrown away: every stage by name.
+
+    Parameters
+    ----------
+    Q, K, V, mask, scale, dropout, generator
+        As `attention` takes them.
+
+    Returns
+    -------
+    Stages
+        scores, scaled, masked, weights, output.
+
+    Raises
+    ------
+    ValueError
+        As `attention`.
+
+    Examples
+    --------
+    >>> x = torch.eye(4)
+    >>> stages = dissect(x, x, x)
+    >>> stages.scores[0], stages.scaled[0]
+    (tensor([1., 0., 0., 0.]), tensor([0.5000, 0.0000, 0.0000, 0.0000]))
+    """
+    _check_inputs(Q, K, V, dropout)
+    given, working = Q.dtype, at_least_float32(Q.dtype)
+    Q, K, V = Q.to(working), K.to(working), V.to(working)
+    scores = Q @ K.mT  # 1. every query meets every key: [..., T, d_k] @ [..., d_k, S] -> [..., T, S]
+    scaled = scores / math.sqrt(Q.shape[-1]) if scale else scores  # 2. back to a spread of about one
+    masked = scaled  # 3. minus infinity where a query may not look
+    if mask is not None:
+        masked = scaled + as_additive(mask, scaled.shape, dtype=working, device=scaled.device)
+    weights = stable_softmax(masked)  # 4. each row becomes shares of one
+    if dropout:
+        weights = _drop(weights, dropout, generator)
+    output = weights @ V  # 5. each query's average of the values: [..., T, S] @ [..., S, d_v] -> [..., T, d_v]
+    return Stages(scores, scaled, masked, weights.to(given), output.to(given))
+
+
+def _drop(weights: Tensor, dropout: float, generator: torch.Generator | None) -> Tensor:
+    """Inverted dropout: the expectation of every weight stays what it was."""
+    chance = torch.rand(weights.shape, generator=generator, device=weights.device, dtype=weights.dtype)
+    return weights * (chance >= dropout) / (1 - dropout)
+
+
+def _check_inputs(Q: Tensor, K: Tensor, V: Tensor, dropout: float) -> None:
+    for name, x in (("Q", Q), ("K", K), ("V", V)):
+        if not isinstance(x, Tensor):
+            raise ValueError(f"{name} must be a floating-point tensor, got {type(x).__name__}.")
+        if not x.is_floating_point():
+            raise ValueError(f"{name} must be a floating-point tensor, got {x.dtype}.")
+        if x.ndim < 2:
+            raise ValueError(f"{name} must have at least two axes (sequence, width), got shape {list(x.shape)}.")
+        if 0 in x.shape[-2:]:
+            raise ValueError(f"{name} must hold at least one token of width at least 1, got shape {list(x.shape)}.")
+    if not Q.dtype == K.dtype == V.dtype:
+        raise ValueError(f"Q, K and V must share one dtype, got {Q.dtype}, {K.dtype} and {V.dtype}.")
+    if not Q.device == K.device == V.device:
+        raise ValueError(f"Q, K and V must be on one device, got {Q.device}, {K.device} and {V.device}.")
+    if Q.shape[-1] != K.shape[-1]:
+        raise ValueError(f"Q and K must share their last axis (d_k), got {Q.shape[-1]} and {K.shape[-1]}.")
+    if K.shape[-2] != V.shape[-2]:
+        raise ValueError(f"K and V must have as many keys as values, got {K.shape[-2]} and {V.shape[-2]}.")
+    try:
+        torch.broadcast_shapes(Q.shape[:-2], K.shape[:-2], V.shape[:-2])
+    except RuntimeError:
+        lead = ", ".join(str(list(x.shape[:-2])) for x in (Q, K, V))
+        raise ValueError(f"Q, K and V must have leading axes that broadcast, got {lead}.") from None
+    if not 0 <= dropout < 1:
+        raise ValueError(f"dropout must be a probability in [0, 1), got {dropout}.")

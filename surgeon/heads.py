@@ -1,0 +1,169 @@
+"""Many heads: split the width, attend in each part alone, join the parts again."""
+
+from torch import Tensor, nn
+
+from surgeon.dot_product import attention
+
+
+def split_heads(x: Tensor, num_heads: int) -> Tensor:
+    """Cut the width into heads, and let each head have its own sequence.
+
+    Parameters
+    ----------
+    x : Tensor
+        [..., T, num_heads * d].
+    num_heads : int
+        Number of heads `H`; it must divide the width.
+
+    Returns
+    -------
+    Tensor
+        [..., H, T, d]: head `h` holds columns `h * d` to `(h + 1) * d` of every token.
+
+    Raises
+    ------
+    ValueError
+        If `num_heads` is not a positive integer that divides the width.
+
+    Examples
+    --------
+    >>> import torch
+    >>> split_heads(torch.tensor([[1, 2, 3, 4], [5, 6, 7, 8]]), 2).tolist()
+    [[[1, 2], [5, 6]], [[3, 4], [7, 8]]]
+    """
+    _check_divides("num_heads", num_heads, "the width", x.shape[-1])
+    d = x.shape[-1] // num_heads
+    x = x.unflatten(-1, (num_heads, d))  # [..., T, H, d]: only the width is cut, no token moves
+    return x.transpose(-3, -2)  # [..., H, T, d]: now the heads are an axis to batch over
+
+
+def merge_heads(x: Tensor) -> Tensor:
+    """Undo `split_heads`: lay the heads' outputs side by side.
+
+    Parameters
+    ----------
+    x : Tensor
+        [..., H, T, d].
+
+    Returns
+    -------
+    Tensor
+        [..., T, H * d].
+
+    Raises
+    ------
+    ValueError
+        If `x` has fewer than three axes.
+
+    Examples
+    --------
+    >>> import torch
+    >>> x = torch.arange(24.0).reshape(2, 3, 4)
+    >>> torch.equal(merge_heads(split_heads(x, 2)), x)
+    True
+    """
+    if x.ndim < 3:
+        raise ValueError(f"x must have at least three axes (heads, sequence, width), got shape {list(x.shape)}.")
+    return x.transpose(-3, -2).flatten(-2)  # [..., T, H, d] -> [..., T, H * d]
+
+
+class MultiHeadAttention(nn.Module):
+    r"""Attention in `num_heads` subspaces at once.
+
+    .. math:: \mathrm{head}_h = \mathrm{Attention}(XW^Q_h, CW^K_h, CW^V_h), \qquad
+              Y = [\mathrm{head}_1 \dots \mathrm{head}_H]\,W^O
+
+    with `C = X` (self-attention) or another sequence (cross-attention).
+
+    Parameters
+    ----------
+    d_model : int
+        Width of what comes in and goes out.
+    num_heads : int
+        Number of query heads `H`; it must divide `d_model`.
+    num_kv_heads : int, optional
+        Number of key and value heads; it must divide `num_heads`. `num_heads` (the default) is multi-head attention, 1
+        is multi-query, between them is grouped-query: neighbouring query heads share a key and value head.
+    dropout : float
+        Probability, in [0, 1), with which a weight is dropped while training.
+    scale : bool
+        Whether scores are divided by the square root of the heads' width.
+
+    Raises
+    ------
+    ValueError
+        If a number of heads does not divide, or `dropout` is outside [0, 1).
+
+    Notes
+    -----
+    Source: vaswani2017, shazeer2019 (multi-query), ainslie2023 (grouped-query) (book/references.bib).
+
+    Examples
+    --------
+    >>> import torch
+    >>> output, weights = MultiHeadAttention(12, 3)(torch.randn(2, 5, 12))
+    >>> list(output.shape), list(weights.shape)
+    ([2, 5, 12], [2, 3, 5, 5])
+    """
+
+    def __init__(
+        self, d_model: int, num_heads: int, *, num_kv_heads: int | None = None, dropout: float = 0.0, scale: bool = True
+    ) -> None:
+        super().__init__()
+        num_kv_heads = num_heads if num_kv_heads is None else num_kv_heads
+        _check_divides("num_heads", num_heads, "d_model", d_model)
+        _check_divides("num_kv_heads", num_kv_heads, "num_heads", num_heads)
+        if not 0 <= dropout < 1:
+            raise ValueError(f"dropout must be a probability in [0, 1), got {dropout}.")
+        self.d_model, self.num_heads, self.num_kv_heads = d_model, num_heads, num_kv_heads
+        self.dropout, self.scale = dropout, scale
+        d_kv = d_model // num_heads * num_kv_heads
+        self.W_Q = nn.Linear(d_model, d_model)
+        self.W_K = nn.Linear(d_model, d_kv)
+        self.W_V = nn.Linear(d_model, d_kv)
+        self.W_O = nn.Linear(d_model, d_model)
+
+    def forward(self, x: Tensor, context: Tensor | None = None, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Attend from `x` to `context`, or to `x` itself.
+
+        Parameters
+        ----------
+        x : Tensor
+            [B, T, d_model], or any other leading axes, or none.
+        context : Tensor, optional
+            [B, S, d_model]: where keys and values come from. `x` if not given.
+        mask : Tensor, optional
+            [T, S] for all, [B, T, S] a sequence, or [B, H, T, S] a head; any convention that `attention` reads.
+
+        Returns
+        -------
+        output : Tensor
+            [B, T, d_model].
+        weights : Tensor
+            [B, H, T, S].
+
+        Raises
+        ------
+        ValueError
+            If a width is not `d_model`, if there are too few axes, or as `attention`.
+        """
+        context = x if context is None else context
+        for name, given in (("x", x), ("context", context)):
+            if given.ndim < 2 or given.shape[-1] != self.d_model:
+                raise ValueError(
+                    f"{name} must have shape [..., tokens, d_model = {self.d_model}], got {list(given.shape)}."
+                )
+        if mask is not None and mask.ndim == x.ndim and x.ndim > 2:
+            mask = mask.unsqueeze(-3)  # [B, T, S] -> [B, 1, T, S]: the same for every head
+        Q = split_heads(self.W_Q(x), self.num_heads)  # [B, H, T, d]
+        K = split_heads(self.W_K(context), self.num_kv_heads)  # [B, H_kv, S, d]
+        V = split_heads(self.W_V(context), self.num_kv_heads)  # [B, H_kv, S, d]
+        group = self.num_heads // self.num_kv_heads
+        K, V = K.repeat_interleave(group, -3), V.repeat_interleave(group, -3)  # neighbours share: 0 0 1 1, not 0 1 0 1
+        output, weights = attention(Q, K, V, mask, self.scale, dropout=self.dropout if self.training else 0.0)
+        return self.W_O(merge_heads(output)), weights
+
+
+def _check_divides(name: str, parts: int, of: str, whole: int) -> None:
+    if not isinstance(parts, int) or isinstance(parts, bool) or parts < 1 or whole % parts:
+        raise ValueError(f"{name} must be a positive integer that divides {of} ({whole}), got {parts!r}.")
