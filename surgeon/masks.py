@@ -286,9 +286,9 @@ def _positive(name: str, value: int) -> int:
 
 
 def _check_mask(mask: Tensor, shape: Sequence[int], device: torch.device) -> None:
-    T, S = shape[-2:]
     if not isinstance(mask, Tensor):
         raise ValueError(f"mask must be a boolean, integer or floating tensor, got {type(mask).__name__}.")
+    T, S = shape[-2:]
     if mask.is_complex():
         raise ValueError(f"mask must be a boolean, integer or floating tensor, got {mask.dtype}.")
     if mask.device != device:

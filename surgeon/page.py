@@ -19,7 +19,7 @@ from IPython.display import display
 from matplotlib.figure import Figure
 
 REPOSITORY = os.environ.get("GITHUB_REPOSITORY") or "attention-surgeon/attention-surgeon"
-ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = Path(__file__).resolve().parent
 
 Value = TypeVar("Value")
 
@@ -109,7 +109,7 @@ def source(*objects: Callable[..., Any]) -> None:
     """
     for thing in objects:
         try:
-            path = Path(inspect.getsourcefile(thing) or "").resolve().relative_to(ROOT)
+            path = PACKAGE.name / Path(inspect.getsourcefile(thing) or "").resolve().relative_to(PACKAGE)
             lines, first = inspect.getsourcelines(thing)
         except (TypeError, ValueError, OSError):
             raise ValueError(f"source needs a function or class of surgeon, got {thing!r}.") from None
@@ -189,7 +189,7 @@ def _anchor(statement: str) -> str:
 
 
 def _digits(number: float) -> str:
-    return f"{number:.0f}" if number == round(number) and abs(number) < 1e6 else f"{number:.4g}"
+    return f"{number:.0f}" if number.is_integer() and abs(number) < 1e6 else f"{number:.4g}"
 
 
 def _bound(low: float | None, high: float | None) -> str:
