@@ -109,8 +109,9 @@ def source(*objects: Callable[..., Any]) -> None:
     """
     for thing in objects:
         try:
-            path = PACKAGE.name / Path(inspect.getsourcefile(thing) or "").resolve().relative_to(PACKAGE)
-            lines, first = inspect.getsourcelines(thing)
+            function = inspect.unwrap(thing)  # a decorator is defined elsewhere
+            path = PACKAGE.name / Path(inspect.getsourcefile(function) or "").resolve().relative_to(PACKAGE)
+            lines, first = inspect.getsourcelines(function)
         except (TypeError, ValueError, OSError):
             raise ValueError(f"source needs a function or class of surgeon, got {thing!r}.") from None
         code = _without_docstrings(textwrap.dedent("".join(lines)))

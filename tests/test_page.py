@@ -9,6 +9,7 @@ from bs4 import BeautifulSoup
 from matplotlib.figure import Figure
 
 from surgeon import MultiHeadAttention, attention, page, stable_softmax
+from surgeon.lm.model import predict
 from surgeon.page import ClaimError, claim, figure, source
 
 
@@ -109,6 +110,11 @@ def test_source_links_to_the_lines_where_the_function_is(shown):
     lines = (page.PACKAGE / "dot_product.py").read_text().splitlines()
     assert lines[first - 1].startswith("def attention(")
     assert "return stages.output" in lines[last - 1]
+
+
+def test_source_sees_through_a_decorator(shown):
+    source(predict)
+    assert shown[0]["text/plain"].startswith("@torch.no_grad()\ndef predict(")
 
 
 @pytest.mark.parametrize("thing", [torch.softmax, len, 3, torch.nn.Linear])
