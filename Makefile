@@ -1,57 +1,71 @@
 # Everything the book needs, from a bare clone: `make book`, `make test`. See README.md.
-PYTHON ?= python3
+# .venv is created with $(PYTHON); where that is empty, with the first of python3, python3.14, ... that is 3.11 or newer.
+PYTHON ?=
+PORT   ?= 8000
 VENV   := .venv
 BIN    := $(VENV)/bin
-PORT   ?= 8000
+PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check
+# Tools find each other, and the notebooks' kernels, by PATH.
+USING  := PATH="$(CURDIR)/$(BIN):$$PATH"
+
 .DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
 
 .PHONY: help
 help: ## what there is to make
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 10
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' Makefile
 
-# The environments. A stamp is written only after everything is in place, so a killed install starts over.
-$(BIN)/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"Python 3.11 or newer is needed, {sys.executable} is {sys.version.split()[0]}: make PYTHON=python3.11 ...")'
-	$(PYTHON) -m venv $(VENV)
+# The environment. A stamp is written after its packages are in; .venv/unfinished stands while they go in. An
+# environment that was killed half-way, or whose Python is gone, is made anew.
+$(VENV)/venv.stamp: FORCE
+	@test -e $@ && test -x $(BIN)/python && test ! -e $(VENV)/unfinished || { PYTHON='$(PYTHON)' sh .ci/venv && touch $@; }
 
-$(VENV)/book.stamp: requirements.txt pyproject.toml | $(BIN)/python
-	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -e .
+$(VENV)/book.stamp: requirements.txt pyproject.toml $(VENV)/venv.stamp
+	@echo "Installing what the book needs into $(VENV) (once; PyTorch takes its time) ..."
+	@touch $(VENV)/unfinished
+	@$(PIP) install -r requirements.txt
+	@$(PIP) install --no-deps -e .
+	@rm $(VENV)/unfinished
 	@touch $@
 
 $(VENV)/dev.stamp: requirements-dev.txt $(VENV)/book.stamp
-	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@echo "Installing what the tests need into $(VENV) (once) ..."
+	@touch $(VENV)/unfinished
+	@$(PIP) install -r requirements-dev.txt
+	@rm $(VENV)/unfinished
 	@touch $@
+
+FORCE:
 
 .PHONY: book
 book: $(VENV)/book.stamp ## build the site, strictly, and say where it is
-	@PATH="$(CURDIR)/$(BIN):$$PATH" jupyter-book build . -W -n --keep-going
-	@echo "The book: file://$(CURDIR)/_build/html/index.html"
+	@$(USING) jupyter-book build . -W -n --keep-going
+	@$(USING) python -c 'from pathlib import Path; print("The book:", Path("_build/html/index.html").resolve().as_uri())'
 
 .PHONY: serve
 serve: ## serve the built site on this machine alone (PORT=8000)
 	@test -f _build/html/index.html || { echo "There is no site yet: run 'make book' first." >&2; exit 1; }
 	@echo "The book: http://127.0.0.1:$(PORT)/  (Ctrl-C ends it)"
-	@$(BIN)/python -m http.server $(PORT) --bind 127.0.0.1 --directory _build/html
+	@$(USING) python3 -m http.server $(PORT) --bind 127.0.0.1 --directory _build/html
 
 .PHONY: lab
 lab: $(VENV)/dev.stamp ## open the pages as live notebooks in JupyterLab
-	@PATH="$(CURDIR)/$(BIN):$$PATH" jupyter lab book
+	@$(USING) jupyter lab book
 
 .PHONY: test
 test: $(VENV)/dev.stamp lint ## every test and every check, the strict build included
-	@PATH="$(CURDIR)/$(BIN):$$PATH" python -m pytest
+	@$(USING) python -m pytest
 
 .PHONY: lint
 lint: $(VENV)/dev.stamp ## ruff, mypy, codespell
-	@$(BIN)/ruff check .
-	@$(BIN)/ruff format --check .
-	@$(BIN)/mypy
-	@$(BIN)/codespell
+	@$(USING) ruff check .
+	@$(USING) ruff format --check .
+	@$(USING) mypy
+	@$(USING) codespell
 
 .PHONY: lock
-lock: $(VENV)/dev.stamp ## write both requirements files anew from pyproject.toml
-	@TORCH='$(TORCH)' PATH="$(CURDIR)/$(BIN):$$PATH" bash .ci/lock
+lock: $(VENV)/dev.stamp ## write both requirements files anew from pyproject.toml (TORCH=2.13.0)
+	@$(USING) TORCH='$(TORCH)' bash .ci/lock
 
 .PHONY: clean
 clean: ## remove what was built (not the environment)
