@@ -87,7 +87,7 @@ def compare_masking(
     d_model, num_heads, num_layers
         As `surgeon.lm.model.TransformerLM` takes them.
     slip : float
-        As `surgeon.lm.grammar.english_grammar` takes it.
+        As `surgeon.lm.grammar.english_grammar` takes it; without slips, a stray word has an infinite `generated_nll`.
     held_out : int
         Number of texts, at least 2, to measure losses on, and of texts that each model writes.
     seed : int
@@ -118,18 +118,17 @@ def compare_masking(
     models, histories, seconds = {}, [], {}
     for name in masks:
         began = time.perf_counter()
-        model = make_model(
-            V, length, d_model=d_model, num_heads=num_heads, num_layers=num_layers, seed=of_weights
-        )  # the same weights
+        # The same weights and the same texts; the mask is the only difference.
+        model = make_model(V, length, d_model=d_model, num_heads=num_heads, num_layers=num_layers, seed=of_weights)
         history = train(
             model,
             grammar,
-            MASKS[name](length),  # and the only difference
+            MASKS[name](length),
             steps=steps,
             batch_size=batch_size,
             length=length,
             learning_rate=learning_rate,
-            seed=of_training,  # the same texts
+            seed=of_training,
             progress=progress,
         )
         seconds[name] = time.perf_counter() - began

@@ -267,16 +267,14 @@ class Grammar:
         longest, T = self.longest_sentence(), tokens.shape[-1] - 1
         if longest > T:
             raise ValueError(f"tokens must have room for the longest sentence ({longest} words), got {T}.")
-        stray, words = self.strays(tokens).long(), tokens[..., 1:]
-        ends = (words == 0).long()
+        stray, ends = self.strays(tokens).long(), (tokens[..., 1:] == 0).long()
         sentence = ends.cumsum(-1) - ends  # full stops before the word: which sentence it is in
-        zeros = torch.zeros_like(words)
+        zeros = torch.zeros_like(ends)
         strays = zeros.scatter_add(-1, sentence, stray)
-        stops = zeros.scatter_add(-1, sentence, ends)
-        sizes = zeros.scatter_add(-1, sentence, torch.ones_like(words))
+        sizes = zeros.scatter_add(-1, sentence, torch.ones_like(ends))
         begins = sizes.cumsum(-1) - sizes
         counted = (sizes > 0) & (begins + longest <= T)
-        return counted.sum(-1), (counted & (strays == 0) & (stops == 1)).sum(-1)
+        return counted.sum(-1), (counted & (strays == 0)).sum(-1)  # with room and no stray word, it has ended
 
     def longest_sentence(self) -> float:
         """Words in the longest grammatical sentence, "." included; infinite where the rules have a loop."""

@@ -1,0 +1,42 @@
+"""The book's own part of Sphinx: what runs again, what is remembered, what a failure does, where a figure goes.
+
+A page leaves three things in Sphinx's environment, which is kept from build to build: a fingerprint of what it was made
+from (`reexecution`), its claims (`ledger`) and, by MyST-NB, how long it ran (`colophon`).
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
+
+from . import colophon, failures, figures, kernels, ledger, reexecution, rewriting, root
+
+KEPT: tuple[Callable[[BuildEnvironment], dict[str, Any]], ...] = (reexecution.kept, ledger.kept)
+
+
+def purge(app: Sphinx, env: BuildEnvironment, docname: str) -> None:
+    for kept in KEPT:
+        kept(env).pop(docname, None)
+
+
+def merge(app: Sphinx, env: BuildEnvironment, docnames: Iterable[str], other: BuildEnvironment) -> None:
+    for kept in KEPT:
+        kept(env).update({docname: kept(other)[docname] for docname in docnames if docname in kept(other)})
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    app.connect("env-purge-doc", purge)
+    app.connect("env-merge-info", merge)
+    for subject in (root, kernels, reexecution, rewriting, failures, ledger, figures, colophon):
+        subject.setup(app)
+    files = sorted(Path(__file__).parent.glob("*.py"))
+    sources = hashlib.sha256(b"".join(file.read_bytes() for file in files))
+    return {
+        "version": "1",
+        "env_version": int(sources.hexdigest()[:8], 16),  # another extension reads every page anew
+        "parallel_read_safe": True,
+        "parallel_write_safe": True,
+    }

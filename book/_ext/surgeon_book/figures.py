@@ -1,0 +1,40 @@
+"""Figures leave the page: an SVG that a cell embedded becomes a file beside the site's other images.
+
+In JupyterLab a figure has to travel inside the page. On the site it would be read twice: by everyone who wants the
+text alone, and again by everyone who comes back.
+"""
+
+import hashlib
+import re
+from base64 import b64decode
+from pathlib import Path
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.util.osutil import relative_uri
+
+EMBEDDED = re.compile(r'<img\b(?P<before>[^>]*?)\bsrc="data:image/svg\+xml;base64,(?P<data>[^"]+)"')
+
+
+def extract(app: Sphinx, doctree: nodes.document, docname: str) -> None:
+    """Runs each time that a page is written, so that a site which was removed comes back whole."""
+    if app.builder.format != "html":
+        return
+    folder = Path(app.outdir, app.builder.imagedir)
+    here = app.builder.get_target_uri(docname)
+
+    def move(image: re.Match) -> str:
+        content = b64decode(image["data"])
+        name = f"{hashlib.sha256(content).hexdigest()[:20]}.svg"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+        source = relative_uri(here, f"{app.builder.imagedir}/{name}")
+        return f'<img{image["before"]}loading="lazy" decoding="async" src="{source}"'
+
+    for output in list(doctree.findall(nodes.raw)):
+        if output["format"] == "html" and EMBEDDED.search(output.astext()):
+            output.replace_self(nodes.raw("", EMBEDDED.sub(move, output.astext()), **output.attributes))
+
+
+def setup(app: Sphinx) -> None:
+    app.connect("doctree-resolved", extract)

@@ -1,0 +1,128 @@
+"""Books small enough to build in seconds, with the real _config.yml and the real extension."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+STRICT = ("-W", "-n", "--keep-going")
+START = "from jupyter_book.cli.main import main; main()"
+# A checker of addresses that JupyterLab brings takes as long to import as all of Sphinx; jsonschema can do without.
+QUICK = f"import sys; sys.modules['rfc3987_syntax'] = None; {START}"
+FRONT = """---
+jupytext:
+  text_representation:
+    extension: .md
+    format_name: myst
+kernelspec:
+  display_name: Python 3
+  language: python
+  name: python3
+---
+"""
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def cell(code: str) -> str:
+    return f"```{{code-cell}} ipython3\n{code}\n```\n"
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """As a new user has it: nothing says where surgeon is, or which repository this is."""
+    ours = ("PYTHONPATH", "JUPYTER_PATH", "GITHUB_REPOSITORY")
+    return {name: value for name, value in os.environ.items() if name not in ours} | variables
+
+
+@dataclass
+class Build:
+    code: int
+    output: str
+
+    @property
+    def warnings(self) -> list[str]:
+        """'page.md:line: text' of each."""
+        return re.findall(r"^.*/book/(\S+: WARNING: .*)$", self.output, re.MULTILINE)
+
+
+class SmallBook:
+    def __init__(self, root: Path, pages: dict[str, str], package: dict[str, str]) -> None:
+        self.root = root
+        root.mkdir(exist_ok=True)
+        shutil.copy(ROOT / "_config.yml", root)
+        shutil.copytree(ROOT / "book" / "_ext", root / "book" / "_ext", ignore=shutil.ignore_patterns("__pycache__"))
+        for folder in ("_static", "_vendor"):
+            (root / "book" / folder).symlink_to(ROOT / "book" / folder)
+        shutil.copy(ROOT / "book" / "references.bib", root / "book")
+        self.write("book/index.md", "# Small\n")
+        for name, text in package.items():
+            self.write(f"surgeon/{name}", text)
+        for name, text in pages.items():
+            self.page(name, text)
+        chapters = "".join(f"  - file: book/{name}\n" for name in pages)
+        self.write("_toc.yml", f"format: jb-book\nroot: book/index\nchapters:\n{chapters}")
+
+    def write(self, path: str, text: str) -> None:
+        file = self.root / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+
+    def page(self, name: str, text: str) -> None:
+        """A page; if it has cells, a first one notes that the page ran."""
+        if "{code-cell}" in text:
+            text = f"{FRONT}{text}\n" + cell(f"open('../ran', 'a').write('{name} ');")
+        self.write(f"book/{name}.md", text)
+
+    def line(self, name: str, text: str) -> int:
+        return (self.root / f"book/{name}.md").read_text().splitlines().index(text) + 1
+
+    def start(self, *flags: str, page: str = "", **variables: str) -> subprocess.Popen:
+        return subprocess.Popen(
+            [sys.executable, "-c", QUICK, "build", str(self.root / page), *flags],
+            cwd=self.root,
+            env=environment(**variables),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def build(self, *flags: str, page: str = "", **variables: str) -> Build:
+        process = self.start(*flags, page=page, **variables)
+        output, _ = process.communicate(timeout=300)
+        return Build(process.returncode, COLOUR.sub("", output))
+
+    def kill_when(self, moment: str, **variables: str) -> None:
+        """Build until the build reaches a moment, 'event page', and end it as a power cut would."""
+        self.write("pause", moment)
+        process = self.start(*STRICT, **variables)
+        reached, deadline = self.root / "paused", time.monotonic() + 120
+        while not reached.exists() and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.02)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        assert reached.exists(), f"The build never came to {moment!r}."
+        reached.unlink()
+        (self.root / "pause").unlink()
+
+    def ran(self) -> list[str]:
+        """Pages that ran since this was last asked, once for each time that they ran."""
+        note = self.root / "ran"
+        names = note.read_text().split() if note.exists() else []
+        note.unlink(missing_ok=True)
+        return sorted(names)
+
+    def html(self, name: str) -> str:
+        return (self.root / f"_build/html/book/{name}.html").read_text()
+
+    def site(self) -> dict[str, bytes]:
+        """Every file of the site and what it holds, less what differs from one build to the next: the identifiers that
+        are drawn for a notebook's cells, and the checksums of styles, which Sphinx omits until the styles are there."""
+        folder = self.root / "_build/html"
+        files = [file for file in folder.rglob("*") if file.is_file() and file.suffix != ".ipynb"]
+        return {str(file.relative_to(folder)): re.sub(rb"[?]v=[0-9a-f]{8}", b"", file.read_bytes()) for file in files}
