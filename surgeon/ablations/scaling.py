@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import pandas as pd
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import embedding
 
 from surgeon.dot_product import Stages, dissect
 from surgeon.lm.grammar import check_seed, positive_integer
@@ -26,7 +27,7 @@ def experiment_scaling_factor(
     threshold: float = 0.99,
     seed: int = 0,
 ) -> pd.DataFrame:
-    r"""Attention over standard-normal Q, K and V, scaled and not: how sharp it is, and how much gradient it lets through.
+    r"""Attention over standard-normal Q, K and V, scaled and not: how sharp it is, how much gradient it passes on.
 
     The gradients are those of :math:`\mathcal{L} = \sum_i u_i \cdot y_i`, with `y` the output and `u` a standard-normal
     vector for each query: what arrives from above is the same whatever the weights are. Measured is, row by row,
@@ -57,10 +58,10 @@ def experiment_scaling_factor(
     Returns
     -------
     pandas.DataFrame
-        One row a width and scale (`d_k`, `scaled`). Means over all rows: `max_mean` (the largest weight), `saturated` (a
-        share), `entropy` (nats), `score_gradient_mean`, `query_gradient_mean`. Medians over all rows: `max_median`,
-        `score_gradient_median`, `query_gradient_median`. `score_std`: the standard deviation of a trial's scores `s`.
-        Each has its standard error over trials in a column that ends in `_se`.
+        One row a width and scale (`d_k`, `scaled`). Means over all queries: `max_mean` (of the largest weight),
+        `saturated` (a share), `entropy` (nats), `score_gradient_mean`, `query_gradient_mean`. Medians over all queries:
+        `max_median`, `score_gradient_median`, `query_gradient_median`. `score_std`: the standard deviation of a trial's
+        scores `s`. Each has its standard error over trials in a column that ends in `_se`.
 
     Raises
     ------
@@ -104,22 +105,19 @@ def _measure(Q: Tensor, K: Tensor, V: Tensor, u: Tensor, scaled: bool, threshold
     Q = Q.detach().requires_grad_()
     stages = dissect(Q, K, V, scale=scaled)
     score_gradient, query_gradient = torch.autograd.grad((stages.output * u).sum(), (stages.scaled, Q))
-    largest = stages.weights.detach().amax(-1)  # [trials, T], as everything below
-    rows = {
-        "max": largest,
-        "score_gradient": score_gradient.norm(dim=-1),
-        "query_gradient": query_gradient.norm(dim=-1),
-    }
+    weights = stages.weights.detach()
+    largest = weights.amax(-1)  # [trials, T], as everything below
+    score_gradient, query_gradient = score_gradient.norm(dim=-1), query_gradient.norm(dim=-1)
     return (
-        _mean("max_mean", rows["max"])
-        | _median("max_median", rows["max"])
+        _mean("max_mean", largest)
+        | _median("max_median", largest)
         | _mean("saturated", (largest > threshold).double())
-        | _mean("entropy", row_entropy(stages.weights.detach()))
-        | _mean("score_std", stages.scaled.detach().flatten(1).std(-1)[:, None])
-        | _mean("score_gradient_mean", rows["score_gradient"])
-        | _median("score_gradient_median", rows["score_gradient"])
-        | _mean("query_gradient_mean", rows["query_gradient"])
-        | _median("query_gradient_median", rows["query_gradient"])
+        | _mean("entropy", row_entropy(weights))
+        | _mean("score_std", stages.scaled.detach().flatten(1).std(-1, keepdim=True))
+        | _mean("score_gradient_mean", score_gradient)
+        | _median("score_gradient_median", score_gradient)
+        | _mean("query_gradient_mean", query_gradient)
+        | _median("query_gradient_median", query_gradient)
     )
 
 
@@ -170,9 +168,9 @@ class Recall(nn.Module):
 
     def forward(self, symbols: Tensor, values: Tensor, asked: Tensor) -> tuple[Tensor, Stages]:
         """Symbols [B, S] that stand for values [B, S], and the symbol asked for [B]: logits [B, NUM_VALUES], stages."""
-        Q = (self.symbol[asked] @ self.W_Q)[:, None]  # [B, 1, width]
-        K = self.symbol[symbols] @ self.W_K  # [B, S, width]
-        stages = dissect(Q, K, self.value[values], scale=self.scale)
+        Q = embedding(asked[:, None], self.symbol @ self.W_Q)  # [B, 1, width]: projected once a symbol, then looked up
+        K = embedding(symbols, self.symbol @ self.W_K)  # [B, S, width]
+        stages = dissect(Q, K, embedding(values, self.value), scale=self.scale)
         return stages.output[:, 0] @ self.unembed, stages
 
 
@@ -190,8 +188,8 @@ def train_with_and_without_scale(
 ) -> pd.DataFrame:
     r"""Train pairs of models that differ in the scale alone, on a task that nothing but attention can do.
 
-    A model sees `num_pairs` symbols, each beside the value it stands for in this episode only, and is asked for the value
-    of one of them. Without telling the symbols apart, no model has a loss below
+    A model sees `num_pairs` symbols, each beside the value it stands for in this episode only, and is asked for the
+    value of one of them. Without telling the symbols apart, no model has a loss below
     :math:`\log S - \mathbb{E} \log (1 + B)`, with `S` pairs and `B` binomial with `S` - 1 draws of chance 1/8.
 
     Parameters
@@ -269,7 +267,7 @@ def train_with_and_without_scale(
 
 
 def recall_episodes(count: int, num_pairs: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Episodes of the recall task: symbols [B, S], all different, their values [B, S], one asked for [B], its value [B]."""
+    """Episodes of the task: symbols [B, S], all different, their values [B, S], one asked for [B], its value [B]."""
     symbols = torch.rand(count, NUM_SYMBOLS, generator=generator).argsort(-1)[:, :num_pairs]
     values = torch.randint(NUM_VALUES, (count, num_pairs), generator=generator)
     place = torch.randint(num_pairs, (count, 1), generator=generator)
@@ -291,6 +289,6 @@ def _examine(model: Recall, symbols: Tensor, values: Tensor, asked: Tensor, answ
 def _widths(name: str, widths: Sequence[int]) -> Sequence[int]:
     if not hasattr(widths, "__len__") or len(widths) == 0:
         raise ValueError(f"{name} must be a sequence of at least one width, got {widths!r}.")
-    for width in widths:
-        positive_integer(f"{name}' entries" if name.endswith("s") else name, width)
+    for i, width in enumerate(widths):
+        positive_integer(f"{name}[{i}]", width)
     return widths

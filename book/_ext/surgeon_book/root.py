@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 def anchor(app: Sphinx, config: Config) -> None:
-    """Read the paths of _config.yml from where it is, so that `jupyter-book build book/anatomy/softmax.md` finds them."""
+    """Read _config.yml's paths from where it is, so that `jupyter-book build book/anatomy/softmax.md` finds them."""
     for name in ("html_static_path", "html_extra_path", "bibtex_bibfiles"):
         setattr(config, name, [_found(app, path) for path in config[name]])
     config.html_favicon = _found(app, config.html_favicon)
