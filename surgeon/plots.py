@@ -368,10 +368,12 @@ def describe_attention(
     shape = "[queries, keys] or [num_heads, queries, keys]"
     weights, blocked = _read_weights(attention_weights, 3 if several else 2, shape, mask, 0.0, math.inf)
     T, S = weights.shape[-2:]
+    counts = _count(blocked, "are blocked, and hatched") + _count(np.isnan(weights), "hold NaN, and are black")
+    weights = np.nan_to_num(weights)
     queries, keys = (_tell_apart(names) for names in _read_tokens(tokens, key_tokens, T, S))
 
     def strongest(matrix: np.ndarray) -> str:
-        i, j = np.unravel_index(np.nanargmax(matrix), matrix.shape)
+        i, j = np.unravel_index(np.argmax(matrix), matrix.shape)
         on_diagonal = np.diagonal(matrix).sum() / (matrix.sum() or 1.0)
         place = f"from {queries[i]} to {keys[j]}"
         return f"largest weight is {matrix[i, j]:.2f}, {place}; {on_diagonal:.0%} of the weight lies on the diagonal."
@@ -379,8 +381,8 @@ def describe_attention(
     size = f"{T} queries in rows by {S} keys in columns."
     if several:
         heads = " ".join(f"Head {h}: the {strongest(matrix)}" for h, matrix in enumerate(weights))
-        return f"Grid of {len(weights)} heat maps of attention weights, one a head, {size}{_count(blocked)} {heads}"
-    text = f"Heat map of attention weights, {size}{_count(blocked)} The {strongest(weights)}"
+        return f"Grid of {len(weights)} heat maps of attention weights, one a head, {size}{counts} {heads}"
+    text = f"Heat map of attention weights, {size}{counts} The {strongest(weights)}"
     if T > FEW:
         return text
     rows = [
@@ -415,7 +417,9 @@ def _draw(
         f"{matrix[cell]:z.{digits}f}".replace("-", "−").replace("inf", "∞").replace("nan", "NaN") for cell in cells
     ]
     fontsize = min(11.0, room / (0.68 * max(map(len, texts), default=1)))
-    if max(matrix.shape) <= FEW and fontsize >= 7 if values is None else values:
+    if values is None:
+        values = max(matrix.shape) <= FEW and fontsize >= 7
+    if values:
         for (i, j), text in zip(cells, texts, strict=True):
             ink = "white" if broken[i, j] else _ink(cmap(norm(matrix[i, j])))
             ax.text(j, i, text, ha="center", va="center", fontsize=fontsize, color=ink)
@@ -524,5 +528,5 @@ def _tell_apart(names: list[str]) -> list[str]:
     return [f'"{name}"' if names.count(name) == 1 else f'"{name}" at {i}' for i, name in enumerate(names)]
 
 
-def _count(blocked: np.ndarray) -> str:
-    return f" {blocked.sum()} of {blocked.size} cells are blocked, and hatched." if blocked.any() else ""
+def _count(cells: np.ndarray, what: str) -> str:
+    return f" {cells.sum()} of {cells.size} cells {what}." if cells.any() else ""

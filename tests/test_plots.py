@@ -330,6 +330,8 @@ def test_a_description_says_what_is_seen():
     assert '"a" to none, "b" to "y" 0.50.' in text
     assert "50% of the weight lies on the diagonal" in text
     assert "blocked" not in text
+    holed[0] = math.nan
+    assert "3 of 6 cells hold NaN, and are black." in describe_attention(holed, ["a", "b"], key_tokens=["x", "y", "z"])
     assert "Strongest" not in describe_attention(weights_of(11, 11), range(11))
 
 
