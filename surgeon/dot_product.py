@@ -78,8 +78,10 @@ def attention(
     >>> attention(Q, K, torch.tensor([[1.0], [3.0]]))
     (tensor([[2.]]), tensor([[0.5000, 0.5000]]))
     """
-    stages = dissect(Q, K, V, mask, scale, dropout=dropout, generator=generator)  # steps 1 to 5
-    return stages.output, stages.weights  # step 6: hand back what was found, and where it was found
+    # Steps 1 to 5, one after the other.
+    stages = dissect(Q, K, V, mask, scale, dropout=dropout, generator=generator)
+    # 6. Hand back what was found, and where it was found.
+    return stages.output, stages.weights
 
 
 def dissect(
@@ -119,16 +121,25 @@ def dissect(
     _check_inputs(Q, K, V, dropout)
     given, working = Q.dtype, at_least_float32(Q.dtype)
     Q, K, V = Q.to(working), K.to(working), V.to(working)
-    scores = Q @ K.mT  # 1. every query meets every key: [..., T, d_k] @ [..., d_k, S] -> [..., T, S]
-    scaled = scores / math.sqrt(Q.shape[-1]) if scale else scores  # 2. back to a spread of about one
-    masked = scaled  # 3. minus infinity where a query may not look
-    if mask is not None:
-        masked = scaled + as_additive(mask, scaled.shape, dtype=working, device=scaled.device)
-    weights = stable_softmax(masked)  # 4. each row becomes shares of one
+    d_k = Q.shape[-1]
+
+    # 1. Every query meets every key: [..., T, d_k] @ [..., d_k, S].
+    scores = Q @ K.mT
+    # 2. Back to a spread of about one, whatever the width.
+    scaled = scores / math.sqrt(d_k) if scale else scores
+    # 3. Minus infinity where a query may not look.
+    masked = scaled if mask is None else scaled + _additive(mask, scaled)
+    # 4. Each row becomes shares of one.
+    weights = stable_softmax(masked)
     if dropout:
         weights = _drop(weights, dropout, generator)
-    output = weights @ V  # 5. each query's average of the values: [..., T, S] @ [..., S, d_v] -> [..., T, d_v]
+    # 5. Each query's average of the values: [..., T, S] @ [..., S, d_v].
+    output = weights @ V
     return Stages(scores, scaled, masked, weights.to(given), output.to(given))
+
+
+def _additive(mask: Tensor, scores: Tensor) -> Tensor:
+    return as_additive(mask, scores.shape, dtype=scores.dtype, device=scores.device)
 
 
 def _drop(weights: Tensor, dropout: float, generator: torch.Generator | None) -> Tensor:

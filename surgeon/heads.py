@@ -33,8 +33,8 @@ def split_heads(x: Tensor, num_heads: int) -> Tensor:
     """
     _check_divides("num_heads", num_heads, "the width", x.shape[-1])
     d = x.shape[-1] // num_heads
-    x = x.unflatten(-1, (num_heads, d))  # [..., T, H, d]: only the width is cut, no token moves
-    return x.transpose(-3, -2)  # [..., H, T, d]: now the heads are an axis to batch over
+    x = x.unflatten(-1, (num_heads, d))  # [..., T, H, d]: no token moves
+    return x.transpose(-3, -2)  # [..., H, T, d]: heads are an axis to batch over
 
 
 def merge_heads(x: Tensor) -> Tensor:
@@ -159,8 +159,10 @@ class MultiHeadAttention(nn.Module):
         K = split_heads(self.W_K(context), self.num_kv_heads)  # [B, H_kv, S, d]
         V = split_heads(self.W_V(context), self.num_kv_heads)  # [B, H_kv, S, d]
         group = self.num_heads // self.num_kv_heads
-        K, V = K.repeat_interleave(group, -3), V.repeat_interleave(group, -3)  # neighbours share: 0 0 1 1, not 0 1 0 1
-        output, weights = attention(Q, K, V, mask, self.scale, dropout=self.dropout if self.training else 0.0)
+        K = K.repeat_interleave(group, -3)  # neighbours share: 0 0 1 1,
+        V = V.repeat_interleave(group, -3)  # not 0 1 0 1
+        dropout = self.dropout if self.training else 0.0
+        output, weights = attention(Q, K, V, mask, self.scale, dropout=dropout)
         return self.W_O(merge_heads(output)), weights
 
 

@@ -39,7 +39,8 @@ def create_causal_mask(seq_len: int, device: Device = "cpu") -> Tensor:
             [0., 0., -inf],
             [0., 0., 0.]])
     """
-    ones = torch.ones(_positive("seq_len", seq_len), seq_len, dtype=torch.bool, device=device)
+    T = _positive("seq_len", seq_len)
+    ones = torch.ones(T, T, dtype=torch.bool, device=device)
     return _block(~ones.tril())
 
 
@@ -106,7 +107,8 @@ def create_window_mask(seq_len: int, window: int, *, causal: bool = False, devic
     """
     if not isinstance(window, int) or isinstance(window, bool) or window < 0:
         raise ValueError(f"window must be an integer of at least 0, got {window!r}.")
-    ones = torch.ones(_positive("seq_len", seq_len), seq_len, dtype=torch.bool, device=device)
+    T = _positive("seq_len", seq_len)
+    ones = torch.ones(T, T, dtype=torch.bool, device=device)
     band = ones.tril(0 if causal else window).triu(-window)
     return _block(~band)
 
@@ -191,7 +193,13 @@ def combine_masks(*masks: Tensor) -> Tensor:
     return total
 
 
-def as_additive(mask: Tensor, shape: Sequence[int], *, dtype: torch.dtype, device: Device) -> Tensor:
+def as_additive(
+    mask: Tensor,
+    shape: Sequence[int],
+    *,
+    dtype: torch.dtype,
+    device: Device,
+) -> Tensor:
     r"""Read a mask, whatever its convention, as numbers to add to the scores.
 
     ============================================  =====================================

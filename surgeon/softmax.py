@@ -68,9 +68,11 @@ def stable_softmax(scores: Tensor, dim: int = -1) -> Tensor:
     tensor([0., 0.])
     """
     wide = scores.to(at_least_float32(scores.dtype))
-    powers = torch.exp(wide - finite_maximum(wide, dim))  # the largest is e^0 = 1; blocked scores are e^-inf = 0
+    # The largest power is e^0 = 1; those of blocked scores are e^-inf = 0.
+    powers = torch.exp(wide - finite_maximum(wide, dim))
     total = powers.sum(dim, keepdim=True)
-    total = total.masked_fill(total == 0, 1.0)  # a row of zeros: divide by anything but zero
+    # A row of zeros: divide by anything but zero.
+    total = total.masked_fill(total == 0, 1.0)
     return (powers / total).to(scores.dtype)
 
 

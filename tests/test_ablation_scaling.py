@@ -241,6 +241,28 @@ def test_initial_scores_have_the_spread_that_each_premise_gives(init, spread):
     assert np.mean(stds) == pytest.approx(spread, rel=0.1)
 
 
+def test_the_start_is_measured_by_the_gradient_s_formula():
+    """dL/ds_j = a_j (v_j − Σ a v) · g, with g what the loss passes back to the output."""
+    generator = torch.Generator().manual_seed(2)
+    model = Recall(13, False, "unit", generator)
+    symbols, values, asked, answers = recall_episodes(256, 5, generator)
+    with torch.no_grad():
+        scores = torch.einsum("bw,bsw->bs", model.symbol[asked] @ model.W_Q, model.symbol[symbols] @ model.W_K)
+        a, V = torch.softmax(scores, -1), model.value[values]
+        logits = torch.einsum("bs,bsw->bw", a, V) @ model.unembed
+        g = (torch.softmax(logits, -1) - torch.eye(NUM_VALUES)[answers]) @ model.unembed.T
+        told = torch.einsum("bsw,bw->bs", V, g)
+        ds = a * (told - (a * told).sum(-1, keepdim=True))
+    expected = {
+        "loss": float(torch.nn.functional.cross_entropy(logits, answers)),
+        "accuracy": float((logits.argmax(-1) == answers).double().mean()),
+        "entropy": float(torch.special.entr(a).sum(-1).mean()),
+        "gradient": float(ds.norm(dim=-1).median()),
+    }
+    found = train_with_and_without_scale([13], steps=1, seeds=[2], num_pairs=5)
+    assert found.iloc[0][list(expected)].to_dict() == pytest.approx(expected, rel=1e-4)
+
+
 def test_adam_and_sgd_take_different_ways_from_one_start():
     sgd, adam = (
         train_with_and_without_scale([16], optimizer=name, learning_rate=0.01, steps=3, seeds=[0], record_every=3)

@@ -324,7 +324,7 @@ def public(predicate) -> list[str]:
 
 @pytest.mark.parametrize("name", public(inspect.isfunction))
 def test_public_functions_are_documented(name):
-    """One line of what, every parameter by its name (those that belong together may stand together), what is returned."""
+    """One line of what, every parameter by its name (kindred ones may stand together), and what is returned."""
     function = getattr(surgeon, name)
     found = sections(function.__doc__ or "")
     assert found[""][0].endswith(".")

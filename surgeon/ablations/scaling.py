@@ -96,12 +96,12 @@ def experiment_scaling_factor(
         shapes = [(num_queries, d_k), (num_keys, d_k), (num_keys, d_v), (num_queries, d_v)]
         Q, K, V, u = (torch.randn(trials, *shape, generator=generator, dtype=torch.float64) for shape in shapes)
         for scaled in (False, True):
-            table.append({"d_k": d_k, "scaled": scaled} | _measure(Q, K, V, u, scaled, threshold))
+            table.append({"d_k": d_k, "scaled": scaled} | measure(Q, K, V, u, scaled, threshold))
     return pd.DataFrame(table)
 
 
-def _measure(Q: Tensor, K: Tensor, V: Tensor, u: Tensor, scaled: bool, threshold: float) -> dict[str, float]:
-    """One row of the table, from `trials` draws at once."""
+def measure(Q: Tensor, K: Tensor, V: Tensor, u: Tensor, scaled: bool, threshold: float) -> dict[str, float]:
+    """One row of the table of `experiment_scaling_factor`, from all its trials at once: Q, K [trials, ..., d_k]."""
     Q = Q.detach().requires_grad_()
     stages = dissect(Q, K, V, scale=scaled)
     score_gradient, query_gradient = torch.autograd.grad((stages.output * u).sum(), (stages.scaled, Q))
