@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from surgeon.checks import probability
 from surgeon.masks import as_additive
 from surgeon.softmax import at_least_float32, stable_softmax
 
@@ -171,5 +172,4 @@ def _check_inputs(Q: Tensor, K: Tensor, V: Tensor, dropout: float) -> None:
     except RuntimeError:
         lead = ", ".join(str(list(x.shape[:-2])) for x in (Q, K, V))
         raise ValueError(f"Q, K and V must have leading axes that broadcast, got {lead}.") from None
-    if not 0 <= dropout < 1:
-        raise ValueError(f"dropout must be a probability in [0, 1), got {dropout}.")
+    probability("dropout", dropout)

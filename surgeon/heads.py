@@ -2,6 +2,7 @@
 
 from torch import Tensor, nn
 
+from surgeon.checks import probability
 from surgeon.dot_product import attention
 
 
@@ -113,10 +114,8 @@ class MultiHeadAttention(nn.Module):
         num_kv_heads = num_heads if num_kv_heads is None else num_kv_heads
         _check_divides("num_heads", num_heads, "d_model", d_model)
         _check_divides("num_kv_heads", num_kv_heads, "num_heads", num_heads)
-        if not 0 <= dropout < 1:
-            raise ValueError(f"dropout must be a probability in [0, 1), got {dropout}.")
         self.d_model, self.num_heads, self.num_kv_heads = d_model, num_heads, num_kv_heads
-        self.dropout, self.scale = dropout, scale
+        self.dropout, self.scale = probability("dropout", dropout), scale
         d_kv = d_model // num_heads * num_kv_heads
         self.W_Q = nn.Linear(d_model, d_model)
         self.W_K = nn.Linear(d_model, d_kv)

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from surgeon.checks import positive_integer
+
 Device = str | torch.device
 
 
@@ -39,7 +41,7 @@ def create_causal_mask(seq_len: int, device: Device = "cpu") -> Tensor:
             [0., 0., -inf],
             [0., 0., 0.]])
     """
-    T = _positive("seq_len", seq_len)
+    T = positive_integer("seq_len", seq_len)
     ones = torch.ones(T, T, dtype=torch.bool, device=device)
     return _block(~ones.tril())
 
@@ -107,7 +109,7 @@ def create_window_mask(seq_len: int, window: int, *, causal: bool = False, devic
     """
     if not isinstance(window, int) or isinstance(window, bool) or window < 0:
         raise ValueError(f"window must be an integer of at least 0, got {window!r}.")
-    T = _positive("seq_len", seq_len)
+    T = positive_integer("seq_len", seq_len)
     ones = torch.ones(T, T, dtype=torch.bool, device=device)
     band = ones.tril(0 if causal else window).triu(-window)
     return _block(~band)
@@ -143,7 +145,7 @@ def create_padding_mask(lengths: Sequence[int] | Tensor, seq_len: int, *, device
             [[ True,  True,  True]]])
     """
     counts = torch.as_tensor(lengths, device=device)
-    positions = torch.arange(_positive("seq_len", seq_len), device=device)
+    positions = torch.arange(positive_integer("seq_len", seq_len), device=device)
     if counts.ndim != 1 or counts.dtype in (torch.bool,) or counts.is_floating_point():
         raise ValueError(
             f"lengths must be a sequence of integers, got {counts.dtype} values of shape {list(counts.shape)}."
@@ -285,12 +287,6 @@ def visible(mask: Tensor | None, shape: Sequence[int], device: Device = "cpu") -
 def _block(blocked: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
     """0 where free, minus infinity where blocked."""
     return torch.zeros(blocked.shape, dtype=dtype, device=blocked.device).masked_fill(blocked, -torch.inf)
-
-
-def _positive(name: str, value: int) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"{name} must be an integer of at least 1, got {value!r}.")
-    return value
 
 
 def _check_mask(mask: Tensor, shape: Sequence[int], device: torch.device) -> None:

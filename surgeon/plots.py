@@ -14,6 +14,7 @@ from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
+from surgeon.checks import positive_integer
 from surgeon.masks import visible
 from surgeon.patterns import check_blocked
 
@@ -111,7 +112,7 @@ def new_figure(
     >>> fig.get_size_inches().tolist()
     [6.4, 3.8]
     """
-    rows, columns = _positive("rows", rows), _positive("columns", columns)
+    rows, columns = positive_integer("rows", rows), positive_integer("columns", columns)
     style: Any = house_style()
     with matplotlib.rc_context(style):
         fig = Figure(figsize=size or (WIDTH, 3.8 if rows == 1 else 2.8 * rows), layout="constrained")
@@ -241,7 +242,7 @@ def plot_multihead_attention(
     names = _read_labels("titles", titles if titles is not None else [f"Head {h}" for h in range(H)], H, "heads")
     if columns is None:
         columns = {4: 2, 5: 3, 6: 3, 9: 3}.get(H, 4)
-    columns = min(H, _positive("columns", columns))
+    columns = min(H, positive_integer("columns", columns))
     rows = math.ceil(H / columns)
     fig, axes = new_figure(rows, columns, size=_size(T, S, (rows, columns)))
     grid = np.atleast_1d(axes).ravel()
@@ -516,12 +517,6 @@ def _read_labels(name: str, labels: Sequence[Any], count: int, of: str) -> list[
     if len(labels) != count:
         raise ValueError(f"{name} must name each of the {count} {of}, got {len(labels)}.")
     return [str(label).replace("\n", "\\n") for label in labels]
-
-
-def _positive(name: str, count: int) -> int:
-    if not isinstance(count, int) or isinstance(count, bool) or count < 1:
-        raise ValueError(f"{name} must be an integer of at least 1, got {count!r}.")
-    return count
 
 
 def _tell_apart(names: list[str]) -> list[str]:

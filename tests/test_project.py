@@ -24,6 +24,7 @@ LOCKS = ["requirements.txt", "requirements-dev.txt"]
 
 # Imports point one way: a module uses what stands before it.
 ORDER = [
+    "checks",
     "softmax",
     "masks",
     "dot_product",

@@ -9,7 +9,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from surgeon.lm.grammar import Grammar, check_seed, english_grammar, positive_integer
+from surgeon.checks import check_seed, positive_integer
+from surgeon.lm.grammar import Grammar, english_grammar
 from surgeon.lm.model import MaskOf, TransformerLM, generate, losses, make_model, predict
 from surgeon.lm.train import train
 from surgeon.masks import create_causal_mask, create_reverse_mask

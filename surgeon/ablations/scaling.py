@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import embedding
 
+from surgeon.checks import check_seed, positive_integer
 from surgeon.dot_product import Stages, dissect
-from surgeon.lm.grammar import check_seed, positive_integer
 from surgeon.lm.model import cross_entropy, losses
 from surgeon.patterns import row_entropy
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from surgeon.checks import generator_from, positive_integer, probability
+
 STOP, START = ".", "start"  # the word that ends a sentence, and the state that it leads to
 
 Rules = Mapping[str, Mapping[str, tuple[str, float]]]
@@ -56,9 +58,7 @@ class Grammar:
 
     def __init__(self, rules: Rules, *, slip: float = 0.01) -> None:
         _check_rules(rules)
-        if not 0 <= slip < 1:
-            raise ValueError(f"slip must be a probability in [0, 1), got {slip}.")
-        self.slip = slip
+        self.slip = probability("slip", slip)
         self.states = (START, *(state for state in rules if state != START))
         self.words = tuple(dict.fromkeys([STOP, *(word for state in self.states for word in rules[state])]))
         n, V = len(self.states), len(self.words)
@@ -449,25 +449,6 @@ def english_grammar(slip: float = 0.01) -> Grammar:
 def entropy(probabilities: Tensor) -> Tensor:
     r"""Shannon's entropy of each row, :math:`-\sum_w p_w \log p_w`, in nats; [..., V] -> [...]."""
     return -torch.xlogy(probabilities, probabilities).sum(-1)
-
-
-def positive_integer(name: str, value: int) -> int:
-    """The value, if it is an integer of at least 1."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"{name} must be an integer of at least 1, got {value!r}.")
-    return value
-
-
-def check_seed(seed: int) -> int:
-    """The seed, if it is an integer from 0 to 2**32 - 1: of a larger one PyTorch's generator reads the low 32 bits."""
-    if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**32:
-        raise ValueError(f"seed must be an integer from 0 to 2**32 - 1, got {seed!r}.")
-    return seed
-
-
-def generator_from(seed: int | torch.Generator) -> torch.Generator:
-    """A generator of its own for a seed; a generator as it is."""
-    return seed if isinstance(seed, torch.Generator) else torch.Generator().manual_seed(check_seed(seed))
 
 
 def check_tokens(tokens: Tensor, vocab_size: int) -> None:

@@ -5,8 +5,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from surgeon.checks import check_seed, generator_from, positive_integer
 from surgeon.heads import MultiHeadAttention
-from surgeon.lm.grammar import check_seed, check_tokens, generator_from, positive_integer
+from surgeon.lm.grammar import check_tokens
 from surgeon.masks import create_causal_mask
 from surgeon.softmax import log_sum_exp, stable_softmax
 

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from surgeon.lm.grammar import Grammar, positive_integer
+from surgeon.checks import positive_integer
+from surgeon.lm.grammar import Grammar
 from surgeon.lm.model import TransformerLM, cross_entropy
 
 
@@ -87,7 +88,7 @@ def train(
     device = next(model.parameters()).device
     mask = None if mask is None else mask.to(device)
     texts = grammar.sample(steps * batch_size, length, seed).to(device)  # [steps * B, 1 + T]: each is read once
-    optimizer = torch.optim.AdamW(model.parameters(), weight_decay=weight_decay)
+    optimizer = torch.optim.AdamW(model.parameters(), weight_decay=weight_decay, fused=True)  # a tenth faster
     history = []
     bar = tqdm(texts.split(batch_size), desc="training", unit="step", leave=False, disable=not progress)
     for step, batch in enumerate(bar):
