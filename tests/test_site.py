@@ -144,7 +144,7 @@ def test_a_lesson_predicts_tinkers_claims_and_sets_exercises(html, page):
     assert not [cell for cell in article.select("div.cell_output:has(p.claim)") if cell.select(".text_plain")]  # echoes
     exercises, solutions = article.select("div.exercise"), article.select("div.solution.dropdown")
     assert 1 <= len(exercises) == len(solutions) <= 3
-    assert article.find_all("h2")[-1].get_text().startswith("What this page proved")
+    assert article.find_all("h2")[-1].get_text().startswith("What this page checked")
 
 
 @pytest.mark.parametrize("page", PAGES)
