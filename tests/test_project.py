@@ -29,6 +29,7 @@ ORDER = [
     "masks",
     "dot_product",
     "heads",
+    "hand_set",
     "patterns",
     "plots",
     "page",
