@@ -63,6 +63,10 @@ lint: $(VENV)/dev.stamp ## ruff, mypy, codespell
 	@$(USING) mypy
 	@$(USING) codespell
 
+.PHONY: seeds
+seeds: $(VENV)/dev.stamp ## every page with other seeds, with one thread and with two: do its claims hold?
+	@$(USING) python .ci/seeds.py
+
 .PHONY: lock
 lock: $(VENV)/dev.stamp ## write both requirements files anew from pyproject.toml (TORCH=2.13.0)
 	@$(USING) TORCH='$(TORCH)' bash .ci/lock

@@ -195,5 +195,5 @@ def _digits(number: float) -> str:
 
 def _bound(low: float | None, high: float | None) -> str:
     if low is not None and high is not None:
-        return f"between {low:g} and {high:g}"
-    return f"at least {low:g}" if low is not None else f"at most {high:g}"
+        return f"between {low:.12g} and {high:.12g}"
+    return f"at least {low:.12g}" if low is not None else f"at most {high:.12g}"

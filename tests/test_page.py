@@ -88,6 +88,11 @@ def test_a_claim_carries_its_parts_for_the_ledger(shown):
     assert other.select_one(".claim-value") is None
 
 
+def test_a_bound_is_shown_with_all_the_digits_it_has(shown):
+    claim("Close to one.", 1.0, within=(1 - 1e-6, 1 + 1e-9))
+    assert "between 0.999999 and 1.000000001" in shown[0]["text/html"]
+
+
 def test_source_is_the_file_without_docstrings(shown):
     source(stable_softmax, MultiHeadAttention)
     softmax, heads = (bundle["text/plain"] for bundle in shown)
