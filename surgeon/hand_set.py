@@ -25,8 +25,8 @@ def hand_set_pattern(
 
     .. math:: \frac{q_i \cdot k_j}{\sqrt{d_k}} = \ell \cdot [\,\text{query } i \text{ wants key } j\,]
 
-    so that a query that wants one key of `T` gives it the weight :math:`e^\ell / (e^\ell + T - 1)`, and a query of zeros
-    is even over all of them.
+    A query that wants one key of `T` gives it the weight :math:`e^\ell / (e^\ell + T - 1)`. A query of zeros wants
+    none, and reads all of them evenly.
 
     Parameters
     ----------
@@ -74,9 +74,12 @@ def hand_set_pattern(
         wanted = keys.clone()
         wanted[token] = 0.0
     elif pattern == "vertical":
-        wanted, keys = torch.ones(T, 1, dtype=dtype), keys[:, token : token + 1]
-    elif pattern == "blocks":  # phrase p has the unit vector p, and so has each of its tokens
-        wanted = keys = torch.eye(len(phrases), dtype=dtype).repeat_interleave(torch.tensor(phrases), 0)
+        wanted = torch.ones(T, 1, dtype=dtype)
+        keys = keys[:, token : token + 1]  # 1 at the token, 0 elsewhere
+    elif pattern == "blocks":
+        # the tokens of phrase p have the unit vector p
+        phrase = torch.eye(len(phrases), dtype=dtype)
+        wanted = keys = phrase.repeat_interleave(torch.tensor(phrases), 0)
     return lead * math.sqrt(keys.shape[1]) * wanted, keys
 
 

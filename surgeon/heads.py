@@ -108,7 +108,13 @@ class MultiHeadAttention(nn.Module):
     """
 
     def __init__(
-        self, d_model: int, num_heads: int, *, num_kv_heads: int | None = None, dropout: float = 0.0, scale: bool = True
+        self,
+        d_model: int,
+        num_heads: int,
+        *,
+        num_kv_heads: int | None = None,
+        dropout: float = 0.0,
+        scale: bool = True,
     ) -> None:
         super().__init__()
         num_kv_heads = num_heads if num_kv_heads is None else num_kv_heads
@@ -122,7 +128,12 @@ class MultiHeadAttention(nn.Module):
         self.W_V = nn.Linear(d_model, d_kv)
         self.W_O = nn.Linear(d_model, d_model)
 
-    def forward(self, x: Tensor, context: Tensor | None = None, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(
+        self,
+        x: Tensor,
+        context: Tensor | None = None,
+        mask: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
         """Attend from `x` to `context`, or to `x` itself.
 
         Parameters

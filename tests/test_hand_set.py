@@ -74,7 +74,7 @@ def test_without_a_lead_every_pattern_is_even(pattern):
     close(weights(pattern, lead=0.0), torch.full((T, T), 1 / T, dtype=torch.float64))
 
 
-@pytest.mark.parametrize(("pattern", "d_k"), zip(PATTERNS, [T, T, 1, T, len(PHRASES)], strict=True))
+@pytest.mark.parametrize(("pattern", "d_k"), list(zip(PATTERNS, [T, T, 1, T, len(PHRASES)], strict=True)))
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_shapes_and_precision(pattern, d_k, dtype):
     for x in hand_set_pattern(pattern, T, phrases=PHRASES, dtype=dtype):
