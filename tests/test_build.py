@@ -1,6 +1,7 @@
 """What the book's extension promises, on books of a few pages."""
 
 import ast
+import json
 import logging
 import os
 import shutil
@@ -279,6 +280,19 @@ def test_the_repository_is_github_s_where_it_says_and_the_configuration_s_elsewh
     kernels.name_repository(None, config)
     assert config.html_theme_options == {"repository_url": f"https://github.com/{name}", "other": 1}
     assert os.environ["GITHUB_REPOSITORY"] == name
+
+
+@pytest.mark.parametrize(("asked", "given"), [(None, "1"), ("2", "2")], ids=["unsaid", "said"])
+def test_a_page_runs_on_one_thread_unless_its_builder_says_otherwise(monkeypatch, tmp_path, asked, given):
+    for variable in ("JUPYTER_PATH", "PYTHONPATH"):
+        monkeypatch.setenv(variable, "")
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if asked:
+        monkeypatch.setenv("OMP_NUM_THREADS", asked)
+    kernels.prepare(SimpleNamespace(doctreedir=tmp_path))
+    spec = json.loads((tmp_path / "kernels/kernels/python3/kernel.json").read_text())
+    assert spec["env"] == {"OMP_NUM_THREADS": given}
+    assert spec["argv"][0] == sys.executable
 
 
 # ---- Failures ------------------------------------------------------------------------------------------------------

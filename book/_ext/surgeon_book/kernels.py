@@ -25,7 +25,9 @@ def prepare(app: Sphinx) -> None:
     kernels = Path(app.doctreedir, "kernels")
     command = [sys.executable, "-Xfrozen_modules=off", "-m", "ipykernel_launcher", "-f", "{connection_file}"]
     quiet = ["--log-level=ERROR"]  # it warns of every connection over TCP
-    spec = {"argv": command + quiet, "display_name": "Python 3", "language": "python"}
+    # One thread: the pages' models are too small to gain from two, and two that wait for a busy core cost minutes.
+    threads = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
+    spec = {"argv": command + quiet, "display_name": "Python 3", "language": "python", "env": threads}
     folder = kernels / "kernels" / "python3"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "kernel.json").write_text(json.dumps(spec))
