@@ -116,7 +116,7 @@ def test_first_and_second_derivatives(mask):
         "causal": create_causal_mask(3),
         "dead": create_reverse_mask(3) + torch.tensor([[0, -torch.inf, -torch.inf]]),
     }
-    function = lambda q, k, v: attention(q, k, v, masks.get(mask))  # noqa: E731
+    function = lambda q, k, v: attention(q, k, v, masks.get(mask))
     assert torch.autograd.gradcheck(function, (Q, K, V))
     assert torch.autograd.gradgradcheck(function, (Q, K, V))
 

@@ -101,7 +101,7 @@ def test_without_the_scale_scores_are_larger_by_the_root_of_the_head_s_width():
     _, scaled = layer(x)
     layer.scale = False
     _, unscaled = layer(x)
-    log_ratio = lambda a: (a / a[..., :1]).log()  # noqa: E731
+    log_ratio = lambda a: (a / a[..., :1]).log()
     torch.testing.assert_close(log_ratio(unscaled), log_ratio(scaled) * 7**0.5)
 
 

@@ -156,8 +156,8 @@ class Recall(nn.Module):
 
     def __init__(self, width: int, scale: bool, init: str, generator: torch.Generator) -> None:
         super().__init__()
-        normal = lambda *shape: torch.randn(*shape, generator=generator)  # noqa: E731
-        uniform = lambda *shape: 2 * torch.rand(*shape, generator=generator) - 1  # noqa: E731
+        normal = lambda *shape: torch.randn(*shape, generator=generator)
+        uniform = lambda *shape: 2 * torch.rand(*shape, generator=generator) - 1
         draw = {"unit": normal, "pytorch": uniform}[init]
         self.scale = scale
         self.symbol = nn.Parameter(normal(NUM_SYMBOLS, width))
