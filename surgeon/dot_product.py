@@ -119,7 +119,8 @@ def dissect(
     >>> stages.scores[0], stages.scaled[0]
     (tensor([1., 0., 0., 0.]), tensor([0.5000, 0.0000, 0.0000, 0.0000]))
     """
-    _check_inputs(Q, K, V, dropout)
+    check_inputs(Q, K, V)
+    probability("dropout", dropout)
     given, working = Q.dtype, at_least_float32(Q.dtype)
     Q, K, V = Q.to(working), K.to(working), V.to(working)
     d_k = Q.shape[-1]
@@ -149,7 +150,8 @@ def _drop(weights: Tensor, dropout: float, generator: torch.Generator | None) ->
     return weights * (chance >= dropout) / (1 - dropout)
 
 
-def _check_inputs(Q: Tensor, K: Tensor, V: Tensor, dropout: float) -> None:
+def check_inputs(Q: Tensor, K: Tensor, V: Tensor) -> None:
+    """Raise a ValueError, as `attention` documents it, if these are no queries, keys and values of one another."""
     for name, x in (("Q", Q), ("K", K), ("V", V)):
         if not isinstance(x, Tensor):
             raise ValueError(f"{name} must be a floating-point tensor, got {type(x).__name__}.")
@@ -172,4 +174,3 @@ def _check_inputs(Q: Tensor, K: Tensor, V: Tensor, dropout: float) -> None:
     except RuntimeError:
         lead = ", ".join(str(list(x.shape[:-2])) for x in (Q, K, V))
         raise ValueError(f"Q, K and V must have leading axes that broadcast, got {lead}.") from None
-    probability("dropout", dropout)

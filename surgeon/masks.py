@@ -1,6 +1,6 @@
 """Who may look at whom: masks, and the one function that reads what a mask means."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -243,12 +243,43 @@ def as_additive(
     >>> as_additive(torch.tensor([[0.0, 0.0]]), (1, 2), dtype=torch.float32, device="cpu")  # additive: blocks nothing
     tensor([[0., 0.]])
     """
+    return read_in_tiles(mask, shape, dtype=dtype, device=device)(slice(None), slice(None))
+
+
+def read_in_tiles(
+    mask: Tensor, shape: Sequence[int], *, dtype: torch.dtype, device: Device
+) -> Callable[[slice, slice], Tensor]:
+    """Read a mask as `as_additive` does, a rectangle at a time; the whole mask decides which convention holds.
+
+    Parameters
+    ----------
+    mask, shape, dtype, device
+        As `as_additive` takes them.
+
+    Returns
+    -------
+    callable
+        Given a slice of the queries and one of the keys, the additive mask there, [..., t or 1, s].
+
+    Raises
+    ------
+    ValueError
+        As `as_additive`.
+
+    Examples
+    --------
+    >>> tile = read_in_tiles(torch.eye(3), (3, 3), dtype=torch.float32, device="cpu")
+    >>> tile(slice(0, 1), slice(1, 3))  # zeros only, in a mask of zeros and ones
+    tensor([[-inf, -inf]])
+    """
     _check_mask(mask, shape, torch.device(device))
-    if not mask.is_floating_point():
-        return _block(mask == 0, dtype)
-    if ((mask == 0) | (mask == 1)).all() and (mask == 1).any():
-        return _block(mask == 0, dtype)
-    return mask.to(dtype)
+    zero_blocks = not mask.is_floating_point() or bool(((mask == 0) | (mask == 1)).all() and (mask == 1).any())
+
+    def tile(queries: slice, keys: slice) -> Tensor:
+        piece = mask[..., queries if mask.shape[-2] > 1 else slice(None), keys]
+        return _block(piece == 0, dtype) if zero_blocks else piece.to(dtype)
+
+    return tile
 
 
 def visible(mask: Tensor | None, shape: Sequence[int], device: Device = "cpu") -> Tensor:

@@ -1,0 +1,288 @@
+"""Attention in tiles: the same numbers as `attention`, without ever holding the matrix of scores."""
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import Function
+
+from surgeon.checks import positive_integer
+from surgeon.dot_product import check_inputs
+from surgeon.masks import read_in_tiles
+from surgeon.online import Partial
+from surgeon.softmax import at_least_float32
+
+SMALL = 20.0  # e^20 and e^-20 are far from both ends of float32, so scores within ±20 need no maximum subtracted
+
+
+def flash_attention(
+    Q: Tensor,
+    K: Tensor,
+    V: Tensor,
+    mask: Tensor | None = None,
+    scale: bool = True,
+    *,
+    causal: bool = False,
+    block_q: int | None = None,
+    block_k: int | None = None,
+    return_lse: bool = False,
+) -> Tensor | Partial:
+    r"""Scaled dot-product attention, computed a tile of queries by keys at a time.
+
+    The largest thing it makes besides its result is a tile for each head, so memory grows with the number of tokens and
+    not with its square. The backward pass finds no tile kept: it computes each again from Q, K and the log-sum-exp.
+
+    Parameters
+    ----------
+    Q : Tensor
+        Queries [..., T, d_k].
+    K : Tensor
+        Keys [..., S, d_k].
+    V : Tensor
+        Values [..., S, d_v].
+    mask : Tensor, optional
+        As `surgeon.attention` reads it, a tile at a time; a mask of numbers to add passes its gradient.
+    scale : bool
+        Whether scores are divided by :math:`\sqrt{d_k}`.
+    causal : bool
+        Whether query `i` sees only the keys `j` :math:`\le i + S - T`: the last query sees every key. Tiles above the
+        diagonal cost nothing, and no mask is made for them.
+    block_q, block_k : int, optional
+        Queries and keys in a tile. They change the speed, and no more of the result than its rounding; by default, what
+        was found fast on a processor: 256 for long sequences and few heads, otherwise 128.
+    return_lse : bool
+        Whether to hand back the log-sum-exp of each row of scores as well, so that the result can be merged.
+
+    Returns
+    -------
+    Tensor or Partial
+        The output [..., T, d_v] in the precision of the inputs; with `return_lse`, `surgeon.online.Partial` of the
+        output and `lse` [..., T], at least float32. Both are differentiable, once. A row that may look at nothing is
+        zero, and its `lse` :math:`-\infty`.
+
+    Raises
+    ------
+    ValueError
+        As `surgeon.attention`, or if a block is not a positive integer.
+    RuntimeError
+        If a second derivative is asked for (``create_graph=True``).
+
+    Notes
+    -----
+    Half precision is computed in float32. Source: milakov2018, dao2022 (book/references.bib).
+
+    Examples
+    --------
+    >>> Q, K, V = torch.zeros(1, 2), torch.zeros(3, 2), torch.tensor([[1.0], [2.0], [3.0]])
+    >>> flash_attention(Q, K, V, block_k=2, return_lse=True)  # the mean of three, and log 3
+    Partial(out=tensor([[2.]]), lse=tensor([1.0986]))
+    """
+    check_inputs(Q, K, V)
+    blocks = {"block_q": block_q, "block_k": block_k}
+    block_q, block_k = (None if n is None else positive_integer(name, n) for name, n in blocks.items())
+    given, working = Q.dtype, at_least_float32(Q.dtype)
+    lead = torch.broadcast_shapes(Q.shape[:-2], K.shape[:-2], V.shape[:-2])
+    Q, K, V = (x.to(working).expand(*lead, *x.shape[-2:]).reshape(-1, *x.shape[-2:]) for x in (Q, K, V))
+    usual = 256 if min(Q.shape[1], K.shape[1]) >= 1024 and len(Q) <= 16 else 128
+    block = (block_q or usual, block_k or usual)
+    factor = 1 / math.sqrt(Q.shape[-1]) if scale else 1.0
+    out, lse = _Flash.apply(Q, K, V, mask, factor, causal, lead, block)
+    part = Partial(out.to(given).unflatten(0, lead or (1,)), lse.unflatten(0, lead or (1,)))
+    part = part if lead else Partial(part.out.squeeze(0), part.lse.squeeze(0))
+    return part if return_lse else part.out
+
+
+class _Flash(Function):
+    """Forward and backward over [N, tokens, width], where N counts all leading axes together."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        Q: Tensor,
+        K: Tensor,
+        V: Tensor,
+        mask: Tensor | None,
+        factor: float,
+        causal: bool,
+        lead: Sequence[int],
+        block: tuple[int, int],
+    ) -> tuple[Tensor, Tensor]:
+        tiles = Tiling(Q, K, mask, causal, lead, block)
+        out, lse = forward_tiles(Q, K, V, factor, tiles, careful=not scores_are_small(Q, K, V, mask, factor))
+        ctx.save_for_backward(Q, K, V, mask, out, lse)
+        ctx.factor, ctx.tiles = factor, tiles
+        return out, lse
+
+    @staticmethod
+    def backward(ctx: Any, dout: Tensor, dlse: Tensor) -> tuple[Tensor | None, ...]:
+        if torch.is_grad_enabled():  # that is, create_graph: what follows would count as a constant, silently
+            raise RuntimeError("flash_attention can be differentiated once; use attention for second derivatives.")
+        Q, K, V, mask, out, lse = ctx.saved_tensors
+        dmask = torch.zeros_like(mask, dtype=Q.dtype) if ctx.needs_input_grad[3] else None
+        dQ, dK, dV = backward_tiles(Q, K, V, out, lse, dout, dlse, ctx.factor, ctx.tiles, dmask)
+        return dQ, dK, dV, dmask if dmask is None else dmask.to(mask.dtype), None, None, None, None
+
+
+def forward_tiles(
+    Q: Tensor, K: Tensor, V: Tensor, factor: float, tiles: "Tiling", careful: bool
+) -> tuple[Tensor, Tensor]:
+    """Output [N, T, d_v] and log-sum-exp [N, T]; `careful` subtracts the largest score seen so far."""
+    out, lse = V.new_empty(*Q.shape[:2], V.shape[-1]), Q.new_empty(Q.shape[:2])
+    keys, values = [k.mT for k in tiles.blocks_of_keys(K)], tiles.blocks_of_keys(V)
+    for i, (q, o, log_total) in enumerate(zip(*map(tiles.blocks_of_queries, (Q, out, lse)), strict=True)):
+        q = q * factor
+        total, average = q.new_zeros(*q.shape[:2], 1), torch.zeros_like(o)  # the average, not yet divided
+        top = torch.full_like(total, -torch.inf if careful else 0.0)
+        for j, bias in tiles.along(i):
+            powers = tiles.add(bias, torch.bmm(q, keys[j], out=tiles.room(0, q, values[j])))  # scores, as yet
+            if careful:
+                seen, top = top, torch.maximum(top, powers.amax(-1, keepdim=True))
+                finite = top.masked_fill(top == -torch.inf, 0.0)
+                powers -= finite
+                shrink = torch.exp(seen - finite)  # what was counted against the old maximum
+                total *= shrink
+                average *= shrink
+            powers.exp_()
+            total += powers.sum(-1, keepdim=True)
+            average.baddbmm_(powers, values[j])
+        log_total.copy_((torch.log(total) + top).squeeze(-1))  # log 0 is the -inf that an empty row wants
+        torch.div(average, total.masked_fill_(total == 0, 1.0), out=o)
+    return out, lse
+
+
+def backward_tiles(
+    Q: Tensor,
+    K: Tensor,
+    V: Tensor,
+    out: Tensor,
+    lse: Tensor,
+    dout: Tensor,
+    dlse: Tensor,
+    factor: float,
+    tiles: "Tiling",
+    dmask: Tensor | None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of Q, K and V; that of the mask is added to `dmask`. Here a tile is [N, keys, queries]."""
+    empty = lse == -torch.inf
+    base = lse.masked_fill(empty, torch.inf)  # e^(s - inf) = 0: an empty row passes nothing back
+    delta = ((dout * out).sum(-1) - dlse).masked_fill(empty, 0.0)
+    scaled = Q * factor  # as forward does, so that the scores round as they did there
+    by_queries = list(zip(*map(tiles.blocks_of_queries, (scaled, dout.contiguous(), base, delta)), strict=True))
+    dQ = [q.new_zeros(q.shape) for q, *_ in by_queries]  # each contiguous, so that a product can be added in place
+    dK, dV = [], []
+    for j, (k, v) in enumerate(zip(*map(tiles.blocks_of_keys, (K, V)), strict=True)):
+        dk, dv = k.new_zeros(k.shape), v.new_zeros(v.shape)
+        for i, bias in tiles.down(j):
+            q, do, log_total, pull = by_queries[i]
+            weights = tiles.add(bias, torch.bmm(k, q.mT, out=tiles.room(0, k, q)))  # scores, as yet
+            weights.sub_(log_total.unsqueeze(-2)).exp_()
+            dscores = torch.bmm(v, do.mT, out=tiles.room(1, k, q))
+            dscores.sub_(pull.unsqueeze(-2)).mul_(weights)
+            dv.baddbmm_(weights, do)
+            dk.baddbmm_(dscores, q)
+            dQ[i].baddbmm_(dscores.mT, k)
+            if dmask is not None:
+                tiles.add_to_mask(dmask, dscores.mT, i, j)
+        dK.append(dk)
+        dV.append(dv)
+    return torch.cat(dQ, 1).mul_(factor), torch.cat(dK, 1), torch.cat(dV, 1)
+
+
+def scores_are_small(Q: Tensor, K: Tensor, V: Tensor, mask: Tensor | None, factor: float) -> bool:
+    r"""Whether no score can leave ±`SMALL`: by Cauchy and Schwarz, :math:`|q \cdot k| \le \|q\| \|k\|`.
+
+    Then the powers and their sums can neither overflow nor vanish, and the running maximum is not needed.
+    """
+    if mask is not None and mask.is_floating_point():
+        return False  # numbers to add are scores as well
+    if not len(Q):
+        return True  # a batch of none
+    longest = [torch.linalg.vector_norm(x, dim=-1).amax() for x in (Q, K)]
+    largest = torch.linalg.vector_norm(V, ord=torch.inf)
+    return bool((longest[0] * longest[1] * factor <= SMALL) & (largest < 1e20))  # False for NaN too
+
+
+class Tiling:
+    """Which tiles there are, what is added to the scores in each, and room for two of them.
+
+    Parameters
+    ----------
+    Q, K : Tensor
+        [N, T, d_k] and [N, S, d_k], where N counts the leading axes `lead` together.
+    mask : Tensor or None
+        As `flash_attention` takes it, for [*lead, T, S].
+    causal : bool
+        Whether query `i` sees keys up to `i + S - T` only.
+    lead : sequence of int
+        The leading axes.
+    block : (int, int)
+        Queries and keys in a tile.
+    """
+
+    def __init__(
+        self, Q: Tensor, K: Tensor, mask: Tensor | None, causal: bool, lead: Sequence[int], block: tuple[int, int]
+    ) -> None:
+        T, S = Q.shape[1], K.shape[1]
+        self.block_q, self.block_k = min(block[0], T), min(block[1], S)
+        self.rows = [slice(i, min(i + self.block_q, T)) for i in range(0, T, self.block_q)]
+        self.cols = [slice(j, min(j + self.block_k, S)) for j in range(0, S, self.block_k)]
+        self.lead, self.offset = tuple(lead), S - T if causal else S
+        self.mask = None if mask is None else read_in_tiles(mask, (*lead, T, S), dtype=Q.dtype, device=Q.device)
+        self.memory = Q.new_empty(2, Q.shape[0] * self.block_q * self.block_k)
+        self.rooms: dict[tuple[int, ...], Tensor] = {}
+
+    def blocks_of_queries(self, x: Tensor) -> tuple[Tensor, ...]:
+        return x.split(self.block_q, 1)
+
+    def blocks_of_keys(self, x: Tensor) -> tuple[Tensor, ...]:
+        return x.split(self.block_k, 1)
+
+    def along(self, i: int) -> Iterator[tuple[int, Tensor | None]]:
+        """The tiles in which queries of block `i` see a key: block of keys, what to add there, [..., t, s]."""
+        for j in range(len(self.cols)):
+            blocked, bias = self.bias(i, j)
+            if not blocked:
+                yield j, bias
+
+    def down(self, j: int) -> Iterator[tuple[int, Tensor | None]]:
+        """The tiles in which keys of block `j` are seen: block of queries, what to add there, [..., s, t]."""
+        for i in range(len(self.rows)):
+            blocked, bias = self.bias(i, j)
+            if not blocked:
+                yield i, None if bias is None else bias.mT
+
+    def bias(self, i: int, j: int) -> tuple[bool, Tensor | None]:
+        """Whether a tile is blocked entirely; if not, what to add to its scores, None for nothing."""
+        rows, cols, bias = self.rows[i], self.cols[j], None
+        sees = rows.start + self.offset  # the last key that the first of these queries may see
+        if cols.start > sees + rows.stop - rows.start - 1:
+            return True, None
+        if cols.stop - 1 > sees:
+            bias = self.memory.new_full((rows.stop - rows.start, cols.stop - cols.start), -torch.inf)
+            bias.triu_(sees - cols.start + 1)
+        if self.mask is not None:
+            read = self.mask(rows, cols)
+            bias = read if bias is None else bias + read
+            if (bias == -torch.inf).all():
+                return True, None
+        return False, bias
+
+    def room(self, which: int, first: Tensor, second: Tensor) -> Tensor:
+        """Memory for a tile, [N, tokens of first, tokens of second], the same for every tile of that shape."""
+        shape = (which, len(first), first.shape[1], second.shape[1])
+        if shape not in self.rooms:
+            self.rooms[shape] = self.memory[which, : math.prod(shape[1:])].view(shape[1:])
+        return self.rooms[shape]
+
+    def add(self, bias: Tensor | None, tile: Tensor) -> Tensor:
+        """The tile, in its place, with the bias added over the leading axes."""
+        if bias is not None:
+            tile.view(*self.lead, *tile.shape[1:]).add_(bias)
+        return tile
+
+    def add_to_mask(self, dmask: Tensor, dscores: Tensor, i: int, j: int) -> None:
+        """Add a tile's gradient to the mask's, summed over the axes along which the mask was broadcast."""
+        piece = dmask[..., self.rows[i] if dmask.shape[-2] > 1 else slice(None), self.cols[j]]
+        piece += dscores.unflatten(0, self.lead or (1,)).sum_to_size(piece.shape)
