@@ -85,8 +85,7 @@ def flash_attention(
     given, working = Q.dtype, at_least_float32(Q.dtype)
     lead = torch.broadcast_shapes(Q.shape[:-2], K.shape[:-2], V.shape[:-2])
     Q, K, V = (x.to(working).expand(*lead, *x.shape[-2:]).reshape(-1, *x.shape[-2:]) for x in (Q, K, V))
-    usual = 256 if min(Q.shape[1], K.shape[1]) >= 1024 and len(Q) <= 16 else 128
-    block = (block_q or usual, block_k or usual)
+    block = (block_q or usual_block(Q, K), block_k or usual_block(Q, K))
     factor = 1 / math.sqrt(Q.shape[-1]) if scale else 1.0
     out, lse = _Flash.apply(Q, K, V, mask, factor, causal, lead, block)
     part = Partial(out.to(given).unflatten(0, lead or (1,)), lse.unflatten(0, lead or (1,)))
@@ -188,6 +187,11 @@ def backward_tiles(
         dK.append(dk)
         dV.append(dv)
     return torch.cat(dQ, 1).mul_(factor), torch.cat(dK, 1), torch.cat(dV, 1)
+
+
+def usual_block(Q: Tensor, K: Tensor) -> int:
+    """Tokens in a tile, by default: large tiles for few long sequences, so that all heads' tiles stay in the cache."""
+    return 256 if min(Q.shape[1], K.shape[1]) >= 1024 and len(Q) <= 16 else 128
 
 
 def scores_are_small(Q: Tensor, K: Tensor, V: Tensor, mask: Tensor | None, factor: float) -> bool:

@@ -1,9 +1,12 @@
 """Many heads: split the width, attend in each part alone, join the parts again."""
 
+import torch
 from torch import Tensor, nn
 
+from surgeon.cache import KeyValueCache
 from surgeon.checks import probability
-from surgeon.dot_product import attention
+from surgeon.groups import grouped_attention
+from surgeon.masks import as_additive, combine_masks
 
 
 def split_heads(x: Tensor, num_heads: int) -> Tensor:
@@ -133,8 +136,10 @@ class MultiHeadAttention(nn.Module):
         x: Tensor,
         context: Tensor | None = None,
         mask: Tensor | None = None,
+        *,
+        cache: KeyValueCache | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Attend from `x` to `context`, or to `x` itself.
+        """Attend from `x` to `context`, or to `x` itself and the tokens before it.
 
         Parameters
         ----------
@@ -144,6 +149,10 @@ class MultiHeadAttention(nn.Module):
             [B, S, d_model]: where keys and values come from. `x` if not given.
         mask : Tensor, optional
             [T, S] for all, [B, T, S] a sequence, or [B, H, T, S] a head; any convention that `attention` reads.
+        cache : KeyValueCache, optional
+            This layer's own: the tokens of `x` follow those that it holds, and are added to them. The layer is then
+            causal, whatever `mask` says: a token sees itself and all before it, or what `mask` leaves of these. The S
+            keys are the cached and the new ones. Gradients must be off.
 
         Returns
         -------
@@ -155,25 +164,39 @@ class MultiHeadAttention(nn.Module):
         Raises
         ------
         ValueError
-            If a width is not `d_model`, if there are too few axes, or as `attention`.
+            If a width is not `d_model`, if there are too few axes, if there is a cache and a context, or as `attention`
+            and `KeyValueCache.append`. A cache is then left as it was.
         """
+        if cache is not None and context is not None:
+            raise ValueError("cache must not come with a context, whose keys do not grow token by token, got both.")
         context = x if context is None else context
         for name, given in (("x", x), ("context", context)):
             if given.ndim < 2 or given.shape[-1] != self.d_model:
                 raise ValueError(
                     f"{name} must have shape [..., tokens, d_model = {self.d_model}], got {list(given.shape)}."
                 )
-        if mask is not None and mask.ndim == x.ndim and x.ndim > 2:
+        if isinstance(mask, Tensor) and mask.ndim == x.ndim and x.ndim > 2:
             mask = mask.unsqueeze(-3)  # [B, T, S] -> [B, 1, T, S]: the same for every head
         Q = split_heads(self.W_Q(x), self.num_heads)  # [B, H, T, d]
         K = split_heads(self.W_K(context), self.num_kv_heads)  # [B, H_kv, S, d]
         V = split_heads(self.W_V(context), self.num_kv_heads)  # [B, H_kv, S, d]
-        group = self.num_heads // self.num_kv_heads
-        K = K.repeat_interleave(group, -3)  # neighbours share: 0 0 1 1,
-        V = V.repeat_interleave(group, -3)  # not 0 1 0 1
+        if cache is not None:
+            mask = _causal_after(len(cache), mask, Q)  # [T, S], or as the mask
+            K, V = cache.append(K, V)  # [B, H_kv, S, d]: all so far
         dropout = self.dropout if self.training else 0.0
-        output, weights = attention(Q, K, V, mask, self.scale, dropout=dropout)
+        output, weights = grouped_attention(Q, K, V, mask, self.scale, dropout=dropout)
         return self.W_O(merge_heads(output)), weights
+
+
+def _causal_after(past: int, mask: Tensor | None, Q: Tensor) -> Tensor | None:
+    """What new tokens may see of the `past` ones, and of each other, by position; `mask` may hide more."""
+    T, S = Q.shape[-2], past + Q.shape[-2]
+    if mask is not None:
+        mask = as_additive(mask, (*Q.shape[:-1], S), dtype=torch.float64, device=Q.device)  # checked before K is kept
+    if T == 1:
+        return mask  # all that there is lies in the past
+    causal = torch.ones(T, S, dtype=torch.bool, device=Q.device).tril(past)
+    return causal if mask is None else combine_masks(causal, mask)
 
 
 def _check_divides(name: str, parts: int, of: str, whole: int) -> None:
