@@ -2,7 +2,10 @@
 
 from surgeon.ablations.masking import MaskingComparison, compare_masking
 from surgeon.ablations.scaling import experiment_scaling_factor, train_with_and_without_scale
+from surgeon.cache import KeyValueCache
 from surgeon.dot_product import Stages, attention, dissect
+from surgeon.flash import flash_attention
+from surgeon.groups import grouped_attention
 from surgeon.heads import MultiHeadAttention, merge_heads, split_heads
 from surgeon.masks import (
     as_additive,
@@ -13,6 +16,7 @@ from surgeon.masks import (
     create_window_mask,
     visible,
 )
+from surgeon.online import Partial, empty_partial, merge, partial_attention
 from surgeon.patterns import (
     analyze_attention_patterns,
     baseline_patterns,
@@ -26,11 +30,14 @@ from surgeon.plots import (
     plot_matrix,
     plot_multihead_attention,
 )
+from surgeon.ring import ring_attention, shard, unshard
 from surgeon.softmax import log_sum_exp, naive_softmax, stable_softmax
 
 __all__ = [
+    "KeyValueCache",
     "MaskingComparison",
     "MultiHeadAttention",
+    "Partial",
     "Stages",
     "analyze_attention_patterns",
     "as_additive",
@@ -44,18 +51,26 @@ __all__ = [
     "create_window_mask",
     "describe_attention",
     "dissect",
+    "empty_partial",
     "experiment_scaling_factor",
+    "flash_attention",
+    "grouped_attention",
     "log_sum_exp",
+    "merge",
     "merge_heads",
     "naive_softmax",
     "normalized_entropy",
+    "partial_attention",
     "plot_attention_heatmap",
     "plot_matrix",
     "plot_multihead_attention",
+    "ring_attention",
     "row_entropy",
+    "shard",
     "split_heads",
     "stable_softmax",
     "train_with_and_without_scale",
     "uniform_weights",
+    "unshard",
     "visible",
 ]

@@ -12,7 +12,7 @@ from small_book import ROOT
 
 TOC = yaml.safe_load((ROOT / "_toc.yml").read_text())
 PAGES = [TOC["root"], *(chapter["file"] for part in TOC["parts"] for chapter in part["chapters"])]
-LESSONS = [page for page in PAGES if page.split("/")[1] in ("anatomy", "imaging", "ablations")]
+LESSONS = [page for page in PAGES if page.split("/")[1] in ("anatomy", "imaging", "ablations", "checks", "procedures")]
 
 
 @pytest.fixture
