@@ -67,6 +67,10 @@ lint: $(VENV)/dev.stamp ## ruff, mypy, codespell
 seeds: $(VENV)/dev.stamp ## every page with other seeds, with one thread and with two: do its claims hold?
 	@$(USING) python .ci/seeds.py
 
+.PHONY: bench
+bench: $(VENV)/dev.stamp ## time and memory against PyTorch's own, in one run (BENCH="--lengths 512 1024")
+	@$(USING) python -m benchmarks $(BENCH)
+
 .PHONY: lock
 lock: $(VENV)/dev.stamp ## write both requirements files anew from pyproject.toml (TORCH=2.13.0)
 	@$(USING) TORCH='$(TORCH)' bash .ci/lock

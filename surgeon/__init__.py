@@ -7,6 +7,7 @@ from surgeon.dot_product import Stages, attention, dissect
 from surgeon.flash import flash_attention
 from surgeon.groups import grouped_attention
 from surgeon.heads import MultiHeadAttention, merge_heads, split_heads
+from surgeon.influence import influence_map
 from surgeon.masks import (
     as_additive,
     combine_masks,
@@ -32,6 +33,8 @@ from surgeon.plots import (
 )
 from surgeon.ring import ring_attention, shard, unshard
 from surgeon.softmax import log_sum_exp, naive_softmax, stable_softmax
+from surgeon.sparse import TopK, topk_attention, topk_mask, window_attention
+from surgeon.tiled_entropy import attention_entropy
 
 __all__ = [
     "KeyValueCache",
@@ -39,9 +42,11 @@ __all__ = [
     "MultiHeadAttention",
     "Partial",
     "Stages",
+    "TopK",
     "analyze_attention_patterns",
     "as_additive",
     "attention",
+    "attention_entropy",
     "baseline_patterns",
     "combine_masks",
     "compare_masking",
@@ -55,6 +60,7 @@ __all__ = [
     "experiment_scaling_factor",
     "flash_attention",
     "grouped_attention",
+    "influence_map",
     "log_sum_exp",
     "merge",
     "merge_heads",
@@ -69,8 +75,11 @@ __all__ = [
     "shard",
     "split_heads",
     "stable_softmax",
+    "topk_attention",
+    "topk_mask",
     "train_with_and_without_scale",
     "uniform_weights",
     "unshard",
     "visible",
+    "window_attention",
 ]

@@ -129,24 +129,31 @@ def forward_tiles(
 ) -> tuple[Tensor, Tensor]:
     """Output [N, T, d_v] and log-sum-exp [N, T]; `careful` subtracts the largest score seen so far."""
     out, lse = V.new_empty(*Q.shape[:2], V.shape[-1]), Q.new_empty(Q.shape[:2])
-    keys, values = [k.mT for k in tiles.blocks_of_keys(K)], tiles.blocks_of_keys(V)
-    for i, (q, o, log_total) in enumerate(zip(*map(tiles.blocks_of_queries, (Q, out, lse)), strict=True)):
+    keys = [k.mT for k in tiles.blocks_of_keys(K)]
+    values = tiles.blocks_of_keys(V)
+    blocks = zip(*map(tiles.blocks_of_queries, (Q, out, lse)), strict=True)
+    for i, (q, o, log_total) in enumerate(blocks):
         q = q * factor
-        total, average = q.new_zeros(*q.shape[:2], 1), torch.zeros_like(o)  # the average, not yet divided
+        total = q.new_zeros(*q.shape[:2], 1)
+        average = torch.zeros_like(o)  # not yet divided by the total
         top = torch.full_like(total, -torch.inf if careful else 0.0)
         for j, bias in tiles.along(i):
-            powers = tiles.add(bias, torch.bmm(q, keys[j], out=tiles.room(0, q, values[j])))  # scores, as yet
+            room = tiles.room(0, q, values[j])
+            # scores, as yet
+            powers = tiles.add(bias, torch.bmm(q, keys[j], out=room))
             if careful:
-                seen, top = top, torch.maximum(top, powers.amax(-1, keepdim=True))
+                seen = top
+                top = torch.maximum(top, powers.amax(-1, keepdim=True))
                 finite = top.masked_fill(top == -torch.inf, 0.0)
                 powers -= finite
-                shrink = torch.exp(seen - finite)  # what was counted against the old maximum
-                total *= shrink
+                shrink = torch.exp(seen - finite)
+                total *= shrink  # what was counted against the old maximum
                 average *= shrink
             powers.exp_()
             total += powers.sum(-1, keepdim=True)
             average.baddbmm_(powers, values[j])
-        log_total.copy_((torch.log(total) + top).squeeze(-1))  # log 0 is the -inf that an empty row wants
+        # log 0 is the -inf that an empty row wants
+        log_total.copy_((torch.log(total) + top).squeeze(-1))
         torch.div(average, total.masked_fill_(total == 0, 1.0), out=o)
     return out, lse
 
@@ -165,17 +172,23 @@ def backward_tiles(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of Q, K and V; that of the mask is added to `dmask`. Here a tile is [N, keys, queries]."""
     empty = lse == -torch.inf
-    base = lse.masked_fill(empty, torch.inf)  # e^(s - inf) = 0: an empty row passes nothing back
+    # e^(s - inf) = 0: an empty row passes nothing back
+    base = lse.masked_fill(empty, torch.inf)
     delta = ((dout * out).sum(-1) - dlse).masked_fill(empty, 0.0)
-    scaled = Q * factor  # as forward does, so that the scores round as they did there
-    by_queries = list(zip(*map(tiles.blocks_of_queries, (scaled, dout.contiguous(), base, delta)), strict=True))
-    dQ = [q.new_zeros(q.shape) for q, *_ in by_queries]  # each contiguous, so that a product can be added in place
+    # scaled before the product, as in forward, so that scores round as there
+    rows = (Q * factor, dout.contiguous(), base, delta)
+    by_queries = list(zip(*map(tiles.blocks_of_queries, rows), strict=True))
+    # each contiguous, so that a product can be added in place
+    dQ = [q.new_zeros(q.shape) for q, *_ in by_queries]
     dK, dV = [], []
-    for j, (k, v) in enumerate(zip(*map(tiles.blocks_of_keys, (K, V)), strict=True)):
+    blocks = zip(*map(tiles.blocks_of_keys, (K, V)), strict=True)
+    for j, (k, v) in enumerate(blocks):
         dk, dv = k.new_zeros(k.shape), v.new_zeros(v.shape)
         for i, bias in tiles.down(j):
             q, do, log_total, pull = by_queries[i]
-            weights = tiles.add(bias, torch.bmm(k, q.mT, out=tiles.room(0, k, q)))  # scores, as yet
+            room = tiles.room(0, k, q)
+            # scores, as yet
+            weights = tiles.add(bias, torch.bmm(k, q.mT, out=room))
             weights.sub_(log_total.unsqueeze(-2)).exp_()
             dscores = torch.bmm(v, do.mT, out=tiles.room(1, k, q))
             dscores.sub_(pull.unsqueeze(-2)).mul_(weights)

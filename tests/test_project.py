@@ -36,6 +36,7 @@ ORDER = [
     "sparse",
     "ring",
     "ring_check",
+    "tiled_entropy",
     "influence",
     "rank",
     "hand_set",

@@ -1,7 +1,8 @@
 """The book's own part of Sphinx: what runs again, what is remembered, what a failure does, where a figure goes.
 
-A page leaves three things in Sphinx's environment, which is kept from build to build: a fingerprint of what it was made
-from (`reexecution`), its claims (`ledger`) and, by MyST-NB, how long it ran (`colophon`).
+A page leaves some things in Sphinx's environment, which is kept from build to build: a fingerprint of what it was made
+from (`reexecution`), its claims (`ledger`), the names of surgeon that it uses (`usage`) and, by MyST-NB, how long it
+ran (`colophon`). Two pages leave more: what the package was (`api`), and the terms that are defined (`glossary`).
 """
 
 import hashlib
@@ -12,9 +13,38 @@ from typing import Any
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 
-from . import colophon, failures, figures, kernels, ledger, reexecution, rewriting, root
+from . import (
+    api,
+    colophon,
+    docstrings,
+    failures,
+    figures,
+    glossary,
+    kernels,
+    ledger,
+    reexecution,
+    rewriting,
+    root,
+    usage,
+)
 
-KEPT: tuple[Callable[[BuildEnvironment], dict[str, Any]], ...] = (reexecution.kept, ledger.kept)
+SUBJECTS = (
+    root,
+    kernels,
+    reexecution,
+    rewriting,
+    failures,
+    ledger,
+    figures,
+    colophon,
+    usage,
+    docstrings,
+    api,
+    glossary,
+)
+KEPT: tuple[Callable[[BuildEnvironment], dict[str, Any]], ...] = tuple(
+    subject.kept for subject in (reexecution, ledger, usage, api, glossary)
+)
 
 
 def purge(app: Sphinx, env: BuildEnvironment, docname: str) -> None:
@@ -30,7 +60,7 @@ def merge(app: Sphinx, env: BuildEnvironment, docnames: Iterable[str], other: Bu
 def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("env-purge-doc", purge)
     app.connect("env-merge-info", merge)
-    for subject in (root, kernels, reexecution, rewriting, failures, ledger, figures, colophon):
+    for subject in SUBJECTS:
         subject.setup(app)
     files = sorted(Path(__file__).parent.glob("*.py"))
     sources = hashlib.sha256(b"".join(file.read_bytes() for file in files))

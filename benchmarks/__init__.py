@@ -1,0 +1,1 @@
+"""Speed and memory of attention in this package against PyTorch's: `make bench`."""
