@@ -31,6 +31,7 @@ from surgeon.plots import (
     plot_matrix,
     plot_multihead_attention,
 )
+from surgeon.rank import distance_to_rank_one, effective_rank, hull_distance, in_convex_hull
 from surgeon.ring import ring_attention, shard, unshard
 from surgeon.softmax import log_sum_exp, naive_softmax, stable_softmax
 from surgeon.sparse import TopK, topk_attention, topk_mask, window_attention
@@ -56,10 +57,14 @@ __all__ = [
     "create_window_mask",
     "describe_attention",
     "dissect",
+    "distance_to_rank_one",
+    "effective_rank",
     "empty_partial",
     "experiment_scaling_factor",
     "flash_attention",
     "grouped_attention",
+    "hull_distance",
+    "in_convex_hull",
     "influence_map",
     "log_sum_exp",
     "merge",
