@@ -166,8 +166,8 @@ def in_convex_hull(points: Tensor, vertices: Tensor, *, tolerance: float = 1e-9)
 def _distance(point: Tensor, vertices: Tensor) -> float:
     """From a point [d] to the nearest weighted average of the rows of vertices [S, d].
 
-    Weights w that are only kept from being negative find it all the same. Write them as t u, where u adds up to one: the
-    sum of squares is then t² |average - point|² + (t - 1)², which is least, whatever t is, where the average is nearest.
+    Weights w that are only kept from being negative find it all the same. Write them as t u, where u adds up to one:
+    the sum of squares is then t² |average - point|² + (t - 1)², least, whatever t is, where the average is nearest.
     """
     towards = vertices - point
     size = float(_size(towards))

@@ -103,7 +103,7 @@ def ring_attention(
 
     Every rank calls it with its own share. Keys and values go once round the ring; at each hop a rank attends to the
     share that has come, in tiles, and merges the result with what it has. Backward, they go round again, and their
-    gradients with them. No rank ever holds more than two shares of K and V.
+    gradients with them. No rank ever holds more than three shares of K and V: its own, and two that travel.
 
     Parameters
     ----------
