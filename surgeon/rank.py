@@ -128,8 +128,10 @@ def hull_distance(points: Tensor, vertices: Tensor) -> Tensor:
     """
     points, vertices = _check_rows(points, vertices)
     lead = torch.broadcast_shapes(points.shape[:-2], vertices.shape[:-2])
-    points, vertices = (x.expand(*lead, *x.shape[-2:]).flatten(0, -3) if lead else x[None] for x in (points, vertices))
-    distances = [_distance(p, v) for ps, v in zip(points, vertices, strict=True) for p in ps]
+    points = points.expand(*lead, -1, -1).reshape(-1, *points.shape[-2:])
+    vertices = vertices.expand(*lead, -1, -1).reshape(-1, *vertices.shape[-2:])
+    hulls = zip(points, vertices, strict=True)
+    distances = [_distance(p, hull) for some, hull in hulls for p in some]
     return torch.tensor(distances, dtype=torch.float64).reshape(*lead, -1)
 
 
