@@ -82,9 +82,8 @@ def flash_attention(
     check_inputs(Q, K, V)
     blocks = {"block_q": block_q, "block_k": block_k}
     block_q, block_k = (None if n is None else positive_integer(name, n) for name, n in blocks.items())
-    given, working = Q.dtype, at_least_float32(Q.dtype)
-    lead = torch.broadcast_shapes(Q.shape[:-2], K.shape[:-2], V.shape[:-2])
-    Q, K, V = (x.to(working).expand(*lead, *x.shape[-2:]).reshape(-1, *x.shape[-2:]) for x in (Q, K, V))
+    given, lead = Q.dtype, torch.broadcast_shapes(Q.shape[:-2], K.shape[:-2], V.shape[:-2])
+    Q, K, V = (fold_leading(x, lead) for x in (Q, K, V))
     block = (block_q or usual_block(Q, K), block_k or usual_block(Q, K))
     factor = 1 / math.sqrt(Q.shape[-1]) if scale else 1.0
     out, lse = _Flash.apply(Q, K, V, mask, factor, causal, lead, block)
@@ -116,8 +115,7 @@ class _Flash(Function):
 
     @staticmethod
     def backward(ctx: Any, dout: Tensor, dlse: Tensor) -> tuple[Tensor | None, ...]:
-        if torch.is_grad_enabled():  # that is, create_graph: what follows would count as a constant, silently
-            raise RuntimeError("flash_attention can be differentiated once; use attention for second derivatives.")
+        refuse_second_derivative("flash_attention")
         Q, K, V, mask, out, lse = ctx.saved_tensors
         dmask = torch.zeros_like(mask, dtype=Q.dtype) if ctx.needs_input_grad[3] else None
         dQ, dK, dV = backward_tiles(Q, K, V, out, lse, dout, dlse, ctx.factor, ctx.tiles, dmask)
@@ -200,6 +198,18 @@ def backward_tiles(
         dK.append(dk)
         dV.append(dv)
     return torch.cat(dQ, 1).mul_(factor), torch.cat(dK, 1), torch.cat(dV, 1)
+
+
+def fold_leading(x: Tensor, lead: Sequence[int]) -> Tensor:
+    """[..., tokens, width] in at least float32, leading axes broadcast to `lead` and made one: [N, tokens, width]."""
+    x = x.to(at_least_float32(x.dtype)).expand(*lead, *x.shape[-2:])
+    return x.reshape(math.prod(lead), *x.shape[-2:])
+
+
+def refuse_second_derivative(name: str) -> None:
+    """Raise a RuntimeError in a backward pass with create_graph: its results would silently count as constants."""
+    if torch.is_grad_enabled():
+        raise RuntimeError(f"{name} can be differentiated once; use attention for second derivatives.")
 
 
 def usual_block(Q: Tensor, K: Tensor) -> int:

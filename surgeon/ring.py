@@ -12,9 +12,15 @@ from torch.autograd.function import Function
 
 from surgeon.checks import positive_integer
 from surgeon.dot_product import check_inputs
-from surgeon.flash import Tiling, backward_tiles, flash_attention, usual_block
+from surgeon.flash import (
+    Tiling,
+    backward_tiles,
+    flash_attention,
+    fold_leading,
+    refuse_second_derivative,
+    usual_block,
+)
 from surgeon.online import Partial, empty_partial, merge
-from surgeon.softmax import at_least_float32
 
 Group = dist.ProcessGroup
 
@@ -141,9 +147,8 @@ def ring_attention(
     check_inputs(Q, K, V)
     ring = Ring(group, tally)
     ring.agree(Q, K, V, causal, scale, zigzag)
-    given, working = Q.dtype, at_least_float32(Q.dtype)
-    lead = Q.shape[:-2]
-    Q, K, V = (x.to(working).reshape(-1, *x.shape[-2:]).contiguous() for x in (Q, K, V))
+    given, lead = Q.dtype, Q.shape[:-2]
+    Q, K, V = (fold_leading(x, lead).contiguous() for x in (Q, K, V))
     factor = 1 / math.sqrt(Q.shape[-1]) if scale else 1.0
     return _Ring.apply(Q, K, V, ring, factor, causal, zigzag).to(given).reshape(*lead, -1, V.shape[-1])
 
@@ -187,8 +192,7 @@ class _Ring(Function):
 
     @staticmethod
     def backward(ctx: Any, dout: Tensor) -> tuple[Tensor | None, ...]:
-        if torch.is_grad_enabled():
-            raise RuntimeError("ring_attention can be differentiated once; use attention for second derivatives.")
+        refuse_second_derivative("ring_attention")
         Q, K, V, out, lse = ctx.saved_tensors
         ring, factor, causal, zigzag = ctx.options
         dQ, gathered = torch.zeros_like(Q), (torch.zeros_like(K), torch.zeros_like(V))
