@@ -31,6 +31,8 @@ ORDER = [
     "cache",
     "groups",
     "heads",
+    "specimen_files",
+    "specimen",
     "online",
     "flash",
     "sparse",
@@ -46,6 +48,7 @@ ORDER = [
     "lm.grammar",
     "lm.model",
     "lm.train",
+    "alignment",
     "ablations.scaling",
     "ablations.masking",
 ]
