@@ -44,6 +44,7 @@ ORDER = [
     "hand_set",
     "patterns",
     "plots",
+    "head_plots",
     "page",
     "lm.grammar",
     "lm.model",
@@ -51,6 +52,7 @@ ORDER = [
     "alignment",
     "ablations.scaling",
     "ablations.masking",
+    "ablations.surgery",
 ]
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
 each_module = pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
