@@ -234,18 +234,8 @@ def scores_are_small(Q: Tensor, K: Tensor, V: Tensor, mask: Tensor | None, facto
 class Tiling:
     """Which tiles there are, what is added to the scores in each, and room for two of them.
 
-    Parameters
-    ----------
-    Q, K : Tensor
-        [N, T, d_k] and [N, S, d_k], where N counts the leading axes `lead` together.
-    mask : Tensor or None
-        As `flash_attention` takes it, for [*lead, T, S].
-    causal : bool
-        Whether query `i` sees keys up to `i + S - T` only.
-    lead : sequence of int
-        The leading axes.
-    block : (int, int)
-        Queries and keys in a tile.
+    Q is [N, T, d_k] and K [N, S, d_k], where N counts the leading axes `lead` together; mask and causal are as
+    `flash_attention` takes them; `block` is the number of queries and of keys in a tile.
     """
 
     def __init__(
@@ -259,6 +249,7 @@ class Tiling:
         self.mask = None if mask is None else read_in_tiles(mask, (*lead, T, S), dtype=Q.dtype, device=Q.device)
         self.memory = Q.new_empty(2, Q.shape[0] * self.block_q * self.block_k)
         self.rooms: dict[tuple[int, ...], Tensor] = {}
+        self.triangles: dict[tuple[int, ...], Tensor] = {}
 
     def blocks_of_queries(self, x: Tensor) -> tuple[Tensor, ...]:
         return x.split(self.block_q, 1)
@@ -287,14 +278,19 @@ class Tiling:
         if cols.start > sees + rows.stop - rows.start - 1:
             return True, None
         if cols.stop - 1 > sees:
-            bias = self.memory.new_full((rows.stop - rows.start, cols.stop - cols.start), -torch.inf)
-            bias.triu_(sees - cols.start + 1)
+            bias = self.triangle(sees - cols.start, rows.stop - rows.start, cols.stop - cols.start)
         if self.mask is not None:
             read = self.mask(rows, cols)
             bias = read if bias is None else bias + read
             if (bias == -torch.inf).all():
                 return True, None
         return False, bias
+
+    def triangle(self, first: int, t: int, s: int) -> Tensor:
+        """Minus infinity beyond key `first` for the first query, one key later for each next; a diagonal shares it."""
+        if (first, t, s) not in self.triangles:
+            self.triangles[first, t, s] = self.memory.new_full((t, s), -torch.inf).triu_(first + 1)
+        return self.triangles[first, t, s]
 
     def room(self, which: int, first: Tensor, second: Tensor) -> Tensor:
         """Memory for a tile, [N, tokens of first, tokens of second], the same for every tile of that shape."""
