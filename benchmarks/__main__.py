@@ -14,6 +14,7 @@ from typing import Any
 
 import pandas as pd
 import torch
+from matplotlib.figure import Figure
 
 from benchmarks.contestants import CONTESTANTS, HOLDS_THE_MATRIX, WINDOW, inputs, once
 from benchmarks.memory import in_a_child
@@ -113,12 +114,8 @@ def ring_of(ranks: int, tokens: int) -> dict[str, float]:
 
 def draw(times: pd.DataFrame, memory: pd.DataFrame, path: Path) -> None:
     """Seconds and bytes against length, forward, all keys."""
-    import matplotlib
-
-    matplotlib.use("agg")
-    import matplotlib.pyplot as plt
-
-    fig, (left, right) = plt.subplots(1, 2, figsize=(11, 4.5), layout="constrained")
+    fig = Figure(figsize=(11, 4.5), layout="constrained")
+    left, right = fig.subplots(1, 2)
     for ax, frame, what in ((left, times[~times["causal"]], "seconds"), (right, memory, "bytes")):
         for name, rows in frame[~frame["backward"]].groupby("contestant", sort=False):
             ax.loglog(rows["tokens"], rows[what].clip(lower=2**16 if what == "bytes" else None), marker="o", label=name)
