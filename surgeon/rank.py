@@ -116,8 +116,9 @@ def hull_distance(points: Tensor, vertices: Tensor) -> Tensor:
 
     Notes
     -----
-    Non-negative least squares, from SciPy. Its weights are divided by their sum, so what is returned is the distance
-    from a point of the hull: never too small, but for rounding. Source: lawson1995, chapter 23 (book/references.bib).
+    Non-negative least squares (chapter 23 of the source), from SciPy. Its weights are divided by their sum, so what is
+    returned is the distance from a point of the hull: never too small, but for rounding.
+    Source: lawson1995 (book/references.bib).
 
     Examples
     --------
