@@ -10,6 +10,13 @@ def positive_integer(name: str, value: int) -> int:
     return value
 
 
+def natural_number(name: str, value: int) -> int:
+    """The value, if it is an integer of at least 0; otherwise a ValueError."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise ValueError(f"{name} must be an integer of at least 0, got {value!r}.")
+    return value
+
+
 def probability(name: str, value: float) -> float:
     """The value, if it lies in [0, 1), so that something is left of 1 without it; otherwise a ValueError."""
     if not 0 <= value < 1:

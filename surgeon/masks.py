@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from surgeon.checks import positive_integer
+from surgeon.checks import natural_number, positive_integer
 
 Device = str | torch.device
 
@@ -107,8 +107,7 @@ def create_window_mask(seq_len: int, window: int, *, causal: bool = False, devic
             [0., 0., -inf],
             [-inf, 0., 0.]])
     """
-    if not isinstance(window, int) or isinstance(window, bool) or window < 0:
-        raise ValueError(f"window must be an integer of at least 0, got {window!r}.")
+    natural_number("window", window)
     T = positive_integer("seq_len", seq_len)
     ones = torch.ones(T, T, dtype=torch.bool, device=device)
     band = ones.tril(0 if causal else window).triu(-window)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from surgeon.checks import natural_number
 from surgeon.masks import visible
 from surgeon.softmax import at_least_float32
 
@@ -62,7 +63,7 @@ def analyze_attention_patterns(
     T, S = weights.shape[-2:]
     distance = (torch.arange(T)[:, None] - torch.arange(S)).abs().to(weights.device)  # |i - j|, [T, S]
     mass = weights.reshape(-1, T, S).sum(0, dtype=torch.float64)  # leading axes pooled: [T, S]
-    inside = distance <= _check_window(window)
+    inside = distance <= natural_number("window", window)
     local, outside = float(mass[inside].sum()), float(mass[~inside].sum())
     return {
         "max_attention": float(weights.max()),
@@ -268,9 +269,3 @@ def _read(attention_weights: Tensor, mask: Tensor | None) -> tuple[Tensor, Tenso
     if not live.any():
         raise ValueError("attention_weights must hold some weight, got zeros throughout.")
     return weights, live
-
-
-def _check_window(window: int) -> int:
-    if not isinstance(window, int) or isinstance(window, bool) or window < 0:
-        raise ValueError(f"window must be an integer of at least 0, got {window!r}.")
-    return window

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import Function
 
-from surgeon.checks import positive_integer
+from surgeon.checks import natural_number, positive_integer
 from surgeon.dot_product import check_inputs
 from surgeon.flash import (
     Tiling,
@@ -298,8 +298,7 @@ def window_attention(
     check_inputs(Q, K, V)
     if Q.shape[-2] != K.shape[-2]:
         raise ValueError(f"Q and K must have as many queries as keys, got {Q.shape[-2]} and {K.shape[-2]}.")
-    if not isinstance(window, int) or isinstance(window, bool) or window < 0:
-        raise ValueError(f"window must be an integer of at least 0, got {window!r}.")
+    natural_number("window", window)
     given, lead = Q.dtype, torch.broadcast_shapes(Q.shape[:-2], K.shape[:-2], V.shape[:-2])
     factor = 1 / math.sqrt(Q.shape[-1]) if scale else 1.0
     Q, K, V = (fold_leading(x, lead) for x in (Q, K, V))
