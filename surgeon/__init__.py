@@ -3,6 +3,9 @@
 from surgeon.ablations.masking import MaskingComparison, compare_masking
 from surgeon.ablations.scaling import experiment_scaling_factor, train_with_and_without_scale
 from surgeon.cache import KeyValueCache
+from surgeon.checkup.examination import examine
+from surgeon.checkup.finding import Finding
+from surgeon.checkup.report import Report
 from surgeon.dot_product import Stages, attention, dissect
 from surgeon.flash import flash_attention
 from surgeon.groups import grouped_attention
@@ -38,10 +41,12 @@ from surgeon.sparse import TopK, topk_attention, topk_mask, window_attention
 from surgeon.tiled_entropy import attention_entropy
 
 __all__ = [
+    "Finding",
     "KeyValueCache",
     "MaskingComparison",
     "MultiHeadAttention",
     "Partial",
+    "Report",
     "Stages",
     "TopK",
     "analyze_attention_patterns",
@@ -60,6 +65,7 @@ __all__ = [
     "distance_to_rank_one",
     "effective_rank",
     "empty_partial",
+    "examine",
     "experiment_scaling_factor",
     "flash_attention",
     "grouped_attention",

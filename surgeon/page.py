@@ -136,6 +136,11 @@ def figure(fig: Figure, caption: str, alt: str) -> None:
     ValueError
         If the caption or the alternative text is empty.
     """
+    _show(f"[figure: {caption}]", html=drawn(fig, caption, alt))
+
+
+def drawn(fig: Figure, caption: str, alt: str) -> str:
+    """The HTML of what `figure` shows, for what has a figure inside it; takes and raises the same."""
     for name, text in (("caption", caption), ("alt", alt)):
         if not text.strip():
             raise ValueError(f"{name} must say something, got an empty text.")
@@ -144,10 +149,9 @@ def figure(fig: Figure, caption: str, alt: str) -> None:
         fig.savefig(buffer, format="svg", metadata={"Date": None})
     width, height = (round(96 * inches) for inches in fig.get_size_inches())
     data = b64encode(buffer.getvalue()).decode()
-    _show(
-        f"[figure: {caption}]",
-        html=f'<figure class="measured"><img src="data:image/svg+xml;base64,{data}" width="{width}" height="{height}" '
-        f'alt="{html.escape(alt)}"><figcaption>{_inline(caption)}</figcaption></figure>',
+    return (
+        f'<figure class="measured"><img src="data:image/svg+xml;base64,{data}" width="{width}" height="{height}" '
+        f'alt="{html.escape(alt)}"><figcaption>{_inline(caption)}</figcaption></figure>'
     )
 
 

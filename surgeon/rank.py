@@ -51,8 +51,8 @@ def effective_rank(matrix: Tensor) -> Tensor:
 def distance_to_rank_one(x: Tensor) -> Tensor:
     r"""How far the rows of `x` are from being all the same: 0 if they are, 1 if their mean is zero.
 
-    .. math:: \frac{\lVert x - \mathbf{1} \bar x^\top \rVert_F}{\lVert x \rVert_F}, \qquad
-              \bar x = \text{mean row} = \arg\min_u \lVert x - \mathbf{1} u^\top \rVert_F
+    .. math:: \frac{\lVert x - 1 \bar x^\top \rVert_F}{\lVert x \rVert_F}, \qquad
+              \bar x = \text{mean row} = \arg\min_u \lVert x - 1 u^\top \rVert_F
 
     A matrix with equal rows has rank one, and is the kind of rank one that repeated averaging leads to. One whose rows
     are unequal multiples of one row has rank one as well, and is not at distance 0.

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 LAYERS, HEADS, WIDTH, INNER = 6, 12, 384, 1536
 WORDS, POSITIONS, SEGMENTS = 30522, 512, 2  # rows of the three tables of embeddings
-LIMIT = 256  # tokens that it was trained to read, [CLS] and [SEP] included; tokenizer.json cuts at 128, which is undone
+LIMIT = 256  # tokens that its settings allow, [CLS] and [SEP] included; tokenizer.json cuts at 128, which is undone
 TOKENS_AT_ONCE = 1024  # in a batch of `encode`, padding included
 
 MaskOf = Callable[[int], Tensor]  # from a number of tokens to their mask
@@ -307,7 +307,7 @@ class Specimen(nn.Module):
             yield x, scores, weights
 
     def untrained(self, seed: int | torch.Generator = 0) -> "Specimen":
-        """A copy as it was before its training: normal numbers with the spread of 0.02 that its authors began with.
+        """A copy that has learnt nothing: normal numbers with a spread of 0.02, as BERT and its kin begin.
 
         Parameters
         ----------

@@ -3,6 +3,7 @@ import re
 
 import pytest
 import torch
+from foreign import foreign_defaults
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracle import CAUSAL, CONVENTIONS, budget, normal, reference
@@ -221,6 +222,34 @@ def test_global_randomness_is_left_alone():
     assert torch.equal(torch.get_rng_state(), state)
 
 
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_what_it_computes_and_draws_follows_from_the_inputs_alone(dtype):
+    """Not from the default precision or the default device: the same weights drop."""
+    Q, K, V = inputs(2, dtype=dtype)
+    draw = lambda: torch.Generator().manual_seed(0)
+    expected, expected_weights = attention(Q, K, V, CAUSAL, dropout=0.5, generator=draw())
+    generator = draw()
+    with foreign_defaults():
+        output, weights = attention(Q, K, V, CAUSAL, dropout=0.5, generator=generator)
+    assert torch.equal(output, expected)
+    assert torch.equal(weights, expected_weights)
+
+
+def test_a_draw_equal_to_the_probability_keeps_its_weight():
+    """Draws lie in [0, 1): those below p, and no others, are a share of p. One more would be dropped too often."""
+    Q, K, V = (torch.ones(1, 1) for _ in "QKV")
+    p = float(torch.rand(1, generator=torch.Generator().manual_seed(0)))
+    for dropout, kept in [(p, True), (p + 2**-24, False)]:
+        _, weights = attention(Q, K, V, dropout=dropout, generator=torch.Generator().manual_seed(0))
+        assert (float(weights) > 0) == kept
+
+
+def test_a_batch_of_nothing_gives_nothing():
+    output, weights = attention(torch.ones(0, 5, 7), torch.ones(0, 13, 7), torch.ones(0, 13, 11))
+    assert output.shape == (0, 5, 11)
+    assert weights.shape == (0, 5, 13)
+
+
 def bad(**changes):
     given = {"Q": torch.ones(2, 5, 7), "K": torch.ones(2, 5, 7), "V": torch.ones(2, 5, 11)} | changes
     return lambda: attention(**given)
@@ -245,7 +274,9 @@ def bad(**changes):
         ),
         (bad(K=torch.ones(2, 5, 3)), "Q and K must share their last axis (d_k), got 7 and 3."),
         (bad(V=torch.ones(2, 3, 11)), "K and V must have as many keys as values, got 5 and 3."),
+        (bad(Q=torch.ones(3, 5, 7)), "Q, K and V must have leading axes that broadcast, got [3], [2], [2]."),
         (bad(K=torch.ones(3, 5, 7)), "Q, K and V must have leading axes that broadcast, got [2], [3], [2]."),
+        (bad(V=torch.ones(3, 5, 11)), "Q, K and V must have leading axes that broadcast, got [2], [2], [3]."),
         (bad(dropout=1.0), "dropout must be a probability in [0, 1), got 1.0."),
         (bad(dropout=-0.1), "dropout must be a probability in [0, 1), got -0.1."),
         (bad(dropout=math.nan), "dropout must be a probability in [0, 1), got nan."),

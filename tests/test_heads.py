@@ -2,11 +2,13 @@ import re
 
 import pytest
 import torch
+from foreign import foreign_defaults
 from oracle import CAUSAL, normal, reference
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from surgeon import attention, create_padding_mask
+from surgeon.cache import KeyValueCache
 from surgeon.groups import _fold_mask, grouped_attention
 from surgeon.heads import MultiHeadAttention, merge_heads, split_heads
 
@@ -224,9 +226,31 @@ def test_without_the_scale_scores_are_larger_by_the_root_of_the_head_s_width():
     torch.testing.assert_close(log_ratio(unscaled), log_ratio(scaled) * 7**0.5)
 
 
+@torch.no_grad()
+def test_a_cached_layer_works_where_its_tokens_are_whatever_the_defaults():
+    layer, x, cache = built(21, 3), normal(2, 5, 21), KeyValueCache(5)
+    expected, _ = layer(x, mask=CAUSAL)
+    with foreign_defaults():
+        first, _ = layer(x[:, :3], cache=cache)
+        then, _ = layer(x[:, 3:], mask=CAUSAL[3:], cache=cache)
+    torch.testing.assert_close(torch.cat([first, then], 1), expected)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
+        (
+            lambda: split_heads(torch.ones(5, 7), 7.0),
+            "num_heads must be a positive integer that divides the width (7), got 7.0.",
+        ),
+        (
+            lambda: split_heads(torch.ones(5, 7), True),
+            "num_heads must be a positive integer that divides the width (7), got True.",
+        ),
+        (
+            lambda: MultiHeadAttention(21, 3)(torch.ones(5, 21), mask=torch.ones(7, 5)),
+            "mask must end in (queries, keys) = (5, 5), got shape [7, 5].",
+        ),
         (
             lambda: split_heads(torch.ones(5, 7), 2),
             "num_heads must be a positive integer that divides the width (7), got 2.",

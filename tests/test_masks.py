@@ -2,9 +2,10 @@ import re
 
 import pytest
 import torch
+from foreign import foreign_defaults
 from hypothesis import given
 from hypothesis import strategies as st
-from oracle import CAUSAL, CONVENTIONS
+from oracle import CAUSAL, CONVENTIONS, normal
 
 from surgeon.masks import (
     as_additive,
@@ -13,6 +14,7 @@ from surgeon.masks import (
     create_padding_mask,
     create_reverse_mask,
     create_window_mask,
+    read_in_tiles,
     visible,
 )
 
@@ -40,6 +42,8 @@ def test_window_is_a_band(window, causal):
     i, j = torch.arange(7)[:, None], torch.arange(7)
     expected = ((i - j).abs() <= window) & ((j <= i) | (not causal))
     assert torch.equal(visible(create_window_mask(7, window, causal=causal), (7, 7)), expected)
+    if not causal:  # nor does it hide the future unless it is asked to
+        assert torch.equal(create_window_mask(7, window) == 0, expected)
 
 
 def test_padding_hides_keys_never_queries():
@@ -85,10 +89,60 @@ def test_combining_broadcasts_padding_over_queries_and_keeps_double():
     assert both.shape == (2, 5, 5)
     assert torch.equal(both[0] == 0, CAUSAL & (torch.arange(5) < 2))
     assert combine_masks(create_causal_mask(5).double()).dtype == torch.float64
+    assert combine_masks(CAUSAL, CAUSAL.half()).dtype == torch.float32
+
+
+TILED = {
+    "boolean": normal(5, 13, grad=False) > 0,
+    "two queries": normal(2, 13, grad=False) > 0,
+    "one row for every query": normal(1, 13, grad=False) > 0,
+    "per sequence": normal(3, 5, 13, grad=False) > 0,
+    "zero-one": torch.eye(5, 13),  # a tile off its diagonal holds no 1, and blocks
+    "additive": normal(5, 13, grad=False),
+}
+
+
+@pytest.mark.parametrize("name", TILED)
+@pytest.mark.parametrize("queries", [slice(0, 2), slice(1, 2), slice(1, 4), slice(None)], ids=str)
+@pytest.mark.parametrize("keys", [slice(7, 11), slice(0, 1), slice(None)], ids=str)
+def test_a_tile_is_a_rectangle_of_the_whole(name, queries, keys):
+    mask = TILED[name]
+    shape = (3, 2 if name == "two queries" else 5, 13)
+    tile = read_in_tiles(mask, shape, dtype=torch.float64, device="cpu")(queries, keys)
+    expected = read(mask, *shape).expand(shape)[:, queries, keys]
+    assert tile.dtype == torch.float64
+    assert torch.equal(tile.expand(expected.shape), expected)
+
+
+def test_masks_are_what_and_where_was_asked_for_whatever_the_defaults():
+    counts = torch.tensor([1, 3])
+    with foreign_defaults():
+        masks = [create_causal_mask(3), create_reverse_mask(3), create_window_mask(3, 1), combine_masks(CAUSAL)]
+        padding = [create_padding_mask([1, 3], 3), create_padding_mask(counts, 3), visible(None, (2, 1, 3))]
+    assert all(mask.device.type == "cpu" for mask in masks + padding)
+    assert all(mask.dtype == torch.float32 for mask in masks)
+    assert all(mask.dtype == torch.bool for mask in padding)
+    assert padding[0].tolist() == padding[1].tolist() == [[[True, False, False]], [[True, True, True]]]
+    assert torch.equal(masks[3], create_causal_mask(5))
+
+
+def test_masks_can_be_made_on_another_device():
+    there = torch.ones(3, 3, dtype=torch.bool, device="meta")
+    made = [
+        create_causal_mask(3, "meta"),
+        create_reverse_mask(3, "meta"),
+        create_window_mask(3, 1, device="meta"),
+        combine_masks(there, there),
+        visible(None, (3, 3), "meta"),
+        visible(there, (3, 3), "meta"),
+    ]
+    assert all(mask.device.type == "meta" for mask in made)
 
 
 def test_visible_broadcasts_and_none_hides_nothing():
-    assert visible(None, (2, 3, 5)).all()
+    everything = visible(None, (2, 3, 5))
+    assert everything.dtype == torch.bool
+    assert everything.all()
     assert visible(create_padding_mask([1, 2], 5), (2, 3, 5)).shape == (2, 3, 5)
     assert visible(torch.tensor([[-INF, 0.0, -1e9]]), (1, 3)).tolist() == [[False, True, True]]
 
@@ -100,6 +154,7 @@ def test_visible_broadcasts_and_none_hides_nothing():
         (lambda: create_reverse_mask(-3), "seq_len must be an integer of at least 1, got -3."),
         (lambda: create_causal_mask(2.0), "seq_len must be an integer of at least 1, got 2.0."),
         (lambda: create_causal_mask(True), "seq_len must be an integer of at least 1, got True."),
+        (lambda: create_window_mask(0, 1), "seq_len must be an integer of at least 1, got 0."),
         (lambda: create_window_mask(3, -1), "window must be an integer of at least 0, got -1."),
         (lambda: create_padding_mask([1, 2], 0), "seq_len must be an integer of at least 1, got 0."),
         (lambda: create_padding_mask([1, 4], 3), "lengths must lie between 0 and seq_len (3), got [1, 4]."),
@@ -133,6 +188,14 @@ def test_visible_broadcasts_and_none_hides_nothing():
         (
             lambda: read(torch.ones(5, 2, 3), 7, 2, 3),
             "mask must broadcast over the leading axes [7] of the scores, got shape [5, 2, 3].",
+        ),
+        (
+            lambda: read(torch.ones(5, 7, 2, 3), 11, 7, 2, 3),
+            "mask must broadcast over the leading axes [11, 7] of the scores, got shape [5, 7, 2, 3].",
+        ),
+        (
+            lambda: read(torch.ones(11, 5, 2, 3), 11, 7, 2, 3),
+            "mask must broadcast over the leading axes [11, 7] of the scores, got shape [11, 5, 2, 3].",
         ),
         (
             lambda: read(torch.ones(1, 2, 3), 2, 3),

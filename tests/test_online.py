@@ -6,6 +6,7 @@ import re
 
 import pytest
 import torch
+from foreign import foreign_defaults
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracle import normal, reference
@@ -52,6 +53,13 @@ def test_all_keys_at_once_are_attention_and_its_denominator():
     torch.testing.assert_close(part.out, reference(Q, K, V), rtol=1e-13, atol=1e-13)
     torch.testing.assert_close(part.lse, torch.logsumexp(Q @ K.mT / math.sqrt(D_K), -1), rtol=1e-13, atol=0)
     assert torch.equal(part.out, attention(Q, K, V)[0])
+
+
+def test_without_the_scale_the_denominator_is_of_the_bare_products():
+    Q, K, V = inputs(2)
+    part = partial_attention(Q, K, V, scale=False)
+    torch.testing.assert_close(part.out, reference(Q, K, V, scale=False), rtol=1e-13, atol=1e-13)
+    torch.testing.assert_close(part.lse, torch.logsumexp(Q @ K.mT, -1), rtol=1e-13, atol=0)
 
 
 @pytest.mark.parametrize("cuts", [[1], [7], [2, 3, 11]], ids=str)
@@ -140,6 +148,12 @@ def test_precisions(dtype):
     joined = merge(part, empty_partial(part.out.shape, dtype=dtype))
     assert joined.out.dtype == part.out.dtype == dtype
     assert joined.lse.dtype == part.lse.dtype == torch.promote_types(dtype, torch.float32)
+    with foreign_defaults():
+        nothing = empty_partial((5, 3), dtype=dtype)
+    assert nothing.out.dtype == dtype
+    assert nothing.lse.dtype == part.lse.dtype
+    assert nothing.out.device == nothing.lse.device == part.out.device
+    assert {x.device.type for x in empty_partial((5, 3), dtype=dtype, device="meta")} == {"meta"}
 
 
 def test_a_causal_row_can_be_read_from_the_right():
@@ -166,5 +180,10 @@ def test_parts_of_different_queries_do_not_merge(a, b, message):
 
 def test_an_output_without_its_own_denominators_does_not_merge():
     good = empty_partial((5, 3))
-    with pytest.raises(ValueError, match=re.escape("b.lse must have the shape of b.out without its last axis")):
-        merge(good, Partial(good.out, torch.zeros(3)))
+    bad, said = (
+        Partial(good.out, torch.zeros(3)),
+        "must have the shape of {}.out without its last axis, got [3] and [5, 3].",
+    )
+    for name, pair in {"a": (bad, good), "b": (good, bad)}.items():
+        with pytest.raises(ValueError, match=f"^{re.escape(f'{name}.lse {said.format(name)}')}$"):
+            merge(*pair)

@@ -40,12 +40,42 @@ ORDER = [
     "ring_check",
     "tiled_entropy",
     "influence",
+    "checkup.finding",
+    "checkup.report",
+    "checkup.patience",
+    "checkup.forms",
+    "checkup.adapter",
+    "checkup.exam",
+    "checkup.projections",
+    "checkup.holds",
+    "checkup.core",
+    "checkup.sight",
+    "checkup.rows",
+    "checkup.numerics",
+    "checkup.manners",
+    "checkup.layer",
+    "checkup.tokens",
+    "checkup.course",
+    "checkup.examination",
+    "checkup.__main__",
+    "zoo.fault",
+    "zoo.masking",
+    "zoo.causality",
+    "zoo.scaling",
+    "zoo.shares",
+    "zoo.heads",
+    "zoo.randomness",
+    "zoo.arithmetic",
+    "zoo.catalogue",
     "rank",
     "hand_set",
     "patterns",
+    "operating",
     "plots",
     "head_plots",
     "page",
+    "explorer",
+    "theatre",
     "lm.grammar",
     "lm.model",
     "lm.train",
@@ -53,6 +83,8 @@ ORDER = [
     "ablations.scaling",
     "ablations.masking",
     "ablations.surgery",
+    "ablations.bugs",
+    "ablations.bug_scenes",
 ]
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
 each_module = pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
@@ -111,7 +143,7 @@ def test_the_locks_agree():
 
 
 @pytest.mark.parametrize(
-    ("lock", "extras"), [(LOCKS[0], ["book"]), (LOCKS[1], ["book", "test", "lab", "lock"])], ids=LOCKS
+    ("lock", "extras"), [(LOCKS[0], ["book"]), (LOCKS[1], ["book", "test", "lab", "binder", "lock"])], ids=LOCKS
 )
 def test_the_locks_hold_what_the_project_asks_for(lock, extras):
     assert set(extras) <= set(PROJECT["optional-dependencies"])
@@ -206,7 +238,7 @@ def imports(code: str) -> set[str]:
         if isinstance(node, ast.ImportFrom):
             assert node.level == 0, "imports name the module in full"
             names = [node.module or ""]
-            if names[0] in ("surgeon", "surgeon.lm", "surgeon.ablations"):
+            if names[0] in ("surgeon", "surgeon.lm", "surgeon.ablations", "surgeon.zoo"):
                 names = [f"{node.module}.{alias.name}" for alias in node.names]
         elif isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]

@@ -97,6 +97,15 @@ def test_log_sum_exp_is_the_log_of_the_denominator():
     torch.testing.assert_close(log_sum_exp(x, 1), torch.logsumexp(x, 1), rtol=1e-14, atol=0)
 
 
+@pytest.mark.parametrize("function", [stable_softmax, log_sum_exp])
+def test_each_row_has_a_maximum_of_its_own(function):
+    """2000 below another row's largest score, a row shifted by that would be empty."""
+    x = torch.tensor([[-1000.0, -1000.0], [1000.0, 1000.0]], dtype=torch.float64)
+    expected = {stable_softmax: [[0.5, 0.5]] * 2, log_sum_exp: [-1000 + math.log(2), 1000 + math.log(2)]}[function]
+    torch.testing.assert_close(function(x), torch.tensor(expected, dtype=torch.float64), rtol=1e-15, atol=0)
+    assert torch.equal(function(x.mT, 0), function(x) if function is log_sum_exp else function(x).mT)
+
+
 def test_log_sum_exp_of_nothing_is_minus_infinity_and_passes_zeros_back():
     x = torch.full((2, 3), -torch.inf, requires_grad=True)
     result = log_sum_exp(x)

@@ -190,7 +190,7 @@ def train_with_and_without_scale(
 
     A model sees `num_pairs` symbols, each beside the value it stands for in this episode only, and is asked for the
     value of one of them. Without telling the symbols apart, no model has a loss below
-    :math:`\log S - \mathbb{E} \log (1 + B)`, with `S` pairs and `B` binomial with `S` - 1 draws of chance 1/8.
+    :math:`\log S - \operatorname{E} \log (1 + B)`, with `S` pairs and `B` binomial with `S` - 1 draws of chance 1/8.
 
     Parameters
     ----------

@@ -1,0 +1,1 @@
+"""A physical examination for anyone's attention: `examine`, by behaviour alone."""

@@ -1,0 +1,206 @@
+"""`examine`: the whole check-up, from the first question to the report."""
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+
+from surgeon.checks import check_seed, positive_integer
+from surgeon.checkup.adapter import Subject, mask_argument
+from surgeon.checkup.course import conduct, conduct_again, settle
+from surgeon.checkup.exam import Exam
+from surgeon.checkup.finding import LAWS
+from surgeon.checkup.holds import hold
+from surgeon.checkup.layer import Layer
+from surgeon.checkup.patience import OutOfPatience, listening, within
+from surgeon.checkup.projections import model_width
+from surgeon.checkup.report import Report
+from surgeon.checkup.tokens import examine_layer
+
+DEAD_ROWS = ("zero", "nan", "uniform", "any")
+ALIGNMENTS = ("bottom-right", "top-left", "any")
+
+
+def examine(
+    subject: Callable[..., Any],
+    *,
+    layout: str | None = None,
+    names: Mapping[str, str] | None = None,
+    mask: str | None = None,
+    mask_shape: str | None = None,
+    padding: str | None = None,
+    causal: str | bool | None = None,
+    dropout: str | None = None,
+    heads: int | None = None,
+    kv_heads: int | None = None,
+    projections: Sequence[str] | bool | None = None,
+    widths: tuple[int, int] | None = None,
+    scale: float | None = None,
+    width: int | None = None,
+    dead_rows: str = "zero",
+    alignment: str | None = None,
+    options: Mapping[str, Any] | Callable[[int], Mapping[str, Any]] | None = None,
+    patience: float | None = 120.0,
+    seed: int = 0,
+) -> Report:
+    r"""Examine anyone's attention, by its behaviour alone.
+
+    Inputs are drawn at random, answers are compared with :math:`\mathrm{softmax}(QK^T/\sqrt{d_k})V` in float64 and with
+    the ways in which it goes wrong; what explains the answers to rounding names the fault. One fault fails one finding;
+    what cannot be told while it lasts is None, and says so.
+
+    Parameters
+    ----------
+    subject : callable or torch.nn.Module
+        ``f(Q, K, V, mask)``, or a module on `x`. Modules are copied: the one that is given is left alone. A module on
+        `x` is asked through its projections, which are found by their usual names or given; so is
+        `torch.nn.MultiheadAttention`, through identities. Without them, less can be told.
+    layout : str, optional
+        How a function takes Q, K and V, and gives the output: "B T d", "B H T d", "B T H d", "T B d", "B T (H d)" or
+        "T B (H d)". If not given, "B T d", or "B H T d" where it wants four axes. For a module on `x` whose
+        projections are not known, a layout that begins with "T B" says that its first axis is no batch.
+    names : mapping, optional
+        What the subject calls Q, K, V, x, mask and context: ``{"Q": "query", "mask": "attn_mask"}``.
+    mask : str, optional
+        How it reads masks: "True attends" (the default), "True blocks", "additive" (0 and minus infinity),
+        "additive, lowest" (0 and the lowest finite number), "0-1", "none" (it takes none), or "find": whichever of them
+        it obeys.
+    mask_shape : str, optional
+        "T S", "B T S", "B 1 T S", "B H T S" or "(B H) T S"; if not given, one that it takes.
+    padding : str, optional
+        Its argument for a mask [B, S] over keys, in the convention of `mask`.
+    causal : str or bool, optional
+        Its argument that asks for a causal mask; True if it is causal by itself.
+    dropout : str, optional
+        Its argument for the probability of dropout. Modules are set to training instead.
+    heads, kv_heads : int, optional
+        Heads to ask with, or that a module has, if it does not tell.
+    projections : sequence of str or False, optional
+        Submodules of a module on `x`: queries, keys, values, and the output projection; or one that gives all three,
+        and the output projection. False for a module that is to be asked from outside alone.
+    widths : (int, int), optional
+        d_k and d_v to ask a function with. If not given, 7 and 11, and everything again with 8 and 8, which may lead
+        another way through it: PyTorch's flash kernel takes no widths that differ. Where it takes none, 8 and 8 alone.
+    scale : float, optional
+        What it is meant to multiply scores by; one over the root of d_k if not given.
+    width : int, optional
+        Of `x`, for such a module or a function on `x`, if it does not tell.
+    dead_rows : str
+        What is expected of a query that may look at nothing: "zero", "nan", "uniform", or "any".
+    alignment : str, optional
+        What is expected of a causal mask with more keys than queries: "bottom-right", "top-left", or "any". If not
+        given, "bottom-right", but of PyTorch's own function "top-left", as it documents.
+    options : mapping or callable, optional
+        Further arguments for each call; a callable is given the number of tokens and returns them.
+    patience : float or None
+        Seconds after which the examination is given up: "answers" fails, and says during which law. None for no limit.
+    seed : int
+        Of the inputs.
+
+    Returns
+    -------
+    Report
+        `findings`, `failed`, `diagnosis`, `warnings`, `raise_if_failed()`; prints as a table.
+
+    Raises
+    ------
+    ValueError
+        If an argument is none of what is listed here. What the subject raises becomes a finding.
+
+    Notes
+    -----
+    In a test suite: ``def test_attention(): surgeon.examine(my_attention).raise_if_failed()``.
+    From a shell: ``python -m surgeon.checkup package.module:function``.
+
+    Patience ends by a timer of the system (SIGALRM): in the main thread, on systems that have one, if no other such
+    timer runs; a call into C is waited for. Warnings are caught for the process while this runs, not for its thread.
+
+    Examples
+    --------
+    >>> from surgeon import attention
+    >>> examine(attention).failed
+    []
+    >>> forgot_the_root = lambda Q, K, V, mask=None: attention(Q / K.shape[-1] ** 0.5, K, V, mask)
+    >>> [finding.name for finding in examine(forgot_the_root).failed]
+    ['scale']
+    """
+    started = time.perf_counter()
+    for name, value, known in (("dead_rows", dead_rows, DEAD_ROWS), ("alignment", alignment, ALIGNMENTS)):
+        if value is not None and value not in known:
+            raise ValueError(f"{name} must be one of {', '.join(map(repr, known))}, got {value!r}.")
+    if width is not None:
+        positive_integer("width", width)
+    if scale is not None and not 0 < abs(scale) < math.inf:
+        raise ValueError(f"scale must be a finite number other than 0, got {scale}.")
+    if patience is not None and not 0 < patience < math.inf:
+        raise ValueError(f"patience must be a positive number of seconds or None, got {patience}.")
+    check_seed(seed)
+    if alignment is None:  # what PyTorch documents for its own, or what a cache needs
+        alignment = "top-left" if getattr(subject, "__name__", "") == "scaled_dot_product_attention" else "bottom-right"
+    find, read = mask == "find", None if mask == "find" else mask
+    given: dict[str, Any] = {
+        "layout": layout, "names": names, "mask": read, "mask_shape": mask_shape, "padding": padding, "causal": causal,
+        "dropout": dropout, "heads": heads, "kv_heads": kv_heads, "projections": projections, "widths": widths,
+        "options": options,
+    }  # fmt: skip
+    heard: list[str] = []
+    with listening(heard):
+        on_x = width is not None and not isinstance(subject, torch.nn.Module)
+        held = None if on_x else hold(subject, **given)
+        if held is None:
+            layer = _layer(subject, given, width)
+            exam = Exam(layer.holder, dead_rows, alignment, seed)
+            title, course = f"{layer.holder.title} (on x, from outside)", lambda: examine_layer(exam, layer)
+        else:
+            exam = Exam(held, dead_rows, alignment, seed)
+            title, course = "", lambda: _examine(exam, layout, scale, find)
+        try:
+            with within(patience):
+                course()
+        except OutOfPatience:
+            meaning = f"The examination was given up after {patience:g} s, while “{exam.trying}” was tried."
+            exam.break_off("no answer", meaning, f"Cannot be told: {meaning[0].lower()}{meaning[1:]}")
+    findings = [exam.findings[name] for name in LAWS]
+    return Report(
+        title or f"{exam.subject.title} ({_held(exam.subject)})", findings, time.perf_counter() - started, heard
+    )
+
+
+def _examine(exam: Exam, layout: str | None, scale: float | None, find: bool) -> None:
+    settle(exam, layout)
+    exam.meant = 1 / math.sqrt(exam.d_k)
+    if scale is not None:
+        exam.how["factor"] = exam.meant = float(scale)
+    conduct(exam, find=find)
+    conduct_again(exam)
+
+
+def _layer(subject: Callable[..., Any], given: dict[str, Any], width: int | None) -> Layer:
+    """A module or function on `x`, and how to ask it from outside."""
+    width = width or model_width(subject)
+    if not width:
+        raise ValueError(f"width must be given: {type(subject).__name__} does not tell how wide x is.")
+    names = dict(given["names"] or {})
+    takes, name, needed = mask_argument(getattr(subject, "forward", subject), names.get("mask"))
+    holder = Subject(
+        subject,
+        lambda: None,
+        getattr(subject, "__name__", type(subject).__name__),
+        layout="B T d",
+        heads=given["heads"] or 1,
+        mask=given["mask"] or ("True attends" if takes else "none"),
+        mask_name=name,
+        mask_needed=needed,
+        mask_shape=given["mask_shape"] or "T S",
+        padding=given["padding"],
+        causal=given["causal"],
+        options=given["options"],
+    )
+    return Layer(subject, width, holder, not str(given["layout"]).startswith("T B"))
+
+
+def _held(subject: Subject) -> str:
+    masks = "no mask" if subject.mask == "none" else f"mask {subject.mask} [{', '.join(subject.mask_shape.split())}]"
+    return f"{subject.layout}, {masks}"

@@ -1,0 +1,150 @@
+"""What is known of a faulty attention, and the right one from which each is made."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from surgeon.checkup.examination import examine
+from surgeon.checkup.report import Report
+from surgeon.heads import MultiHeadAttention, merge_heads, split_heads
+from surgeon.masks import visible
+from surgeon.softmax import stable_softmax
+
+Attention = Callable[..., tuple[Tensor, Tensor]]
+Thing = TypeVar("Thing", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A faulty attention and its story.
+
+    Parameters
+    ----------
+    name : str
+        Its key in `surgeon.zoo.catalogue.ZOO`.
+    story : str
+        What is wrong, in one sentence.
+    finding : str
+        The finding of `surgeon.examine` that must name it.
+    repair : str
+        What to write instead.
+    thread : str
+        A key of the book's list of sources: where it was shipped; empty for a mistake from the textbook.
+    made : callable
+        The faulty thing: a function ``f(Q, K, V, mask)``, or a subclass of `Layer`.
+    held : mapping
+        What `surgeon.examine` has to be told.
+    """
+
+    name: str
+    story: str
+    finding: str
+    repair: str
+    thread: str
+    made: Callable[..., Any]
+    held: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_layer(self) -> bool:
+        return isinstance(self.made, type)
+
+    def subject(self) -> Callable[..., Any]:
+        """What to examine: the function, or a small layer whose weights depend on nothing but its sizes."""
+        if not self.is_layer:
+            return self.made
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(0)
+            return self.made(28, 4, num_kv_heads=2 if self.finding.startswith("grouped") else 4, dropout=0.25)
+
+    def examine(self, seed: int = 0) -> Report:
+        """The report of its check-up."""
+        return examine(self.subject(), seed=seed, **self.held)
+
+
+FAULTS: dict[str, Fault] = {}
+
+
+def fault(finding: str, *, repair: str, thread: str = "", **held: Any) -> Callable[[Thing], Thing]:
+    """Put a function or a layer into the zoo; the first line of its docstring is its story."""
+
+    def put(made: Thing) -> Thing:
+        story = (made.__doc__ or "").strip().splitlines()[0]
+        FAULTS[made.__name__] = Fault(made.__name__, story, finding, repair, thread, made, held)
+        return made
+
+    return put
+
+
+def right(Q: Tensor, K: Tensor, V: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Attention as it should be: what every function of the zoo is, but for one line.
+
+    Parameters
+    ----------
+    Q, K, V : Tensor
+        [..., T, d_k], [..., S, d_k], [..., S, d_v].
+    mask : Tensor, optional
+        As `surgeon.masks.as_additive` reads it.
+
+    Returns
+    -------
+    (Tensor, Tensor)
+        Output [..., T, d_v] and weights [..., T, S].
+    """
+    scores = (Q / math.sqrt(Q.shape[-1])) @ K.mT
+    if mask is not None:
+        scores = scores.masked_fill(~seen(mask, scores), -math.inf)
+    weights = stable_softmax(scores)
+    return weights @ V, weights
+
+
+def seen(mask: Tensor, scores: Tensor) -> Tensor:
+    """Who may look at whom, whatever the mask's convention; boolean, the shape of the scores."""
+    return visible(mask, scores.shape, scores.device)
+
+
+class Layer(MultiHeadAttention):
+    """Heads as they should be, in parts that a fault can replace: what every layer of the zoo is, but for one part."""
+
+    def forward(  # type: ignore[override]
+        self, x: Tensor, context: Tensor | None = None, mask: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """[B, T, d_model] to the same, and the weights [B, H, T, S]."""
+        context = x if context is None else context
+        if mask is not None and mask.ndim == x.ndim and x.ndim > 2:
+            mask = mask.unsqueeze(-3)  # the same for every head
+        Q, K, V = (
+            self.split(layer(z), heads)
+            for layer, z, heads in (
+                (self.W_Q, x, self.num_heads),
+                (self.W_K, context, self.num_kv_heads),
+                (self.W_V, context, self.num_kv_heads),
+            )
+        )
+        output, weights = self.attend(Q, self.repeat(K), self.repeat(V), mask)
+        return self.W_O(self.merge(output)), weights
+
+    def split(self, x: Tensor, heads: int) -> Tensor:
+        """[B, T, H * d] -> [B, H, T, d]"""
+        return split_heads(x, heads)
+
+    def merge(self, x: Tensor) -> Tensor:
+        """[B, H, T, d] -> [B, T, H * d]"""
+        return merge_heads(x)
+
+    def repeat(self, x: Tensor) -> Tensor:
+        """[B, H_kv, S, d] -> [B, H, S, d]: neighbouring heads share."""
+        return x.repeat_interleave(self.num_heads // self.num_kv_heads, -3)
+
+    def attend(self, Q: Tensor, K: Tensor, V: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Attention in each head, its weights dropped while training."""
+        _, weights = right(Q * (1.0 if self.scale else math.sqrt(Q.shape[-1])), K, V, mask)
+        weights = self.drop(weights)
+        return weights @ V, weights
+
+    def drop(self, weights: Tensor) -> Tensor:
+        """Inverted dropout."""
+        return nn.functional.dropout(weights, self.dropout, self.training)
