@@ -54,7 +54,7 @@ lab: $(VENV)/dev.stamp ## open the pages as live notebooks in JupyterLab
 
 .PHONY: test
 test: $(VENV)/dev.stamp lint ## every test and every check, the strict build included
-	@$(USING) python -m pytest
+	@browser=$$($(USING) sh .ci/browser) && $(USING) CHROMIUM="$$browser" python -m pytest
 
 .PHONY: lint
 lint: $(VENV)/dev.stamp ## ruff, mypy, codespell
@@ -67,9 +67,22 @@ lint: $(VENV)/dev.stamp ## ruff, mypy, codespell
 seeds: $(VENV)/dev.stamp ## every page with other seeds, with one thread and with two: do its claims hold?
 	@$(USING) python .ci/seeds.py
 
+$(VENV)/mutants.stamp: pyproject.toml $(VENV)/dev.stamp
+	@$(PIP) install -e '.[mutants]'
+	@touch $@
+
+.PHONY: mutants
+mutants: $(VENV)/mutants.stamp ## put faults into what everything stands on, one at a time: does a test notice each?
+	@$(USING) python .ci/mutants.py
+	@$(USING) python .ci/zoo.py
+
 .PHONY: bench
 bench: $(VENV)/dev.stamp ## time and memory against PyTorch's own, in one run (BENCH="--lengths 512 1024")
 	@$(USING) python -m benchmarks $(BENCH)
+
+.PHONY: audit
+audit: $(VENV)/dev.stamp ## weigh the built site and have Lighthouse judge it (needs Node; AUDIT="book/index.html")
+	@$(USING) python .ci/audit.py $(AUDIT)
 
 .PHONY: lock
 lock: $(VENV)/dev.stamp ## write both requirements files anew from pyproject.toml (TORCH=2.13.0)

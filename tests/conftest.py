@@ -3,10 +3,16 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+from chromium import QUIET, chromium
 from small_book import COLOUR, ROOT, START, STRICT
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 # Before PyTorch is imported. Two threads that wait for a busy core make small models up to thirty times slower.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -20,3 +26,17 @@ def site() -> tuple[Path, str]:
     said = COLOUR.sub("", done.stdout + done.stderr)
     assert done.returncode == 0, f"The strict build fails:\n{said[-6000:]}"
     return ROOT / "_build" / "html", said
+
+
+@pytest.fixture(scope="session")
+def browser() -> "Iterator[Browser]":
+    """Chromium, driven by Playwright: one for all tests, since a thread holds only one of Playwright's event loops."""
+    from playwright.sync_api import sync_playwright
+
+    path = chromium()
+    if not path:
+        pytest.skip("NO_BROWSER=1 asks for no browser.")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=QUIET)
+        yield browser
+        browser.close()

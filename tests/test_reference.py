@@ -9,19 +9,19 @@ from types import ModuleType, SimpleNamespace
 from urllib.parse import urldefrag
 
 import pytest
-import yaml
 from bs4 import BeautifulSoup
+from contents import PAGES
 from small_book import ROOT, STRICT, SmallBook, cell
 
 import surgeon
 from surgeon.page import REPOSITORY
 
 sys.path.insert(0, str(ROOT / "book" / "_ext"))
-from surgeon_book import api, docstrings, glossary, usage
+from surgeon_book import api, docstrings, glossary, package, usage
 from surgeon_book.reexecution import Package
 
-TOC = yaml.safe_load((ROOT / "_toc.yml").read_text())
-PAGES = [TOC["root"], *(chapter["file"] for part in TOC["parts"] for chapter in part["chapters"])]
+REFERENCE = [page.removeprefix("book/") for page in PAGES if page.startswith("book/reference/api/")]
+SHOWN = [name.removeprefix("surgeon.") for name in package.public(surgeon)]
 LESSONS = [page for page in PAGES if page.split("/")[1] not in ("index", "reference")]
 
 
@@ -33,15 +33,18 @@ def soup(html: str) -> BeautifulSoup:
 
 
 @pytest.mark.parametrize(
-    ("order", "expected"),
+    ("asked", "elsewhere", "expected"),
     [
-        (["c", "a"], ["c", "a", "b", "d"]),
-        (["c", "...", "a"], ["c", "b", "d", "a"]),
-        ([], ["a", "b", "c", "d"]),
+        (["c", "a"], [], ["c", "a"]),
+        (["c", "...", "a"], [], ["c", "b", "p.d", "p.e", "a"]),
+        (["...", "a"], ["p.*", "b"], ["c", "a"]),
+        (["p.*"], ["p.e"], ["p.d"]),
+        (["p.e", "p.*"], ["..."], ["p.e", "p.d"]),
+        ([], ["..."], []),
     ],
 )
-def test_modules_that_the_page_does_not_name_have_a_place(order, expected):
-    assert api.in_order(order, ["d", "c", "b", "a"]) == expected
+def test_each_module_has_a_place_on_one_page(asked, elsewhere, expected):
+    assert api.in_order(asked, ["p.e", "p.d", "c", "b", "a"], [*asked, *elsewhere]) == expected
 
 
 SOURCE = '''
@@ -81,7 +84,7 @@ NUMBER = 2
 def test_public_is_what_the_package_hands_on_and_what_is_documented_in_full():
     module = ModuleType("surgeon.part")
     exec(SOURCE, module.__dict__)
-    found = list(api.entries(SimpleNamespace(__all__=["handed_on", "sqrt"]), module))
+    found = list(package.entries(SimpleNamespace(__all__=["handed_on", "sqrt"]), module))
     assert found == [
         ("surgeon.part.Error", "surgeon.part.Error", "exception"),
         ("surgeon.handed_on", "surgeon.part.handed_on", "function"),
@@ -178,10 +181,26 @@ def naive(scores):
 '''
 
 
+def said_of_modules(book: SmallBook) -> list[list[str]]:
+    """For each module on the overview: its page, where its name leads, and what is said."""
+    items = soup(book.html("reference/parts")).select("dl.api-overview li")
+    return [[item.find_previous("dt").get_text(), item.a["href"], item.p.get_text()] for item in items]
+
+
+def test_a_book_that_shows_the_package_shows_all_of_it_and_no_more(tmp_path):
+    book = SmallBook(tmp_path, {"api": "# Package\n\n```{api-reference}\nsoft\nhard\n```\n"}, PACKAGE)
+    said = book.build().output
+    assert "WARNING: There is no module surgeon.hard with public names." in said
+    assert "WARNING: No page of the reference shows surgeon.page; a line `...` takes what no other does." in said
+    assert "shows surgeon.soft" not in said
+
+
 def test_the_package_page_follows_the_package_and_the_pages(tmp_path):
     """The package is this book's own, though another is installed."""
     pages = {
-        "reference/api": "# Package\n\n```{api-reference}\n...\npage\n```\n\n{py:func}`surgeon.soft.stable`\n",
+        "reference/parts": "# Parts\n\n```{api-overview}\n```\n",
+        "reference/api": "# Package\n\n```{api-reference}\n...\n```\n\n{py:func}`surgeon.soft.stable`\n",
+        "reference/more": "# More\n\n```{api-reference}\npage\n```\n",
         "reference/sources": "# Sources\n\n```{bibliography}\n:all:\n```\n",
         "uses": "# Uses\n\n" + cell("from surgeon import stable\nstable([])"),
         "idle": "# Idle\n\n" + cell("import math"),
@@ -190,7 +209,7 @@ def test_the_package_page_follows_the_package_and_the_pages(tmp_path):
     build = book.build(*STRICT, GITHUB_REPOSITORY="ours/book")
     assert build.code == 0, build.output
     article = soup(book.html("reference/api")).article
-    assert [tag.code.get_text() for tag in article.find_all("h2")] == ["surgeon.soft", "surgeon.page"]
+    assert [tag.code.get_text() for tag in article.find_all("h2")] == ["surgeon.soft"]
     assert "Not shown" not in article.get_text()
     assert "the first: of two" in article.find(id="surgeon.soft.Pair.left").parent.get_text()
     entry = article.find(id="surgeon.stable").parent
@@ -198,7 +217,7 @@ def test_the_package_page_follows_the_package_and_the_pages(tmp_path):
     last = len(PACKAGE["soft.py"].splitlines())
     address = f"https://github.com/ours/book/blob/main/surgeon/soft.py#L{first}-L{last}"
     assert entry.dt.select_one("a.external")["href"] == address
-    assert entry.select_one(".math").get_text() == r"\(1\)"
+    assert entry.select_one(".math annotation").get_text() == "1"
     assert [link["href"] for link in entry.select("p.used-in a")] == ["../uses.html"]
     assert entry.find("a", href=re.compile(r"^sources\.html#id")).get_text() == "2017"
     assert "references.bib" not in entry.get_text()
@@ -206,6 +225,9 @@ def test_the_package_page_follows_the_package_and_the_pages(tmp_path):
     assert "sequence of float" in entry.get_text()
     assert not article.find(id="surgeon.naive.naive")
     assert article.find("a", href="#surgeon.stable", class_="reference internal")
+    assert soup(book.html("reference/more")).article.find(id="surgeon.page.claim")
+    assert said_of_modules(book)[0] == ["Package", "api.html#surgeon-soft", "surgeon.soft Shares of one."]
+    assert [said[1] for said in said_of_modules(book)] == ["api.html#surgeon-soft", "more.html#surgeon-page"]
 
     book.ran()
     book.write("surgeon/naive.py", NAIVE)
@@ -217,6 +239,15 @@ def test_the_package_page_follows_the_package_and_the_pages(tmp_path):
     assert entry.select_one("p.used-in").get_text() == "Used in: Users"
     assert entry.dt.select_one("a.external")["href"].startswith("https://github.com/your/fork/")
     assert article.find(id="surgeon.stable").parent.find("a", href="#surgeon.naive.naive").code.get_text() == "naive"
+    assert said_of_modules(book)[0][1:] == ["api.html#surgeon-naive", "surgeon.naive As the formula says."]
+
+    book.page("reference/more", "# More\n\n```{api-reference}\npage\nnaive\n```\n")
+    build = book.build(*STRICT, GITHUB_REPOSITORY="your/fork")
+    assert build.code == 0, build.output
+    article = soup(book.html("reference/api")).article
+    assert not article.find(id="surgeon.naive.naive")
+    link = article.find(id="surgeon.stable").parent.find("a", href="more.html#surgeon.naive.naive")
+    assert link.code.get_text() == "naive"
 
     book.ran()
     book.page("uses", "# Users\n\n" + cell("1"))
@@ -367,8 +398,9 @@ def imported(text: str) -> set[tuple[str, str]]:
 
 
 def test_every_public_name_has_an_entry_its_source_and_the_pages_that_use_it(site, page):
-    article = page("reference/api")
-    defined = {entry["id"]: entry for entry in article.select("dl.py > dt[id]")}
+    found = [entry for part in REFERENCE for entry in page(part).select("dl.py > dt[id]")]
+    defined = {entry["id"]: entry for entry in found}
+    assert len(defined) == len(found)
     assert {f"surgeon.{name}" for name in surgeon.__all__} <= set(defined)
     assert {f"surgeon.page.{name}" for name in ("claim", "source", "figure")} <= set(defined)
     imports = {name: imported((ROOT / f"{name}.md").read_text()) for name in PAGES}
@@ -381,13 +413,25 @@ def test_every_public_name_has_an_entry_its_source_and_the_pages_that_use_it(sit
         assert entry.select_one("a.external")["href"] == address
         using = [where for where in PAGES if imports[where] & {("surgeon", name), (thing.__module__, name)}]
         links = entry.parent.select(":scope > dd > p.used-in a")
-        here = Path("/book/reference")
+        here = Path("/book/reference/api")
         shown = [str((here / link["href"]).resolve().relative_to("/").with_suffix("")) for link in links]
         assert shown == using, name
 
 
-def test_the_package_page_shows_no_markup_and_no_path_to_the_sources(page):
-    text = page("reference/api").get_text()
+def test_the_overview_leads_to_every_module(page):
+    links = page("reference/api").select("dl.api-overview li > p > a:first-child")
+    led = {link.get_text(): urldefrag(link["href"]) for link in links}
+    assert set(led) == {f"surgeon.{name}" for name in SHOWN}
+    for name, (path, anchor) in led.items():
+        section = page(f"reference/{path.removesuffix('.html')}").find("section", id=anchor)
+        assert section.h2.code.get_text() == name
+    said = [re.sub(r"^surgeon\S+ ", "", item.get_text()) for item in page("reference/api").select(".api-overview li")]
+    assert not [sentence for sentence in said if not re.fullmatch(r"[^.].{10,160}[.?]", sentence)]
+
+
+@pytest.mark.parametrize("part", ["reference/api", *REFERENCE])
+def test_the_package_page_shows_no_markup_and_no_path_to_the_sources(page, part):
+    text = page(part).get_text()
     assert "references.bib" not in text
     assert not re.findall(r":(?:math|cite|py|class|func)\b[\w:]*`|\.\. \w+::|``", text)
 
@@ -429,7 +473,7 @@ def test_what_was_asked_for_is_ticked_and_shown_where_the_first_page_says(page):
     for row in rows:
         sections, functions = row.find_all("td")[2:]
         assert all(urldefrag(link["href"])[1] for link in sections.find_all("a"))
-        assert {link["href"].split("#")[0] for link in functions.find_all("a")} == {"api.html"}
+        assert {link["href"].split("/")[0] for link in functions.find_all("a")} == {"api"}
     shown = {urldefrag(link["href"])[0].removeprefix("../") for row in rows for link in row.find_all("td")[2]("a")}
     (heading,) = (h2 for h2 in page("index").find_all("h2") if "able to do" in h2.get_text())
     table = heading.find_next("table")

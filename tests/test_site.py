@@ -6,12 +6,10 @@ from pathlib import Path
 from urllib.parse import unquote, urldefrag, urlsplit
 
 import pytest
-import yaml
 from bs4 import BeautifulSoup, Tag
+from contents import PAGES, TOC
 from small_book import ROOT
 
-TOC = yaml.safe_load((ROOT / "_toc.yml").read_text())
-PAGES = [TOC["root"], *(chapter["file"] for part in TOC["parts"] for chapter in part["chapters"])]
 LESSONS = [page for page in PAGES if page.split("/")[1] in ("anatomy", "imaging", "ablations", "checks", "procedures")]
 
 
@@ -179,7 +177,8 @@ def test_every_source_that_the_package_names_is_in_the_bibliography():
 def test_the_colophon_times_every_page_that_runs(html, capsys):
     rows = html("book/reference/colophon").select("table.build-times tbody tr")
     times = {row.td.get_text().strip(): float(row.find_all("td")[1].get_text()) for row in rows}
-    run = [TOC["root"], *LESSONS, "book/reference/next-steps", "book/reference/colophon"]
+    others = (f"book/reference/{name}" for name in ("theatre", "checkup", "next-steps", "colophon"))
+    run = [TOC["root"], *LESSONS, *others]
     titles = {html(page).h1.find(string=True).strip() for page in run}
     assert set(times) == titles | {"all pages"}
     with capsys.disabled():

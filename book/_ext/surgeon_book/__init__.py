@@ -2,7 +2,7 @@
 
 A page leaves some things in Sphinx's environment, which is kept from build to build: a fingerprint of what it was made
 from (`reexecution`), its claims (`ledger`), the names of surgeon that it uses (`usage`) and, by MyST-NB, how long it
-ran (`colophon`). Two pages leave more: what the package was (`api`), and the terms that are defined (`glossary`).
+ran (`colophon`). Some leave more: the modules that they show (`api`), the terms that they define (`glossary`).
 """
 
 import hashlib
@@ -14,17 +14,35 @@ from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 
 from . import (
+    address,
     api,
+    cards,
     colophon,
+    corners,
     docstrings,
+    downloads,
+    entrances,
+    entries,
+    equations,
+    explorer,
     failures,
     figures,
+    finding,
+    folds,
     glossary,
+    head,
     kernels,
     ledger,
+    openings,
+    overview,
+    parts,
     reexecution,
     rewriting,
     root,
+    slim,
+    styles,
+    theatre,
+    upfront,
     usage,
 )
 
@@ -36,14 +54,32 @@ SUBJECTS = (
     failures,
     ledger,
     figures,
+    corners,
+    entries,
+    explorer,
+    theatre,
     colophon,
     usage,
     docstrings,
     api,
+    overview,
     glossary,
+    address,
+    upfront,
+    openings,
+    head,
+    cards,
+    entrances,
+    downloads,
+    finding,
+    folds,
+    equations,
+    slim,
+    styles,
+    parts,
 )
 KEPT: tuple[Callable[[BuildEnvironment], dict[str, Any]], ...] = tuple(
-    subject.kept for subject in (reexecution, ledger, usage, api, glossary)
+    subject.kept for subject in (reexecution, ledger, usage, api, glossary, openings, downloads)
 )
 
 

@@ -1,96 +1,96 @@
 """The package's reference: every public name, from its docstring, with its source and the pages that use it.
 
-Public is what `surgeon` hands on, and what else is documented in full: with its parameters, or with what it returns.
+It is spread over several pages, each of which says which modules it shows; see `package` for what is public, and
+`overview` for the page that leads to them all.
 """
 
 import hashlib
-import importlib
 import inspect
 import os
-import pkgutil
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
 
 from docutils import nodes
 from myst_parser.mdit_to_docutils.base import make_document
 from myst_parser.mocking import MockRSTParser
+from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
+from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
+from .package import PACKAGE, Entry, load, public
 from .root import ROOT
 from .usage import UsedIn
 
-PACKAGE = "surgeon"
-DOCUMENTED = re.compile(r"^(Parameters|Returns)\n-+$", re.MULTILINE)
+BLOCK = re.compile(r"^(`{3,}|:{3,})\{api-reference\}\n(.*?)^\1", re.MULTILINE | re.DOTALL)
+THE_REST = "..."
+
+logger = logging.getLogger(__name__)
 
 
-class Entry(NamedTuple):
-    name: str  # what one imports, "surgeon.attention"
-    origin: str  # where it is defined, "surgeon.dot_product.attention"
-    kind: str  # "function", "class" or "exception"
+class Module(NamedTuple):
+    name: str  # "surgeon.dot_product"
+    anchor: str  # of its section
+    purpose: list[nodes.Node]  # the first sentence of its docstring
 
 
-def kept(env: BuildEnvironment) -> dict[str, str]:
-    """Page with the reference -> what the package was when it was read."""
+class Shown(NamedTuple):
+    state: str  # what the package, and every page's list of modules, was when the page was read
+    modules: list[Module]
+
+
+def kept(env: BuildEnvironment) -> dict[str, Shown]:
+    """Page with a part of the reference -> what it shows."""
     return env.__dict__.setdefault("surgeon_api", {})
 
 
-def package_now() -> str:
+def state_now(env: BuildEnvironment) -> str:
     files = sorted((ROOT / PACKAGE).rglob("*.py"))
     parts = [part for file in files for part in (str(file.relative_to(ROOT)).encode(), file.read_bytes())]
-    return hashlib.sha256(b"\0".join([os.environ.get("GITHUB_REPOSITORY", "").encode(), *parts])).hexdigest()
+    told = [os.environ.get("GITHUB_REPOSITORY", ""), *asked_for(env)]
+    return hashlib.sha256(b"\0".join([*(text.encode() for text in told), *parts])).hexdigest()
 
 
-def load() -> ModuleType:
-    """This checkout's package, though another may be installed."""
-    if sys.path[0] != str(ROOT):
-        sys.path.insert(0, str(ROOT))
-    return importlib.import_module(PACKAGE)
+def asked_for(env: BuildEnvironment) -> list[str]:
+    """The lines of every page's `{api-reference}`."""
+    texts = (Path(env.doc2path(page)).read_text(encoding="utf8") for page in sorted(env.found_docs))
+    return [line for text in texts for _, block in BLOCK.findall(text) for line in lines(block.split("\n"))]
 
 
-def in_order(order: list[str], found: list[str]) -> list[str]:
-    """Every module that was found, in the order asked for; those not named stand where "..." does, or last."""
-    others = sorted(set(found) - set(order))
-    cut = order.index("...") if "..." in order else len(order)
-    return [*order[:cut], *others, *order[cut + 1 :]]
+def lines(content: Iterable[str]) -> list[str]:
+    return [line.strip() for line in content if line.strip()]
 
 
-def modules(package: ModuleType, order: list[str]) -> Iterator[ModuleType]:
-    walk = pkgutil.walk_packages(package.__path__, f"{PACKAGE}.")
-    found = [module.name.removeprefix(f"{PACKAGE}.") for module in walk if not module.ispkg]
-    for name in in_order(order, found):
-        yield importlib.import_module(f"{PACKAGE}.{name}")
+def in_order(asked: list[str], found: list[str], everywhere: list[str]) -> list[str]:
+    """The modules of one page, in the order of its lines. `everywhere` has the lines of all pages.
+
+    A line is a module, a pattern such as `lm.*` for those that no line names, or `...` for what no line takes.
+    """
+
+    def taken(line: str) -> list[str]:
+        if line == THE_REST:
+            return [name for name in sorted(found) if not any(fnmatchcase(name, other) for other in everywhere)]
+        if "*" in line:
+            return [name for name in sorted(found) if fnmatchcase(name, line) and name not in everywhere]
+        return [line]
+
+    return [name for line in asked for name in taken(line)]
 
 
-def entries(package: ModuleType, module: ModuleType) -> Iterator[Entry]:
-    """What is public in a module, in the order of its file."""
-    for name, thing in vars(module).items():
-        if name.startswith("_") or getattr(thing, "__module__", "") != module.__name__:
-            continue
-        if not (inspect.isfunction(thing) or inspect.isclass(thing)):
-            continue
-        kind = "function" if inspect.isfunction(thing) else "class"
-        if inspect.isclass(thing) and issubclass(thing, BaseException):
-            kind = "exception"
-        origin = f"{module.__name__}.{name}"
-        if name in package.__all__:
-            yield Entry(f"{PACKAGE}.{name}", origin, kind)
-        elif kind == "exception" or DOCUMENTED.search(inspect.getdoc(thing) or ""):
-            yield Entry(origin, origin, kind)
-
-
-def markup(module: ModuleType, public: list[Entry]) -> str:
+def markup(module: ModuleType, names: list[Entry]) -> str:
     """A section of reStructuredText, in which docstrings are written: the module's first paragraph, then its names."""
     title = f"``{module.__name__}``"
     introduction = (inspect.getdoc(module) or "").split("\n\n")[0]
-    lines = [title, "=" * len(title), "", introduction, ""]
-    for entry in public:
-        lines += [f".. auto{entry.kind}:: {entry.name}", *(f"   {option}" for option in options(entry)), ""]
-    return "\n".join(lines) + "\n"
+    text = [title, "=" * len(title), "", introduction, ""]
+    for entry in names:
+        text += [f".. auto{entry.kind}:: {entry.name}", *(f"   {option}" for option in options(entry)), ""]
+    return "\n".join(text) + "\n"
 
 
 def options(entry: Entry) -> list[str]:
@@ -104,25 +104,40 @@ def options(entry: Entry) -> list[str]:
 
 
 class ApiDirective(SphinxDirective):
-    """`{api-reference}`: a section for every module with public names, in the order of its lines."""
+    """`{api-reference}`: a section for each of the modules that its lines ask for, if it has public names."""
 
     has_content = True
 
     def run(self) -> list[nodes.Node]:
-        kept(self.env)[self.env.docname] = package_now()
-        package = load()
-        order = [line.strip() for line in self.content if line.strip()]
-        public = {module: list(entries(package, module)) for module in modules(package, order)}
-        public = {module: names for module, names in public.items() if names}
+        every = public(load())
+        found = [name.removeprefix(f"{PACKAGE}.") for name in every]
+        chosen = [f"{PACKAGE}.{name}" for name in in_order(lines(self.content), found, asked_for(self.env))]
+        for name in set(chosen) - set(every):
+            logger.warning("There is no module %s with public names.", name, location=self.get_location(), type="api")
+        chosen = [name for name in chosen if name in every]
         parsed = make_document()
         parsed["source"] = self.state.document["source"]
         parsed.settings, parsed.reporter = self.state.document.settings, self.state.document.reporter
-        MockRSTParser().parse("\n".join(markup(module, names) for module, names in public.items()), parsed)
-        every = [entry for names in public.values() for entry in names]
-        remember_origins(self.env, every)
-        link_names(parsed, every)
-        tell_where_used(parsed, every)
+        MockRSTParser().parse("\n".join(markup(sys.modules[name], every[name]) for name in chosen), parsed)
+        sections = [child for child in parsed.children if isinstance(child, nodes.section)]
+        shown = [Module(name, at["ids"][0], purpose(at)) for name, at in zip(chosen, sections, strict=True)]
+        kept(self.env)[self.env.docname] = Shown(state_now(self.env), shown)
+        here = [entry for name in chosen for entry in every[name]]
+        remember_origins(self.env, here)
+        link_names(parsed, [entry for names in every.values() for entry in names], self.env.docname)
+        tell_where_used(parsed, here)
         return parsed.children
+
+
+def purpose(section: nodes.section) -> list[nodes.Node]:
+    """The first sentence below a module's name. Names are code in it, since a list of modules leads to modules."""
+    said: list[nodes.Node] = []
+    for child in next(iter(section.findall(nodes.paragraph)), nodes.paragraph()):
+        text = child.astext()
+        if isinstance(child, nodes.Text) and (end := re.search(r"[.?!](?=\s)", text)):
+            return [*said, nodes.Text(text[: end.end()])]
+        said.append(nodes.literal("", text) if isinstance(child, nodes.title_reference) else child.deepcopy())
+    return said
 
 
 def remember_origins(env: BuildEnvironment, every: list[Entry]) -> None:
@@ -133,13 +148,14 @@ def remember_origins(env: BuildEnvironment, every: list[Entry]) -> None:
             domain.note_object(entry.origin, "function", entry.name, aliased=True)  # type: ignore[attr-defined]
 
 
-def link_names(parsed: nodes.document, every: list[Entry]) -> None:
+def link_names(parsed: nodes.document, every: list[Entry], page: str) -> None:
     """Docstrings put names between single backticks: those that have an entry become links, the others code."""
     anchors = {name: entry.name for entry in every for name in (entry.name.split(".")[-1], entry.origin, entry.name)}
     for name in list(parsed.findall(nodes.title_reference)):
         code = nodes.literal("", name.astext())
         anchor = anchors.get(name.astext())
-        name.replace_self(nodes.reference("", "", code, internal=True, refid=anchor) if anchor else code)
+        to = {"refdomain": "py", "reftype": "obj", "reftarget": anchor, "refdoc": page, "refexplicit": True}
+        name.replace_self(addnodes.pending_xref("", code, refwarn=True, **to) if anchor else code)
 
 
 def tell_where_used(parsed: nodes.document, every: list[Entry]) -> None:
@@ -152,9 +168,18 @@ def tell_where_used(parsed: nodes.document, every: list[Entry]) -> None:
 
 
 def outdated(app: Sphinx, env: BuildEnvironment, added: set, changed: set, removed: set) -> list[str]:
-    return [page for page, package in kept(env).items() if page in env.found_docs and package != package_now()]
+    pages = [page for page in kept(env) if page in env.found_docs]
+    return [page for page in pages if kept(env)[page].state != state_now(env)] if pages else []
+
+
+def check(app: Sphinx, env: BuildEnvironment) -> None:
+    """A book that shows the package shows all of it."""
+    shown = [module.name for page in kept(env).values() for module in page.modules]
+    for name in sorted(set(public(load())) - set(shown)) if shown else ():
+        logger.warning("No page of the reference shows %s; a line `...` takes what no other does.", name, type="api")
 
 
 def setup(app: Sphinx) -> None:
     app.add_directive("api-reference", ApiDirective)
     app.connect("env-get-outdated", outdated)
+    app.connect("env-check-consistency", check)

@@ -16,19 +16,22 @@ from sphinx.util.osutil import relative_uri
 EMBEDDED = re.compile(r'<img\b(?P<before>[^>]*?)\bsrc="data:image/svg\+xml;base64,(?P<data>[^"]+)"')
 
 
+def keep(app: Sphinx, docname: str, content: bytes, suffix: str) -> str:
+    """Put what a page embedded into a file named by its hash, and return the file's address from the page."""
+    name = f"{hashlib.sha256(content).hexdigest()[:20]}.{suffix}"
+    folder = Path(app.outdir, app.builder.imagedir)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_bytes(content)
+    return relative_uri(app.builder.get_target_uri(docname), f"{app.builder.imagedir}/{name}")
+
+
 def extract(app: Sphinx, doctree: nodes.document, docname: str) -> None:
     """Runs each time that a page is written, so that a site which was removed comes back whole."""
     if app.builder.format != "html":
         return
-    folder = Path(app.outdir, app.builder.imagedir)
-    here = app.builder.get_target_uri(docname)
 
     def move(image: re.Match) -> str:
-        content = b64decode(image["data"])
-        name = f"{hashlib.sha256(content).hexdigest()[:20]}.svg"
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(content)
-        source = relative_uri(here, f"{app.builder.imagedir}/{name}")
+        source = keep(app, docname, b64decode(image["data"]), "svg")
         return f'<img{image["before"]}loading="lazy" decoding="async" src="{source}"'
 
     for output in list(doctree.findall(nodes.raw)):

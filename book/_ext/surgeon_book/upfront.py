@@ -1,0 +1,27 @@
+"""The picture first: what a cell tagged `up-front` shows stands under its page's question, and the code comes after."""
+
+from docutils import nodes
+from sphinx.application import Sphinx
+
+TAG = "tag_up-front"
+
+
+def lift(app: Sphinx, doctree: nodes.document) -> None:
+    """Only on the site: in JupyterLab, and for whoever runs the page, the order is that of its cells."""
+    for cell in [node for node in doctree.findall(nodes.container) if TAG in node["classes"]]:
+        section = cell.parent
+        while section is not None and not isinstance(section, nodes.section):
+            section = section.parent
+        shown = [node for node in cell.children if "cell_output" in node.get("classes", ())]
+        paragraphs = [node for node in section or () if isinstance(node, nodes.paragraph)]
+        if section is None or not paragraphs:
+            continue
+        before = next((node for node in section.children if isinstance(node, nodes.container)), cell)
+        place = section.index(before)
+        for node in shown:
+            cell.remove(node)
+        section[place:place] = shown
+
+
+def setup(app: Sphinx) -> None:
+    app.connect("doctree-read", lift, priority=900)  # after those who look for a cell's outputs

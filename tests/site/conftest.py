@@ -1,0 +1,96 @@
+"""The built site in a real browser.
+
+`visit` opens a page and watches it; `seen` holds what every page shows in four views. SITE=folder tests a site that
+is built already: `SITE=_build/html python -m pytest tests/site`.
+"""
+
+import functools
+import os
+import threading
+from collections.abc import Callable, Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page
+from survey import Findings, Trouble, survey, watched
+
+SIZES = {"desktop": {"width": 1280, "height": 800}, "phone": {"width": 360, "height": 740}}
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"  # one connection for many files
+
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="session")
+def folder(request) -> Path:
+    """The folder of the built site."""
+    return Path(os.environ["SITE"]) if "SITE" in os.environ else request.getfixturevalue("site")[0]
+
+
+@pytest.fixture(scope="session")
+def address(folder) -> Iterator[str]:
+    """Where the site is served, without a slash at the end."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=folder))
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def new_context(browser: Browser, *, width="desktop", scheme="light", touch=False, scripts=True, reduced_motion=False):
+    return browser.new_context(
+        viewport=SIZES[width],
+        color_scheme=scheme,
+        has_touch=touch,
+        java_script_enabled=scripts,
+        reduced_motion="reduce" if reduced_motion else "no-preference",
+        permissions=["clipboard-read", "clipboard-write"],
+    )
+
+
+@pytest.fixture
+def visit(browser, address) -> Iterator[Callable[..., Page]]:
+    """`visit("book/anatomy/softmax", width="phone", scheme="dark", touch=True, scripts=True, reduced_motion=True)`.
+
+    Opens the page in a context of its own, so that no test finds what another one stored; `context=` (a page's
+    `.context`) opens it as a further page of the same reader. When the test is over, whatever a page complained
+    about (errors, failed and foreign requests) fails it.
+    """
+    contexts: list[BrowserContext] = []
+    troubles: list[Trouble] = []
+
+    def visit(name: str, *, context: BrowserContext | None = None, **reader) -> Page:
+        if context is None:
+            context = new_context(browser, **reader)
+            context.set_default_timeout(10_000)
+            contexts.append(context)
+        page, trouble = watched(context, address)
+        troubles.append(trouble)
+        page.goto(f"{address}/{name}.html" if "." not in name else f"{address}/{name}", wait_until="load")
+        return page
+
+    yield visit
+    for context in contexts:
+        context.close()
+    assert [complaint for trouble in troubles for complaint in trouble] == []
+
+
+@pytest.fixture(scope="session")
+def seen(browser, address) -> Iterator[Callable[[str, str], Findings]]:
+    """`seen(page, view)`: what a page of PAGES showed in a view of VIEWS, looked at once for all tests."""
+    contexts = {width: new_context(browser, width=width) for width in SIZES}
+    for context in contexts.values():
+        context.set_default_timeout(120_000)  # axe takes its time on a long page
+
+    @functools.cache
+    def views_of(name: str) -> dict[str, Findings]:
+        return survey(contexts, address, name)
+
+    yield lambda name, view: views_of(name)[view]
+    for context in contexts.values():
+        context.close()

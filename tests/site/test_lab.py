@@ -1,0 +1,98 @@
+"""Every page that a launch button opens: run from top to bottom in JupyterLab, as Binder starts it."""
+
+import re
+from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from bs4 import BeautifulSoup
+from chromium import chromium
+from lab import MIB, ROOT, Ran, run_all, started, visit
+from survey import PAGES
+
+LAUNCHED = [
+    page for page in PAGES if (ROOT / f"{page}.md").exists() and "kernelspec:" in (ROOT / f"{page}.md").read_text()
+]
+
+
+@pytest.fixture(scope="session")
+def launch(folder):
+    """Where a page's launch button leads, from the site."""
+
+    def path(page: str) -> str:
+        html = BeautifulSoup((folder / f"{page}.html").read_text(), "html.parser")
+        links = {link["href"] for link in html.select("a[href]") if "mybinder.org" in link["href"]}
+        ours = {link for link in links if page in link}
+        assert len(ours) == 1, f"{page} has the launch buttons {sorted(links)}"
+        (query,) = (urlsplit(link).query for link in ours)
+        return parse_qs(query)["urlpath"][0]
+
+    return path
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory):
+    if not chromium():
+        pytest.skip("NO_BROWSER=1 asks for no browser.")
+    with started(tmp_path_factory.mktemp("binder")) as lab:
+        yield lab
+
+
+def in_a_browser(*arguments):
+    """In a thread of its own, since another test's browser may hold this one's event loop."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(visit, *arguments).result()
+
+
+@pytest.fixture(scope="session")
+def all_ran(request, lab, launch):
+    """What the pages showed that this session's tests ask for, all opened and run at the first one's request."""
+    asked = [item.callspec.params["page"] for item in request.session.items if "ran" in item.fixturenames]
+    return in_a_browser(lab, [(page, launch(page)) for page in dict.fromkeys(asked)])
+
+
+@pytest.fixture
+def ran(all_ran, page) -> Ran:
+    if isinstance(all_ran[page], Exception):
+        raise all_ran[page]
+    return all_ran[page]
+
+
+@pytest.mark.parametrize("page", LAUNCHED)
+def test_a_page_runs_where_its_button_opens_it(ran, page, record_property):
+    """No error, every cell run, every number in the prose, every figure and claim that the site has, in 2 GiB."""
+    source = (ROOT / f"{page}.md").read_text()
+    record_property("MiB", ran.memory // MIB)
+    print(f"{page}: {ran.cells} cells, {ran.seconds:.1f} s, {ran.memory / MIB:.0f} MiB at the peak")
+    assert ran.errors == []
+    assert ran.cells == len(re.findall(r"^```\{code-cell\}", source, re.MULTILINE))
+    assert (ran.unrun, ran.unfilled) == (0, [])
+    assert ran.foreign == []
+    assert 150 * MIB < ran.memory <= 2048 * MIB, f"{ran.memory / MIB:.0f} MiB"
+
+
+@pytest.mark.parametrize("page", LAUNCHED)
+def test_a_page_shows_its_figures_and_claims_there(ran, folder, page):
+    article = BeautifulSoup((folder / f"{page}.html").read_text(), "html.parser").article
+    assert ran.figures == len(article.select("figure.measured img"))
+    assert ran.claims == len(article.select("p.claim"))
+
+
+def test_prose_follows_the_tinkerers_cell(lab, launch):
+    page = "book/anatomy/softmax"
+    before, after = (f"Add {shift} to every score. No difference changed" for shift in (100, 250))
+
+    async def tinker(tab, lab, kernel, ran):
+        prose = tab.locator(".jp-MarkdownCell .jp-RenderedMarkdown, .jp-MarkdownCell .myst")
+        await prose.filter(has_text=before).first.wait_for(state="attached")
+        await tab.locator(".cm-line", has_text=re.compile(r"^shift = 100\.0$")).click()
+        await tab.keyboard.press("End")
+        await tab.keyboard.type(" + 150")
+        await run_all(tab, lab, kernel, page, ran)
+        await prose.filter(has_text=after).first.wait_for(state="attached")
+        await prose.filter(has_text=before).first.wait_for(state="detached", timeout=20_000)
+
+    ran = in_a_browser(lab, [(page, launch(page))], tinker)[page]
+    if isinstance(ran, Exception):
+        raise ran
+    assert (ran.errors, ran.unrun, ran.unfilled) == ([], 0, [])

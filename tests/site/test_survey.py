@@ -1,0 +1,72 @@
+"""The survey sees what it is there to see: a page with everything wrong, and one with nothing wrong."""
+
+import functools
+import threading
+from http.server import ThreadingHTTPServer
+
+import pytest
+from conftest import Quiet, new_context
+from survey import survey
+
+HEAD = '<!doctype html><html lang="en"><head><meta name="viewport" content="width=device-width"><title>A page</title>'
+GOOD = f"""{HEAD}<style>
+@media (prefers-color-scheme: dark) {{ html {{ background: #111; color: #eee }} }}
+</style></head><body><main><h1>A page</h1><p>Text.</p><details><summary>More</summary><p>Unfolded.</p></details>
+<span class="math"><span class="katex"><math><mi>x</mi></math></span></span></main></body></html>"""
+BAD = f"""{HEAD}<style>.b {{ color: #aaa; background: #fff }}
+@media (prefers-color-scheme: dark) {{ .d {{ background: #222 }} }}
+.w {{ width: 900px }}</style></head><body><main><h1>A page</h1><p class="d" style="color: #333">Gone by night.</p>
+<details><summary>More</summary><p class="b">Pale.</p></details><img src="nowhere.png"><p class="w">Wide.</p>
+<span class="math">\\(x^2\\)</span><span class="math"><span class="katex katex-error"><math></math></span></span>
+<script>console.error("a complaint"); fetch("http://127.0.0.2:9/").catch(() => 0); throw new Error("a mistake")</script>
+</main></body></html>"""
+
+
+@pytest.fixture(scope="module")
+def surveyed(browser, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pages")
+    (folder / "good.html").write_text(GOOD)
+    (folder / "bad.html").write_text(BAD)
+    (folder / "favicon.ico").touch()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=folder))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    contexts = {width: new_context(browser, width=width) for width in ("desktop", "phone")}
+    yield {name: survey(contexts, f"http://127.0.0.1:{server.server_port}", name) for name in ("good", "bad")}
+    for context in contexts.values():
+        context.close()
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize("view", ["desktop, light", "desktop, dark", "phone, light", "phone, dark"])
+def test_nothing_is_wrong_with_a_good_page(surveyed, view):
+    found = surveyed["good"][view]
+    assert [found.trouble, found.violations, found.sideways, found.raw_equations, found.unloaded] == [[]] * 5
+    assert found.equations == 1
+
+
+def test_every_complaint_is_heard(surveyed):
+    trouble = "\n".join(surveyed["bad"]["desktop, light"].trouble)
+    for complaint in ("a complaint", "uncaught: a mistake", "status 404: http", "foreign request: http://127.0.0.2:9/"):
+        assert complaint in trouble
+
+
+def test_axe_reads_what_was_folded_and_looks_again_at_night(surveyed):
+    bad = surveyed["bad"]
+    rules = {view: {found.partition(": ")[0] for found in bad[view].violations} for view in bad}
+    assert rules["desktop, light"] >= {"image-alt", "color-contrast"}
+    (pale,) = (found for found in bad["desktop, light"].violations if found.startswith("color-contrast"))
+    assert pale.startswith("color-contrast: .b: Element has insufficient color contrast")
+    assert any(found.startswith("color-contrast: .d") for found in bad["phone, dark"].violations)
+    assert "image-alt" not in rules["phone, dark"]
+
+
+def test_what_is_wide_or_raw_or_missing_is_named(surveyed):
+    bad = surveyed["bad"]
+    assert bad["desktop, light"].sideways == []
+    assert bad["phone, light"].sideways[0].endswith("pixels in 360")
+    assert any("p.w ends at 9" in line for line in bad["phone, light"].sideways)
+    for found in bad.values():
+        assert "\\(x^2\\)" in found.raw_equations
+        assert len(found.raw_equations) == 3  # twice: as an equation that is not typeset, and as text
+        assert [address.rpartition("/")[2] for address in found.unloaded] == ["nowhere.png"]
