@@ -168,7 +168,7 @@ def stable(scores, dim=-1):
 ''',
     "page.py": (ROOT / "surgeon" / "page.py").read_text(),
 }
-NAIVE = '''"""As the formula says."""
+NAIVE = '''"""As the formula says. Not as `stable`."""
 
 
 def naive(scores):

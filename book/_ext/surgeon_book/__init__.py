@@ -104,5 +104,5 @@ def setup(app: Sphinx) -> dict[str, Any]:
         "version": "1",
         "env_version": int(sources.hexdigest()[:8], 16),  # another extension reads every page anew
         "parallel_read_safe": True,
-        "parallel_write_safe": True,
+        "parallel_write_safe": False,  # V8, which sets the equations, does not survive a fork
     }
