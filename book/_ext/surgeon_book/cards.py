@@ -18,6 +18,7 @@ from .openings import kept
 from .root import ROOT
 
 WIDTH, HEIGHT, DPI = 1200, 630, 100
+PNG_END = b"IEND\xaeB`\x82"  # the last chunk of every PNG, and its checksum
 FOLDER, ICON = "cards", "_static/touch-icon.png"
 STATIC = ROOT / "book" / "_static"
 
@@ -119,8 +120,13 @@ def finish(app: Sphinx, exception: Exception | None) -> None:
         if f"{FOLDER}/{old.name}" not in wanted:
             old.unlink()
     for name, page in wanted.items():
-        if not Path(app.outdir, name).exists():
+        if not is_whole(Path(app.outdir, name)):
             draw_card(app.config.html_title, *words(app, page), Path(app.outdir, name))
+
+
+def is_whole(file: Path) -> bool:
+    """Whether a picture is there, to its end: a build that was killed may have left half of one."""
+    return file.exists() and file.read_bytes().endswith(PNG_END)
 
 
 def setup(app: Sphinx) -> None:

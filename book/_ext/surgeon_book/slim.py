@@ -4,6 +4,7 @@ The theme's layout is overruled by theme/templates/layout.html. Both know what t
 release of it ask for something else, the build ends here and says so.
 """
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -52,8 +53,9 @@ def check_theme(app: Sphinx, config: Config) -> None:
     asked = set(re.findall(r"pathto\('([^']+\.(?:js|css))', 1\)", layout))
     if asked != ASKED:
         raise ExtensionError(f"The theme asks for other files than slim.py knows: {', '.join(sorted(asked ^ ASKED))}.")
-    config.templates_path = [str(THEME / "templates"), *config.templates_path]
-    config.html_static_path = [*config.html_static_path, str(THEME / "static")]
+    ours = os.path.relpath(THEME, app.confdir)  # the site is the same wherever it is built
+    config.templates_path = [f"{ours}/templates", *config.templates_path]
+    config.html_static_path = [*config.html_static_path, f"{ours}/static"]
     config.html_theme_options = {"primary_sidebar_end": [], **config.html_theme_options}  # a place for advertisements
 
 
