@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from chromium import QUIET, chromium
+from contents import parsed
 from small_book import COLOUR, ROOT, START, STRICT
 
 if TYPE_CHECKING:
@@ -26,6 +27,24 @@ def site() -> tuple[Path, str]:
     said = COLOUR.sub("", done.stdout + done.stderr)
     assert done.returncode == 0, f"The strict build fails:\n{said[-6000:]}"
     return ROOT / "_build" / "html", said
+
+
+@pytest.fixture
+def html(site):
+    """From a page's name to what the site has there."""
+    return lambda page: parsed(site[0] / f"{page}.html")
+
+
+@pytest.fixture
+def nothing_global() -> Iterator[None]:
+    """No figure stays open and no parameter of Matplotlib's changes."""
+    import matplotlib
+    import matplotlib.pyplot as plt
+
+    before = dict(matplotlib.rcParams)
+    yield
+    assert plt.get_fignums() == []
+    assert dict(matplotlib.rcParams) == before
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,11 @@
-"""The pages of the book, in its order."""
+"""The pages of the book, in its order, and what the site makes of one."""
 
 from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
 
 import yaml
+from bs4 import BeautifulSoup
 from small_book import ROOT
 
 TOC = yaml.safe_load((ROOT / "_toc.yml").read_text())
@@ -16,3 +19,9 @@ def files(item: dict) -> Iterator[str]:
 
 
 PAGES = [TOC["root"], *(page for part in TOC["parts"] for chapter in part["chapters"] for page in files(chapter))]
+
+
+@cache
+def parsed(file: Path) -> BeautifulSoup:
+    """A page of the built site, parsed once."""
+    return BeautifulSoup(file.read_text(), "html.parser")

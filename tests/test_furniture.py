@@ -3,7 +3,6 @@
 import json
 import re
 import sys
-from functools import cache
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -20,16 +19,6 @@ sys.path.insert(0, str(ROOT / "book" / "_ext"))
 from surgeon_book import cards
 
 CSS = (ROOT / "book/_static/surgeon.css").read_text()
-
-
-@pytest.fixture
-def html(site):
-    return lambda page: parsed(site[0] / f"{page}.html")
-
-
-@cache
-def parsed(file: Path) -> BeautifulSoup:
-    return BeautifulSoup(file.read_text(), "html.parser")
 
 
 def meta(page: BeautifulSoup, name: str) -> str:

@@ -1,5 +1,3 @@
-import matplotlib
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
@@ -24,13 +22,7 @@ TOKENS = ["the", "surgeon", "cut", "the", "wire"]
 SEVEN = ["le", "chirurgien", "coupe", "un", "fil", "très", "fin"]
 
 
-@pytest.fixture(autouse=True)
-def nothing_global():
-    """No figure stays open and no parameter changes."""
-    before = dict(matplotlib.rcParams)
-    yield
-    assert plt.get_fignums() == []
-    assert dict(matplotlib.rcParams) == before
+pytestmark = pytest.mark.usefixtures("nothing_global")
 
 
 def weights_of(*shape, mask=None):

@@ -2,7 +2,6 @@ import math
 import re
 
 import matplotlib
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
@@ -33,13 +32,7 @@ TOKENS = ["the", "surgeon", "cut", "the", "wire"]
 SEVEN = ["le", "chirurgien", "coupe", "un", "fil", "très", "fin"]
 
 
-@pytest.fixture(autouse=True)
-def nothing_global():
-    """No figure stays open and no parameter changes."""
-    before = dict(matplotlib.rcParams)
-    yield
-    assert plt.get_fignums() == []
-    assert dict(matplotlib.rcParams) == before
+pytestmark = pytest.mark.usefixtures("nothing_global")
 
 
 def weights_of(*shape, mask=None, dtype=torch.float64):

@@ -1,27 +1,15 @@
 """The built book, read as a browser would: links, claims, figures, and the shape that every page promises."""
 
 import re
-from functools import cache
 from pathlib import Path
 from urllib.parse import unquote, urldefrag, urlsplit
 
 import pytest
-from bs4 import BeautifulSoup, Tag
-from contents import PAGES, TOC
+from bs4 import Tag
+from contents import PAGES, TOC, parsed
 from small_book import ROOT
 
 LESSONS = [page for page in PAGES if page.split("/")[1] in ("anatomy", "imaging", "ablations", "checks", "procedures")]
-
-
-@pytest.fixture
-def html(site):
-    """A page, parsed once."""
-    return lambda page: parsed(site[0] / f"{page}.html")
-
-
-@cache
-def parsed(file: Path) -> BeautifulSoup:
-    return BeautifulSoup(file.read_text(), "html.parser")
 
 
 def text_without_code(article: Tag) -> str:

@@ -1,18 +1,22 @@
 """What a page of the built site weighs, and that it brings nothing twice and nothing for no reader."""
 
 import gzip
+import io
 import re
 import sys
+from base64 import b64decode, b64encode
 from functools import cache
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import numpy as np
 import pytest
 from bs4 import BeautifulSoup
+from PIL import Image
 from small_book import ROOT
 
 sys.path.insert(0, str(ROOT / "book" / "_ext"))
-from surgeon_book import icons, styles
+from surgeon_book import figures, icons, styles
 
 FIRST_VISIT, NEXT_PAGE = 450_000, 120_000
 
@@ -33,10 +37,6 @@ def asked(file: Path, attributes: dict[str, str]) -> list[Path]:
 NEEDED = {"script[src]": "src", "link[rel=stylesheet]": "href", "link[rel=preload]": "href"}
 
 
-# Those that the heads' explorer stands in for are not loaded where its script runs.
-FIGURES = "article img[src]:not(head-explorer img)"
-
-
 def pages(folder: Path) -> list[Path]:
     return [*sorted((folder / "book").rglob("*.html")), folder / "search.html"]
 
@@ -48,7 +48,7 @@ def test_a_page_is_light_the_first_time_and_lighter_as_the_next(site):
     shared = set(asked(folder / "book/index.html", NEEDED))
     for file in pages(folder):
         if file.name != "search.html":
-            needed = {*asked(file, NEEDED), *asked(file, {FIGURES: "src"})[:2]}
+            needed = {*asked(file, NEEDED), *asked(file, {"article img[src]": "src"})[:2]}
             assert weight(file) + fonts + sum(map(weight, needed)) <= FIRST_VISIT, file.name
             assert weight(file) + sum(map(weight, needed - shared)) <= NEXT_PAGE, file.name
 
@@ -114,3 +114,24 @@ def test_rules_that_no_page_has_a_use_for_go(css, kept):
 def test_variables_that_nothing_reads_go_and_those_that_only_they_read():
     css = ":root{--a:1;--b:var(--a);--c:2;--d:3;}p{x:var(--c);}"
     assert styles.without_idle_variables(css, "var(--d)") == ":root{--c:2;--d:3;}p{x:var(--c);}"
+
+
+def png(pixels: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("opaque", [True, False])
+def test_a_picture_inside_a_figure_keeps_its_pixels_and_loses_an_alpha_that_says_nothing(opaque):
+    pixels = np.random.default_rng(0).integers(0, 256, (7, 5, 4), dtype=np.uint8)
+    pixels[..., 3] = 255
+    pixels[3, 2, 3] = 255 if opaque else 254
+    svg = b'<image xlink:href="data:image/png;base64,\n' + b64encode(png(pixels)) + b'" width="5"/>'
+    lighter = figures.lighter(svg)
+    (data,) = re.findall(rb"base64,\s*([^\"]+)", lighter)
+    with Image.open(io.BytesIO(b64decode(data))) as picture:
+        assert picture.mode == ("RGB" if opaque else "RGBA")
+        assert (np.asarray(picture.convert("RGBA")) == pixels).all()
+    assert lighter.endswith(b'" width="5"/>')
+    assert len(lighter) < len(svg) if opaque else lighter == svg

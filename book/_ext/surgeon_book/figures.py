@@ -6,14 +6,17 @@ text alone, and again by everyone who comes back.
 
 import hashlib
 import re
-from base64 import b64decode
+from base64 import b64decode, b64encode
+from io import BytesIO
 from pathlib import Path
 
 from docutils import nodes
+from PIL import Image
 from sphinx.application import Sphinx
 from sphinx.util.osutil import relative_uri
 
 EMBEDDED = re.compile(r'<img\b(?P<before>[^>]*?)\bsrc="data:image/svg\+xml;base64,(?P<data>[^"]+)"')
+PICTURE = re.compile(rb'(?<=href="data:image/png;base64,)\s*([^"]+)')
 
 
 def keep(app: Sphinx, docname: str, content: bytes, suffix: str) -> str:
@@ -25,13 +28,27 @@ def keep(app: Sphinx, docname: str, content: bytes, suffix: str) -> str:
     return relative_uri(app.builder.get_target_uri(docname), f"{app.builder.imagedir}/{name}")
 
 
+def lighter(svg: bytes) -> bytes:
+    """A figure whose pictures, heatmaps above all, have lost the alpha that Matplotlib writes and none of them uses."""
+
+    def without_alpha(picture: re.Match) -> bytes:
+        with Image.open(BytesIO(b64decode(picture[1]))) as image:
+            if image.mode != "RGBA" or image.getextrema()[3] != (255, 255):
+                return picture[0]
+            file = BytesIO()
+            image.convert("RGB").save(file, "PNG", optimize=True)
+        return b64encode(file.getvalue())
+
+    return PICTURE.sub(without_alpha, svg)
+
+
 def extract(app: Sphinx, doctree: nodes.document, docname: str) -> None:
     """Runs each time that a page is written, so that a site which was removed comes back whole."""
     if app.builder.format != "html":
         return
 
     def move(image: re.Match) -> str:
-        source = keep(app, docname, b64decode(image["data"]), "svg")
+        source = keep(app, docname, lighter(b64decode(image["data"])), "svg")
         return f'<img{image["before"]}loading="lazy" decoding="async" src="{source}"'
 
     for output in list(doctree.findall(nodes.raw)):
