@@ -1,6 +1,6 @@
 """Put faults into the modules that everything stands on, one at a time: does a test notice? Called by `make mutants`.
 
-python .ci/mutants.py [surgeon.masks.* ...]
+python .ci/mutants.py [surgeon.anatomy.masks.* ...]
 
 mutmut makes the faults and runs the tests that reach each, in a copy in a temporary folder; pyproject.toml says under
 [tool.mutmut] what it changes and which tests it runs. A fault that no test notices must be argued in mutants.toml

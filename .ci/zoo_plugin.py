@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 import surgeon
-from surgeon.heads import MultiHeadAttention
+from surgeon.anatomy.heads import MultiHeadAttention
 from surgeon.zoo.catalogue import ZOO, in_the_brief_s_shape
 from surgeon.zoo.fault import Layer, right
 
@@ -64,7 +64,7 @@ sound = {name: getattr(surgeon, name) for name in ("create_causal_mask", "create
 ELSEWHERE: dict[str, tuple[Any, Any]] = {
     "blind_to_itself": (sound["create_causal_mask"], causal_up_to(-1)),
     "sees_the_next": (sound["create_causal_mask"], causal_up_to(1)),
-    "top_left_causal": (sys.modules["surgeon.heads"]._causal_after, top_left),
+    "top_left_causal": (sys.modules["surgeon.anatomy.heads"]._causal_after, top_left),
     "batch_taken_for_queries": (sound["create_padding_mask"], without_queries),
 }
 

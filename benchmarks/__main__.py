@@ -104,7 +104,7 @@ def targets(times: pd.DataFrame, memory: pd.DataFrame, options: argparse.Namespa
 def ring_of(ranks: int, tokens: int) -> dict[str, float]:
     """A ring started by torchrun on this machine: its largest error, and how evenly the causal work is shared."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)]
-    command += ["-m", "surgeon.ring_check", "--tokens", str(tokens)]
+    command += ["-m", "surgeon.procedures.ring_check", "--tokens", str(tokens)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
     cases = {case["layout"]: case for case in json.loads(done.stdout.splitlines()[-1])}

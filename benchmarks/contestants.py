@@ -9,8 +9,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
 
 from surgeon import attention, create_causal_mask, create_window_mask
-from surgeon.flash import flash_attention
-from surgeon.sparse import topk_attention, window_attention
+from surgeon.procedures.flash import flash_attention
+from surgeon.procedures.topk import topk_attention
+from surgeon.procedures.window import window_attention
 
 Contestant = Callable[[Tensor, Tensor, Tensor, bool], Tensor]
 WINDOW, TOP = 256, 32

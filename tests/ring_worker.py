@@ -12,7 +12,7 @@ import torch
 import torch.distributed as dist
 from oracle import normal, reference
 
-from surgeon.ring import ring_attention, shard
+from surgeon.procedures.ring import ring_attention, shard
 
 TOKENS, WIDTHS = 24, (5, 5, 7)
 

@@ -14,23 +14,45 @@ from surgeon.checkup.examination import ALIGNMENTS, DEAD_ROWS, examine
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """0 if nothing was found, 1 if something was, 2 if the address or an argument is no good."""
-    parser = argparse.ArgumentParser(prog="python -m surgeon.checkup", description="A check-up of anyone's attention.")
-    parser.add_argument("address", help="package.module:function, or a module's instance")
+    parser = argparse.ArgumentParser(
+        prog="python -m surgeon.checkup",
+        description="A check-up of anyone's attention.",
+    )
     parser.add_argument(
-        "--build", action="store_true", help="call what the address names first, and examine the result"
+        "address", help="package.module:function, or a module's instance"
+    )
+    parser.add_argument(
+        "--build",
+        action="store_true",
+        help="call what the address names first, and examine the result",
     )
     parser.add_argument("--layout", choices=LAYOUTS)
     parser.add_argument("--mask", choices=(*MASKS, "find", "none"))
     parser.add_argument("--mask-shape", choices=SHAPES)
-    parser.add_argument("--padding", help="the argument for a mask [B, S] over keys")
-    parser.add_argument("--causal", help="the argument that asks for a causal mask; 'always' if it is causal by itself")
-    parser.add_argument("--dropout", help="the argument for the probability of dropout")
+    parser.add_argument(
+        "--padding", help="the argument for a mask [B, S] over keys"
+    )
+    parser.add_argument(
+        "--causal",
+        help=(
+            "the argument that asks for a causal mask; 'always' if it is"
+            " causal by itself"
+        ),
+    )
+    parser.add_argument(
+        "--dropout", help="the argument for the probability of dropout"
+    )
     parser.add_argument("--heads", type=int)
     parser.add_argument("--kv-heads", type=int)
     parser.add_argument("--width", type=int, help="of x, for a layer on x")
     parser.add_argument("--dead-rows", choices=DEAD_ROWS, default="zero")
     parser.add_argument("--alignment", choices=ALIGNMENTS)
-    parser.add_argument("--patience", type=float, default=60.0, help="seconds after which it is given up; 60")
+    parser.add_argument(
+        "--patience",
+        type=float,
+        default=60.0,
+        help="seconds after which it is given up; 60",
+    )
     parser.add_argument("--seed", type=int, default=0)
     given = vars(parser.parse_args(arguments))
     address, build = given.pop("address"), given.pop("build")
@@ -39,7 +61,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     last_resort = threading.Timer(seconds, give_up, [address, seconds])
     last_resort.daemon = True
     try:
-        if 10 < seconds < threading.TIMEOUT_MAX:  # examine says what is wrong with anything else
+        if (
+            10 < seconds < threading.TIMEOUT_MAX
+        ):  # examine says what is wrong with anything else
             last_resort.start()
         subject = find(address)
         report = examine(subject() if build else subject, **given)
@@ -54,7 +78,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def give_up(address: str, seconds: float) -> None:
     """The end of the process, for what no exception can stop: an import, or a call into C, that never returns."""
-    print(f"address must name something that answers, got {address!r}: nothing within {seconds:g} s.", file=sys.stderr)
+    print(
+        f"address must name something that answers, got {address!r}: nothing"
+        f" within {seconds:g} s.",
+        file=sys.stderr,
+    )
     sys.stderr.flush()
     os._exit(2)
 
@@ -63,17 +91,25 @@ def find(address: str) -> Any:
     """What `package.module:name` names; the folder that one stands in is searched first."""
     module_name, _, path = address.partition(":")
     if not module_name or not path:
-        raise ValueError(f"address must be package.module:function, got {address!r}.")
+        raise ValueError(
+            f"address must be package.module:function, got {address!r}."
+        )
     sys.path.insert(0, "")
     try:
         found = importlib.import_module(module_name)
     except Exception as error:  # whatever the module raises
-        raise ValueError(f"address must name a module that can be imported, got {module_name!r}: {error}.") from None
+        raise ValueError(
+            "address must name a module that can be imported, got"
+            f" {module_name!r}: {error}."
+        ) from None
     finally:
         sys.path.remove("")
     for name in path.split("."):
         if not hasattr(found, name):
-            raise ValueError(f"address must name something in {module_name}, got {path!r}, which it lacks.")
+            raise ValueError(
+                f"address must name something in {module_name}, got {path!r},"
+                " which it lacks."
+            )
         found = getattr(found, name)
     return found
 

@@ -32,11 +32,13 @@ class Subject:
     target : callable
         What is examined; a module is a copy that may be changed.
     call : callable
-        From (target, Q, K, V, extras) in the subject's layout to what it returns.
+        From (target, Q, K, V, extras) in the subject's layout to what it
+        returns.
     title : str
         Its name, for the report.
     layout, mask, mask_shape : str
-        One of `LAYOUTS`, `MASKS` or "none", `SHAPES`; an empty shape is to be found out.
+        One of `LAYOUTS`, `MASKS` or "none", `SHAPES`; an empty shape is to be
+        found out.
     """
 
     def __init__(
@@ -58,16 +60,42 @@ class Subject:
         causal: str | bool | None = None,
         dropout: str | None = None,
         rectangular: bool = True,
-        options: Mapping[str, Any] | Callable[[int], Mapping[str, Any]] | None = None,
+        options: (
+            Mapping[str, Any] | Callable[[int], Mapping[str, Any]] | None
+        ) = None,
     ) -> None:
-        self.target, self.call, self.title, self.layout = target, call, title, layout
-        self.heads, self.kv_heads, self.widths = heads, kv_heads or heads, widths
-        self.mask, self.mask_name, self.mask_shape, self.padding = mask, mask_name, mask_shape, padding
-        self.causal, self.dropout, self.rectangular, self.options = causal, dropout, rectangular, options
+        self.target, self.call, self.title, self.layout = (
+            target,
+            call,
+            title,
+            layout,
+        )
+        self.heads, self.kv_heads, self.widths = (
+            heads,
+            kv_heads or heads,
+            widths,
+        )
+        self.mask, self.mask_name, self.mask_shape, self.padding = (
+            mask,
+            mask_name,
+            mask_shape,
+            padding,
+        )
+        self.causal, self.dropout, self.rectangular, self.options = (
+            causal,
+            dropout,
+            rectangular,
+            options,
+        )
         self.mask_needed = mask_needed
-        self.padding_reads = padding_reads  # the convention of that argument, if not that of the mask
-        self.flag_beside_mask = False  # whether the causal flag is but a hint, and the mask must come with it
-        self.open_mask = False  # whether "everything" must be said by a mask, because none means causal
+        # the convention of that argument, if not that of the mask
+        self.padding_reads = padding_reads
+        # whether the causal flag is but a hint, and the mask must come with
+        # it
+        self.flag_beside_mask = False
+        # whether "everything" must be said by a mask, because none means
+        # causal
+        self.open_mask = False
         self._copies: dict[torch.dtype, Callable[..., Any]] = {}
 
     @property
@@ -97,16 +125,25 @@ class Subject:
         allowed : Tensor, optional
             Boolean [T, S] or [B, 1, T, S].
         padding : Tensor, optional
-            Boolean [B, S], True for a real key, for the subject's own argument.
+            Boolean [B, S], True for a real key, for the subject's own
+            argument.
         causal, train, dropout, strided
-            Whether the causal flag is set, a module trains; the probability to ask for; inputs with odd strides.
+            Whether the causal flag is set, a module trains; the probability
+            to ask for; inputs with odd strides.
         """
         target = self._in(Q.dtype)
         if isinstance(target, nn.Module):
             target.train(train)
         sent = [self.lay_out(x, strided) for x in (Q, K, V)]
-        extras = dict(self.options(Q.shape[2]) if callable(self.options) else self.options or {})
-        extras = {name: in_precision(value, Q.dtype) for name, value in extras.items()}
+        extras = dict(
+            self.options(Q.shape[2])
+            if callable(self.options)
+            else self.options or {}
+        )
+        extras = {
+            name: in_precision(value, Q.dtype)
+            for name, value in extras.items()
+        }
         if allowed is None and self.open_mask:
             allowed = torch.ones(Q.shape[2], K.shape[2], dtype=torch.bool)
         if allowed is not None:
@@ -114,7 +151,9 @@ class Subject:
         elif self.mask_needed:
             extras[self.mask_name or "mask"] = None
         if padding is not None and self.padding:
-            extras[self.padding] = self.encode(padding, Q.dtype, self.padding_reads or self.mask)
+            extras[self.padding] = self.encode(
+                padding, Q.dtype, self.padding_reads or self.mask
+            )
         if causal and isinstance(self.causal, str):
             extras[self.causal] = True
         if dropout and self.dropout:
@@ -172,28 +211,54 @@ class Subject:
         return allowed
 
     @staticmethod
-    def encode(allowed: Tensor, dtype: torch.dtype, convention: str) -> Tensor:
+    def encode(
+        allowed: Tensor, dtype: torch.dtype, convention: str
+    ) -> Tensor:
         """Booleans, True for visible, in a convention."""
         if convention == "True blocks":
             return ~allowed
         if convention.startswith("additive"):
-            lowest = torch.finfo(dtype).min if convention.endswith("lowest") else -torch.inf
-            return torch.zeros(allowed.shape, dtype=dtype).masked_fill(~allowed, lowest)
+            lowest = (
+                torch.finfo(dtype).min
+                if convention.endswith("lowest")
+                else -torch.inf
+            )
+            return torch.zeros(allowed.shape, dtype=dtype).masked_fill(
+                ~allowed, lowest
+            )
         return allowed.to(dtype) if convention == "0-1" else allowed.clone()
 
     def read(self, returned: Any, Q: Tensor, K: Tensor, V: Tensor) -> Answer:
         """The output and the weights among what came back, checked for their shapes."""
-        parts = list(returned) if isinstance(returned, (tuple, list)) else [returned]
+        parts = (
+            list(returned)
+            if isinstance(returned, (tuple, list))
+            else [returned]
+        )
         output = parts[0]
         if not isinstance(output, Tensor):
-            raise ValueError(f"The subject must return a tensor first, got {type(output).__name__}.")
-        wanted = self.lay_out(Q[..., :1].expand(*Q.shape[:-1], V.shape[-1])).shape
+            raise ValueError(
+                "The subject must return a tensor first, got"
+                f" {type(output).__name__}."
+            )
+        wanted = self.lay_out(
+            Q[..., :1].expand(*Q.shape[:-1], V.shape[-1])
+        ).shape
         if output.shape != wanted:
-            raise ValueError(f"The output must have shape {list(wanted)}, got {list(output.shape)}.")
+            raise ValueError(
+                f"The output must have shape {list(wanted)}, got"
+                f" {list(output.shape)}."
+            )
         B, H, T, S = *Q.shape[:3], K.shape[2]
         for part in parts[1:]:
-            if isinstance(part, Tensor) and part.shape in ((B, H, T, S), (B, T, S)):
-                return Answer(self.bring_back(output), part if part.ndim == 4 else part.unsqueeze(1))
+            if isinstance(part, Tensor) and part.shape in (
+                (B, H, T, S),
+                (B, T, S),
+            ):
+                return Answer(
+                    self.bring_back(output),
+                    part if part.ndim == 4 else part.unsqueeze(1),
+                )
         return Answer(self.bring_back(output), None)
 
 
@@ -219,10 +284,16 @@ def in_precision(value: Any, dtype: torch.dtype) -> Any:
     """Floating tensors, alone or in a tuple or list, in a precision; anything else as it is."""
     if isinstance(value, (tuple, list)):
         return type(value)(in_precision(part, dtype) for part in value)
-    return value.to(dtype) if isinstance(value, Tensor) and value.is_floating_point() else value
+    return (
+        value.to(dtype)
+        if isinstance(value, Tensor) and value.is_floating_point()
+        else value
+    )
 
 
-def mask_argument(function: Callable[..., Any], named: str | None) -> tuple[bool, str | None, bool]:
+def mask_argument(
+    function: Callable[..., Any], named: str | None
+) -> tuple[bool, str | None, bool]:
     """Whether a callable takes a mask (True if it will not say), by which name, and whether one must be given."""
     try:
         parameters = inspect.signature(function).parameters
@@ -230,6 +301,14 @@ def mask_argument(function: Callable[..., Any], named: str | None) -> tuple[bool
         return True, named, False
     for name in (named,) if named else MASK_NAMES:
         if name in parameters:
-            return True, name, parameters[name].default is inspect.Parameter.empty
-    free = [p for p in parameters.values() if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+            return (
+                True,
+                name,
+                parameters[name].default is inspect.Parameter.empty,
+            )
+    free = [
+        p
+        for p in parameters.values()
+        if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+    ]
     return bool(named or free), named, False

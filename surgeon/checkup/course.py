@@ -11,7 +11,11 @@ from surgeon.checkup.adapter import MASKS
 from surgeon.checkup.core import probe_answers, probe_core, probe_repetition
 from surgeon.checkup.exam import Exam, reason
 from surgeon.checkup.finding import LAWS, RAISES
-from surgeon.checkup.manners import probe_inputs, probe_random_state, probe_strides
+from surgeon.checkup.manners import (
+    probe_inputs,
+    probe_random_state,
+    probe_strides,
+)
 from surgeon.checkup.numerics import (
     NUMERICS,
     probe_dropout,
@@ -21,7 +25,12 @@ from surgeon.checkup.numerics import (
     probe_overflow,
     probe_weights,
 )
-from surgeon.checkup.rows import probe_dead_rows, probe_outbid, probe_padding, probe_rectangular
+from surgeon.checkup.rows import (
+    probe_dead_rows,
+    probe_outbid,
+    probe_padding,
+    probe_rectangular,
+)
 from surgeon.checkup.sight import SIGHT, probe_always_causal, probe_masks
 
 
@@ -34,13 +43,18 @@ def conduct(exam: Exam, *, find: bool = False) -> None:
         _probe(exam)
     except Exception as error:  # whatever the subject raises, now and then
         meaning = f"It answers once, and then raises {reason(error)}"
-        exam.break_off("an error", meaning, "Cannot be told: the subject does not answer each time.")
+        exam.break_off(
+            "an error",
+            meaning,
+            "Cannot be told: the subject does not answer each time.",
+        )
 
 
 def conduct_again(exam: Exam) -> None:
     """Where d_k and d_v differed and nothing was found: everything again with equal widths.
 
-    They may lead another way through the subject: PyTorch's flash kernel takes no others.
+    They may lead another way through the subject: PyTorch's flash kernel
+    takes no others.
     """
     if exam.subject.widths or exam.d_k == exam.d_v or exam.broken(*LAWS):
         return
@@ -56,7 +70,8 @@ def conduct_again(exam: Exam) -> None:
     for name, finding in twin.findings.items():
         if finding.passed is False:
             meaning = (
-                f"{finding.meaning} So it is where d_k and d_v are both 8; with {exam.d_k} and {exam.d_v} it holds."
+                f"{finding.meaning} So it is where d_k and d_v are both 8;"
+                f" with {exam.d_k} and {exam.d_v} it holds."
             )
             exam.findings[name] = replace(finding, meaning=meaning)
 
@@ -76,12 +91,22 @@ def _probe(exam: Exam) -> None:
         _guarded(exam, probe_large_scores, "large scores")
     _guarded(exam, probe_masks, *SIGHT)
     if not exam.blocked:
-        broken = exam.broken("mask obeyed", "mask polarity", "known form", "mask before softmax")
+        broken = exam.broken(
+            "mask obeyed",
+            "mask polarity",
+            "known form",
+            "mask before softmax",
+        )
         if not broken:
             _guarded(exam, probe_padding, "padding on keys")
             if not exam.broken("padding on keys"):
                 _guarded(exam, probe_outbid, "minus infinity")
-                _guarded(exam, probe_dead_rows, "dead rows, forward", "dead rows, backward")
+                _guarded(
+                    exam,
+                    probe_dead_rows,
+                    "dead rows, forward",
+                    "dead rows, backward",
+                )
         if not exam.broken("future, evaluating", "mask diagonal"):
             _guarded(exam, probe_rectangular, "rectangular causal")
         for probe, name in (
@@ -93,7 +118,11 @@ def _probe(exam: Exam) -> None:
         ):
             _guarded(exam, probe, name)
     broken = exam.broken(*LAWS)
-    why = exam.blocked or (f'Cannot be told while "{broken}" fails.' if broken else "No probe came to it.")
+    why = exam.blocked or (
+        f'Cannot be told while "{broken}" fails.'
+        if broken
+        else "No probe came to it."
+    )
     exam.skip(*NUMERICS, "dropout after softmax", why=why)
     exam.skip_rest(why)
 
@@ -122,7 +151,9 @@ def settle(exam: Exam, layout: str | None) -> None:
         subject.layout, subject.heads, subject.kv_heads = tries[0]
         exam.d_k, exam.d_v = widths[0]
     if not subject.mask_shape and subject.mask != "none":
-        shapes = {"B T d": ["B T S", "T S"], "T B d": ["B T S", "T S"]}.get(subject.layout, ["B 1 T S", "B T S", "T S"])
+        shapes = {"B T d": ["B T S", "T S"], "T B d": ["B T S", "T S"]}.get(
+            subject.layout, ["B 1 T S", "B T S", "T S"]
+        )
         for subject.mask_shape in shapes:
             if _takes(exam, exam.causal(exam.T)):
                 return
@@ -146,14 +177,26 @@ def _settle_mask(exam: Exam, find: bool) -> None:
     if find and subject.mask != "none":
         for subject.mask in (m for m in MASKS if m != "additive, lowest"):
             try:
-                if exam.agree(exam.ask(*inputs, causal), exam.form(causal)(*inputs)):
-                    exam.note("mask polarity", None, subject.mask, "", f"Found out, not declared: {subject.mask}.")
+                if exam.agree(
+                    exam.ask(*inputs, causal), exam.form(causal)(*inputs)
+                ):
+                    exam.note(
+                        "mask polarity",
+                        None,
+                        subject.mask,
+                        "",
+                        f"Found out, not declared: {subject.mask}.",
+                    )
                     break
             except Exception:  # a convention that it does not take
                 continue
         else:
             subject.mask = MASKS[0]
-    if subject.mask != "none" and isinstance(subject.causal, str) and not _answers_by_flag(exam):
+    if (
+        subject.mask != "none"
+        and isinstance(subject.causal, str)
+        and not _answers_by_flag(exam)
+    ):
         subject.flag_beside_mask = True
         subject.flag_beside_mask = _answers_by_flag(exam)
     if (

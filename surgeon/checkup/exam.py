@@ -24,16 +24,33 @@ class Exam:
         Of the inputs.
     """
 
-    def __init__(self, subject: Subject, dead_rows: str, alignment: str, seed: int) -> None:
-        self.subject, self.dead_rows, self.alignment = subject, dead_rows, alignment
+    def __init__(
+        self, subject: Subject, dead_rows: str, alignment: str, seed: int
+    ) -> None:
+        self.subject, self.dead_rows, self.alignment = (
+            subject,
+            dead_rows,
+            alignment,
+        )
         self.seed, self.generator = seed, torch.Generator().manual_seed(seed)
         self.dtype = torch.float64
         self.findings: dict[str, Finding] = {}
         self.trying = "answers"  # the law that is being tried
-        self.blocked = ""  # why nothing can be compared with the formula, once that is so
-        self.how: dict[str, Any] = {}  # the factor and the order of grouped heads that the subject was found to have
-        self.base: Tensor | None = None  # what a subject that is always causal was found to see
-        d_k, d_v = subject.widths or (7, 7 if "(H d)" in subject.layout else 11)
+        # why nothing can be compared with the formula, once that is so
+        self.blocked = ""
+        self.how: dict[
+            str,
+            Any,
+            # the factor and the order of grouped heads that the subject was found
+            # to have
+        ] = {}
+        self.base: Tensor | None = (
+            None  # what a subject that is always causal was found to see
+        )
+        d_k, d_v = subject.widths or (
+            7,
+            7 if "(H d)" in subject.layout else 11,
+        )
         self.meant = 1 / math.sqrt(d_k)  # what scores should be multiplied by
         self.B, self.T, self.d_k, self.d_v = 2, 5, d_k, d_v
 
@@ -52,12 +69,18 @@ class Exam:
         if name in self.findings:
             return
         law, page = LAWS[name]
-        self.findings[name] = Finding(name, passed, measured, bound, meaning or law, page, found)
+        self.findings[name] = Finding(
+            name, passed, measured, bound, meaning or law, page, found
+        )
 
     def overrule(self, name: str, meaning: str) -> None:
         """A fault was named: what was said of this law before holds no more."""
         self.findings.pop(name, None)
-        seen = "differs" if name == "known form" else "agrees to rounding with this fault"
+        seen = (
+            "differs"
+            if name == "known form"
+            else "agrees to rounding with this fault"
+        )
         self.note(name, False, seen, "agrees with the formula", meaning)
 
     def break_off(self, measured: str, meaning: str, why: str) -> None:
@@ -76,21 +99,48 @@ class Exam:
 
     def broken(self, *names: str) -> str:
         """The first of these laws that is broken, or nothing."""
-        return next((n for n in names if n in self.findings and self.findings[n].passed is False), "")
+        return next(
+            (
+                n
+                for n in names
+                if n in self.findings and self.findings[n].passed is False
+            ),
+            "",
+        )
 
     # What is asked
 
-    def draw(self, T: int = 0, S: int = 0, B: int = 0, dtype: torch.dtype | None = None) -> Inputs:
+    def draw(
+        self,
+        T: int = 0,
+        S: int = 0,
+        B: int = 0,
+        dtype: torch.dtype | None = None,
+    ) -> Inputs:
         """Q, K and V of standard normal numbers; queries a little larger, so that no two weights are alike."""
         T, S, B = T or self.T, S or T or self.T, B or self.B
         H, G = self.subject.heads, self.subject.kv_heads
-        shapes = ((B, H, T, self.d_k), (B, G, S, self.d_k), (B, G, S, self.d_v))
-        Q, K, V = (torch.randn(shape, generator=self.generator, dtype=torch.float64) for shape in shapes)
+        shapes = (
+            (B, H, T, self.d_k),
+            (B, G, S, self.d_k),
+            (B, G, S, self.d_v),
+        )
+        Q, K, V = (
+            torch.randn(shape, generator=self.generator, dtype=torch.float64)
+            for shape in shapes
+        )
         # Rounded to float32, so that every precision means the same numbers.
         Q, K, V = (x.float().to(dtype or self.dtype) for x in (1.5 * Q, K, V))
         return Q, K, V
 
-    def ask(self, Q: Tensor, K: Tensor, V: Tensor, allowed: Tensor | None = None, **how: Any) -> Tensor:
+    def ask(
+        self,
+        Q: Tensor,
+        K: Tensor,
+        V: Tensor,
+        allowed: Tensor | None = None,
+        **how: Any,
+    ) -> Tensor:
         """The output [B, H, T, d_v] in float64, without a gradient."""
         with torch.no_grad():
             return self.subject.ask(Q, K, V, allowed, **how).output.double()
@@ -98,17 +148,27 @@ class Exam:
     def causal(self, T: int, S: int = 0) -> Tensor:
         return torch.ones(T, S or T, dtype=torch.bool).tril((S or T) - T)
 
-    def ask_causal(self, Q: Tensor, K: Tensor, V: Tensor, **how: Any) -> Tensor:
+    def ask_causal(
+        self, Q: Tensor, K: Tensor, V: Tensor, **how: Any
+    ) -> Tensor:
         """As `ask`, with whatever makes this subject causal: a flag, a mask, or its nature."""
         with torch.no_grad():
             return self.answer_causal(Q, K, V, **how).output.double()
 
-    def answer_causal(self, Q: Tensor, K: Tensor, V: Tensor, **how: Any) -> Answer:
+    def answer_causal(
+        self, Q: Tensor, K: Tensor, V: Tensor, **how: Any
+    ) -> Answer:
         """As `ask_causal`, gradients and all."""
         if self.subject.causal:
-            beside = self.causal(Q.shape[2], K.shape[2]) if self.subject.flag_beside_mask else None
+            beside = (
+                self.causal(Q.shape[2], K.shape[2])
+                if self.subject.flag_beside_mask
+                else None
+            )
             return self.subject.ask(Q, K, V, beside, causal=True, **how)
-        return self.subject.ask(Q, K, V, self.causal(Q.shape[2], K.shape[2]), **how)
+        return self.subject.ask(
+            Q, K, V, self.causal(Q.shape[2], K.shape[2]), **how
+        )
 
     @property
     def can_be_causal(self) -> bool:
@@ -119,12 +179,20 @@ class Exam:
         seen = self.base if allowed is None else allowed
         return lambda q, k, v: attend(q, k, v, seen, **self.how)
 
-    def weights(self, Q: Tensor, K: Tensor, allowed: Tensor | None = None) -> Tensor:
-        return weigh(Q, K, self.base if allowed is None else allowed, **self.how)
+    def weights(
+        self, Q: Tensor, K: Tensor, allowed: Tensor | None = None
+    ) -> Tensor:
+        return weigh(
+            Q, K, self.base if allowed is None else allowed, **self.how
+        )
 
     def spread(self, x: Tensor) -> Tensor:
         """[B, H_kv, S, d] to [B, H, S, d] in float64, in the subject's own order."""
-        return spread(x.detach().double(), self.subject.heads, self.how.get("turns", False))
+        return spread(
+            x.detach().double(),
+            self.subject.heads,
+            self.how.get("turns", False),
+        )
 
     @property
     def factor(self) -> float:
@@ -144,13 +212,25 @@ class Exam:
         difference = (got - expected)[alive].abs()
         if not len(difference):
             return 0.0
-        return float(difference.max()) if difference.isfinite().all() else math.inf
+        return (
+            float(difference.max())
+            if difference.isfinite().all()
+            else math.inf
+        )
 
-    def agree(self, got: Tensor, expected: Tensor, slack: float = 1.0) -> bool:
-        return self.off(got, expected) <= slack * self.tolerance * max(1.0, float(expected.nan_to_num().abs().max()))
+    def agree(
+        self, got: Tensor, expected: Tensor, slack: float = 1.0
+    ) -> bool:
+        return self.off(got, expected) <= slack * self.tolerance * max(
+            1.0, float(expected.nan_to_num().abs().max())
+        )
 
 
 def reason(error: Exception) -> str:
     """The error in one line."""
     said = " ".join(str(error).split())
-    return f"{type(error).__name__}: {said[:200]}" if said else type(error).__name__
+    return (
+        f"{type(error).__name__}: {said[:200]}"
+        if said
+        else type(error).__name__
+    )

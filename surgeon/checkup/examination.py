@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from surgeon.checks import check_seed, positive_integer
+from surgeon.arguments import check_seed, positive_integer
 from surgeon.checkup.adapter import Subject, mask_argument
 from surgeon.checkup.course import conduct, conduct_again, settle
 from surgeon.checkup.exam import Exam
@@ -41,81 +41,107 @@ def examine(
     width: int | None = None,
     dead_rows: str = "zero",
     alignment: str | None = None,
-    options: Mapping[str, Any] | Callable[[int], Mapping[str, Any]] | None = None,
+    options: (
+        Mapping[str, Any] | Callable[[int], Mapping[str, Any]] | None
+    ) = None,
     patience: float | None = 120.0,
     seed: int = 0,
 ) -> Report:
     r"""Examine anyone's attention, by its behaviour alone.
 
-    Inputs are drawn at random, answers are compared with :math:`\mathrm{softmax}(QK^T/\sqrt{d_k})V` in float64 and with
-    the ways in which it goes wrong; what explains the answers to rounding names the fault. One fault fails one finding;
-    what cannot be told while it lasts is None, and says so.
+    Inputs are drawn at random, answers are compared with
+    :math:`\mathrm{softmax}(QK^T/\sqrt{d_k})V` in float64 and with the ways in
+    which it goes wrong; what explains the answers to rounding names the
+    fault. One fault fails one finding; what cannot be told while it lasts is
+    None, and says so.
 
     Parameters
     ----------
     subject : callable or torch.nn.Module
-        ``f(Q, K, V, mask)``, or a module on `x`. Modules are copied: the one that is given is left alone. A module on
-        `x` is asked through its projections, which are found by their usual names or given; so is
-        `torch.nn.MultiheadAttention`, through identities. Without them, less can be told.
+        ``f(Q, K, V, mask)``, or a module on `x`. Modules are copied: the one
+        that is given is left alone. A module on `x` is asked through its
+        projections, which are found by their usual names or given; so is
+        `torch.nn.MultiheadAttention`, through identities. Without them, less
+        can be told.
     layout : str, optional
-        How a function takes Q, K and V, and gives the output: "B T d", "B H T d", "B T H d", "T B d", "B T (H d)" or
-        "T B (H d)". If not given, "B T d", or "B H T d" where it wants four axes. For a module on `x` whose
-        projections are not known, a layout that begins with "T B" says that its first axis is no batch.
+        How a function takes Q, K and V, and gives the output: "B T d", "B H T
+        d", "B T H d", "T B d", "B T (H d)" or "T B (H d)". If not given, "B T
+        d", or "B H T d" where it wants four axes. For a module on `x` whose
+        projections are not known, a layout that begins with "T B" says that
+        its first axis is no batch.
     names : mapping, optional
-        What the subject calls Q, K, V, x, mask and context: ``{"Q": "query", "mask": "attn_mask"}``.
+        What the subject calls Q, K, V, x, mask and context: ``{"Q": "query",
+        "mask": "attn_mask"}``.
     mask : str, optional
-        How it reads masks: "True attends" (the default), "True blocks", "additive" (0 and minus infinity),
-        "additive, lowest" (0 and the lowest finite number), "0-1", "none" (it takes none), or "find": whichever of them
-        it obeys.
+        How it reads masks: "True attends" (the default), "True blocks",
+        "additive" (0 and minus infinity), "additive, lowest" (0 and the
+        lowest finite number), "0-1", "none" (it takes none), or "find":
+        whichever of them it obeys.
     mask_shape : str, optional
-        "T S", "B T S", "B 1 T S", "B H T S" or "(B H) T S"; if not given, one that it takes.
+        "T S", "B T S", "B 1 T S", "B H T S" or "(B H) T S"; if not given, one
+        that it takes.
     padding : str, optional
         Its argument for a mask [B, S] over keys, in the convention of `mask`.
     causal : str or bool, optional
-        Its argument that asks for a causal mask; True if it is causal by itself.
+        Its argument that asks for a causal mask; True if it is causal by
+        itself.
     dropout : str, optional
-        Its argument for the probability of dropout. Modules are set to training instead.
+        Its argument for the probability of dropout. Modules are set to
+        training instead.
     heads, kv_heads : int, optional
         Heads to ask with, or that a module has, if it does not tell.
     projections : sequence of str or False, optional
-        Submodules of a module on `x`: queries, keys, values, and the output projection; or one that gives all three,
-        and the output projection. False for a module that is to be asked from outside alone.
+        Submodules of a module on `x`: queries, keys, values, and the output
+        projection; or one that gives all three, and the output projection.
+        False for a module that is to be asked from outside alone.
     widths : (int, int), optional
-        d_k and d_v to ask a function with. If not given, 7 and 11, and everything again with 8 and 8, which may lead
-        another way through it: PyTorch's flash kernel takes no widths that differ. Where it takes none, 8 and 8 alone.
+        d_k and d_v to ask a function with. If not given, 7 and 11, and
+        everything again with 8 and 8, which may lead another way through it:
+        PyTorch's flash kernel takes no widths that differ. Where it takes
+        none, 8 and 8 alone.
     scale : float, optional
-        What it is meant to multiply scores by; one over the root of d_k if not given.
+        What it is meant to multiply scores by; one over the root of d_k if
+        not given.
     width : int, optional
         Of `x`, for such a module or a function on `x`, if it does not tell.
     dead_rows : str
-        What is expected of a query that may look at nothing: "zero", "nan", "uniform", or "any".
+        What is expected of a query that may look at nothing: "zero", "nan",
+        "uniform", or "any".
     alignment : str, optional
-        What is expected of a causal mask with more keys than queries: "bottom-right", "top-left", or "any". If not
-        given, "bottom-right", but of PyTorch's own function "top-left", as it documents.
+        What is expected of a causal mask with more keys than queries:
+        "bottom-right", "top-left", or "any". If not given, "bottom-right",
+        but of PyTorch's own function "top-left", as it documents.
     options : mapping or callable, optional
-        Further arguments for each call; a callable is given the number of tokens and returns them.
+        Further arguments for each call; a callable is given the number of
+        tokens and returns them.
     patience : float or None
-        Seconds after which the examination is given up: "answers" fails, and says during which law. None for no limit.
+        Seconds after which the examination is given up: "answers" fails, and
+        says during which law. None for no limit.
     seed : int
         Of the inputs.
 
     Returns
     -------
     Report
-        `findings`, `failed`, `diagnosis`, `warnings`, `raise_if_failed()`; prints as a table.
+        `findings`, `failed`, `diagnosis`, `warnings`, `raise_if_failed()`;
+        prints as a table.
 
     Raises
     ------
     ValueError
-        If an argument is none of what is listed here. What the subject raises becomes a finding.
+        If an argument is none of what is listed here. What the subject raises
+        becomes a finding.
 
     Notes
     -----
-    In a test suite: ``def test_attention(): surgeon.examine(my_attention).raise_if_failed()``.
-    From a shell: ``python -m surgeon.checkup package.module:function``.
+    In a test suite: ``def test_attention():
+    surgeon.examine(my_attention).raise_if_failed()``. From a shell: ``python
+    -m surgeon.checkup package.module:function``.
 
-    Patience ends by a timer of the system (SIGALRM): in the main thread, on systems that have one, if no other such
-    timer runs; a call into C is waited for. Warnings are caught for the process while this runs, not for its thread.
+    Patience ends by a timer of the system (SIGALRM): in the main thread, on
+    systems that have one, if no other such timer runs; a call into C is
+    waited for. Warnings are caught for the process while this runs, not for
+    its thread.
 
     Examples
     --------
@@ -127,18 +153,36 @@ def examine(
     ['scale']
     """
     started = time.perf_counter()
-    for name, value, known in (("dead_rows", dead_rows, DEAD_ROWS), ("alignment", alignment, ALIGNMENTS)):
+    for name, value, known in (
+        ("dead_rows", dead_rows, DEAD_ROWS),
+        ("alignment", alignment, ALIGNMENTS),
+    ):
         if value is not None and value not in known:
-            raise ValueError(f"{name} must be one of {', '.join(map(repr, known))}, got {value!r}.")
+            raise ValueError(
+                f"{name} must be one of {', '.join(map(repr, known))}, got"
+                f" {value!r}."
+            )
     if width is not None:
         positive_integer("width", width)
     if scale is not None and not 0 < abs(scale) < math.inf:
-        raise ValueError(f"scale must be a finite number other than 0, got {scale}.")
+        raise ValueError(
+            f"scale must be a finite number other than 0, got {scale}."
+        )
     if patience is not None and not 0 < patience < math.inf:
-        raise ValueError(f"patience must be a positive number of seconds or None, got {patience}.")
+        raise ValueError(
+            "patience must be a positive number of seconds or None, got"
+            f" {patience}."
+        )
     check_seed(seed)
-    if alignment is None:  # what PyTorch documents for its own, or what a cache needs
-        alignment = "top-left" if getattr(subject, "__name__", "") == "scaled_dot_product_attention" else "bottom-right"
+    if (
+        alignment is None
+    ):  # what PyTorch documents for its own, or what a cache needs
+        alignment = (
+            "top-left"
+            if getattr(subject, "__name__", "")
+            == "scaled_dot_product_attention"
+            else "bottom-right"
+        )
     find, read = mask == "find", None if mask == "find" else mask
     given: dict[str, Any] = {
         "layout": layout, "names": names, "mask": read, "mask_shape": mask_shape, "padding": padding, "causal": causal,
@@ -152,7 +196,10 @@ def examine(
         if held is None:
             layer = _layer(subject, given, width)
             exam = Exam(layer.holder, dead_rows, alignment, seed)
-            title, course = f"{layer.holder.title} (on x, from outside)", lambda: examine_layer(exam, layer)
+            title, course = (
+                f"{layer.holder.title} (on x, from outside)",
+                lambda: examine_layer(exam, layer),
+            )
         else:
             exam = Exam(held, dead_rows, alignment, seed)
             title, course = "", lambda: _examine(exam, layout, scale, find)
@@ -160,15 +207,27 @@ def examine(
             with within(patience):
                 course()
         except OutOfPatience:
-            meaning = f"The examination was given up after {patience:g} s, while “{exam.trying}” was tried."
-            exam.break_off("no answer", meaning, f"Cannot be told: {meaning[0].lower()}{meaning[1:]}")
+            meaning = (
+                f"The examination was given up after {patience:g} s, while"
+                f" “{exam.trying}” was tried."
+            )
+            exam.break_off(
+                "no answer",
+                meaning,
+                f"Cannot be told: {meaning[0].lower()}{meaning[1:]}",
+            )
     findings = [exam.findings[name] for name in LAWS]
     return Report(
-        title or f"{exam.subject.title} ({_held(exam.subject)})", findings, time.perf_counter() - started, heard
+        title or f"{exam.subject.title} ({_held(exam.subject)})",
+        findings,
+        time.perf_counter() - started,
+        heard,
     )
 
 
-def _examine(exam: Exam, layout: str | None, scale: float | None, find: bool) -> None:
+def _examine(
+    exam: Exam, layout: str | None, scale: float | None, find: bool
+) -> None:
     settle(exam, layout)
     exam.meant = 1 / math.sqrt(exam.d_k)
     if scale is not None:
@@ -177,13 +236,20 @@ def _examine(exam: Exam, layout: str | None, scale: float | None, find: bool) ->
     conduct_again(exam)
 
 
-def _layer(subject: Callable[..., Any], given: dict[str, Any], width: int | None) -> Layer:
+def _layer(
+    subject: Callable[..., Any], given: dict[str, Any], width: int | None
+) -> Layer:
     """A module or function on `x`, and how to ask it from outside."""
     width = width or model_width(subject)
     if not width:
-        raise ValueError(f"width must be given: {type(subject).__name__} does not tell how wide x is.")
+        raise ValueError(
+            f"width must be given: {type(subject).__name__} does not tell how"
+            " wide x is."
+        )
     names = dict(given["names"] or {})
-    takes, name, needed = mask_argument(getattr(subject, "forward", subject), names.get("mask"))
+    takes, name, needed = mask_argument(
+        getattr(subject, "forward", subject), names.get("mask")
+    )
     holder = Subject(
         subject,
         lambda: None,
@@ -198,9 +264,15 @@ def _layer(subject: Callable[..., Any], given: dict[str, Any], width: int | None
         causal=given["causal"],
         options=given["options"],
     )
-    return Layer(subject, width, holder, not str(given["layout"]).startswith("T B"))
+    return Layer(
+        subject, width, holder, not str(given["layout"]).startswith("T B")
+    )
 
 
 def _held(subject: Subject) -> str:
-    masks = "no mask" if subject.mask == "none" else f"mask {subject.mask} [{', '.join(subject.mask_shape.split())}]"
+    masks = (
+        "no mask"
+        if subject.mask == "none"
+        else f"mask {subject.mask} [{', '.join(subject.mask_shape.split())}]"
+    )
     return f"{subject.layout}, {masks}"

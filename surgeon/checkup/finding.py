@@ -14,17 +14,20 @@ class Finding:
     name : str
         A key of `LAWS`.
     passed : bool or None
-        Whether the law holds; None where that cannot be told, and `meaning` says why.
+        Whether the law holds; None where that cannot be told, and `meaning`
+        says why.
     measured : str or float
         What was seen.
     bound : str or float
         What a sound subject shows.
     meaning : str
-        The likely cause of a failure, in words; the law itself where it holds.
+        The likely cause of a failure, in words; the law itself where it
+        holds.
     page : str
         Where the book explains it, such as "anatomy/masking".
     map : Tensor, optional
-        [T, S]: how strongly output `i` depends on token `j`, for the two findings about the future.
+        [T, S]: how strongly output `i` depends on token `j`, for the two
+        findings about the future.
     """
 
     name: str
@@ -45,39 +48,133 @@ class Finding:
 RAISES = "Cannot be told: the subject raises "
 
 # What a mask may be taken for
-READING = ("mask obeyed", "mask polarity", "mask before softmax", "minus infinity", "padding on keys")
+READING = (
+    "mask obeyed",
+    "mask polarity",
+    "mask before softmax",
+    "minus infinity",
+    "padding on keys",
+)
 FUTURE = ("future, training", "future, evaluating")
 
-# name: (what holds for a sound attention, the page about it); in the order in which a report tells them
+# name: (what holds for a sound attention, the page about it); in the order in
+# which a report tells them
 LAWS = {
-    "answers": ("Queries, keys and values give an output of their shape.", "reference/checkup"),
-    "same answer twice": ("Asked twice, it answers alike: no dropout outside training.", "procedures/dropout"),
-    "batch elements apart": ("No sequence of a batch knows of another.", "anatomy/heads"),
-    "heads apart": ("No head knows of another, and no token changes place when heads are split.", "anatomy/heads"),
-    "grouped heads in order": ("Neighbouring query heads share a key head.", "procedures/multi-query"),
-    "softmax over keys": ("Each query shares one unit of weight among the keys.", "anatomy/softmax"),
-    "values in step with keys": ("The weight found for a key goes to that key's value.", "anatomy/attention"),
-    "scale": ("Scores are divided by the square root of the heads' width.", "anatomy/scaling"),
+    "answers": (
+        "Queries, keys and values give an output of their shape.",
+        "reference/checkup",
+    ),
+    "same answer twice": (
+        "Asked twice, it answers alike: no dropout outside training.",
+        "procedures/dropout",
+    ),
+    "batch elements apart": (
+        "No sequence of a batch knows of another.",
+        "anatomy/heads",
+    ),
+    "heads apart": (
+        (
+            "No head knows of another, and no token changes place when heads"
+            " are split."
+        ),
+        "anatomy/heads",
+    ),
+    "grouped heads in order": (
+        "Neighbouring query heads share a key head.",
+        "procedures/multi-query",
+    ),
+    "softmax over keys": (
+        "Each query shares one unit of weight among the keys.",
+        "anatomy/softmax",
+    ),
+    "values in step with keys": (
+        "The weight found for a key goes to that key's value.",
+        "anatomy/attention",
+    ),
+    "scale": (
+        "Scores are divided by the square root of the heads' width.",
+        "anatomy/scaling",
+    ),
     "convex hull": ("Each output lies between the values.", "checks/rank"),
-    "known form": ("The output is softmax(QKᵀ/√d_k)V, to rounding.", "anatomy/attention"),
-    "weights returned": ("The weights handed back are those that multiplied the values.", "anatomy/attention"),
-    "gradients": ("The gradients are those of the formula.", "anatomy/attention"),
-    "mask obeyed": ("What the mask hides has no weight.", "ablations/no-mask"),
-    "mask polarity": ("What the mask shows is seen, and what it hides is not.", "anatomy/masking"),
-    "mask diagonal": ("A causal token sees itself, and not the next one.", "anatomy/masking"),
-    "mask before softmax": ("Visible weights sum to one: hidden scores are out before softmax.", "anatomy/masking"),
-    "minus infinity": ("No score, however low, is outbid by a hidden key.", "checks/minus-infinity"),
-    "padding on keys": ("Padding hides keys, from every query of its own sequence.", "anatomy/masking"),
-    "future, training": ("While training, no causal output depends on a later token.", "ablations/wrong-mask"),
-    "future, evaluating": ("While evaluating, no causal output depends on a later token.", "ablations/wrong-mask"),
-    "rectangular causal": ("With more keys than queries, the last query sees the last key.", "anatomy/masking"),
-    "dead rows, forward": ("A query that may look at nothing gives zeros.", "anatomy/masking"),
-    "dead rows, backward": ("A query that may look at nothing sends no NaN back.", "anatomy/masking"),
-    "dropout after softmax": ("Dropout sets weights to zero and leaves the scores alone.", "procedures/dropout"),
-    "large scores": ("A constant added to a row of scores changes nothing, however large.", "anatomy/softmax"),
-    "scale before overflow": ("Scores that fit into float16 once scaled do not overflow before.", "anatomy/scaling"),
-    "half precision": ("Half precision costs no more than rounding each stage once.", "anatomy/softmax"),
+    "known form": (
+        "The output is softmax(QKᵀ/√d_k)V, to rounding.",
+        "anatomy/attention",
+    ),
+    "weights returned": (
+        "The weights handed back are those that multiplied the values.",
+        "anatomy/attention",
+    ),
+    "gradients": (
+        "The gradients are those of the formula.",
+        "anatomy/attention",
+    ),
+    "mask obeyed": (
+        "What the mask hides has no weight.",
+        "ablations/no-mask",
+    ),
+    "mask polarity": (
+        "What the mask shows is seen, and what it hides is not.",
+        "anatomy/masking",
+    ),
+    "mask diagonal": (
+        "A causal token sees itself, and not the next one.",
+        "anatomy/masking",
+    ),
+    "mask before softmax": (
+        "Visible weights sum to one: hidden scores are out before softmax.",
+        "anatomy/masking",
+    ),
+    "minus infinity": (
+        "No score, however low, is outbid by a hidden key.",
+        "checks/minus-infinity",
+    ),
+    "padding on keys": (
+        "Padding hides keys, from every query of its own sequence.",
+        "anatomy/masking",
+    ),
+    "future, training": (
+        "While training, no causal output depends on a later token.",
+        "ablations/wrong-mask",
+    ),
+    "future, evaluating": (
+        "While evaluating, no causal output depends on a later token.",
+        "ablations/wrong-mask",
+    ),
+    "rectangular causal": (
+        "With more keys than queries, the last query sees the last key.",
+        "anatomy/masking",
+    ),
+    "dead rows, forward": (
+        "A query that may look at nothing gives zeros.",
+        "anatomy/masking",
+    ),
+    "dead rows, backward": (
+        "A query that may look at nothing sends no NaN back.",
+        "anatomy/masking",
+    ),
+    "dropout after softmax": (
+        "Dropout sets weights to zero and leaves the scores alone.",
+        "procedures/dropout",
+    ),
+    "large scores": (
+        "A constant added to a row of scores changes nothing, however large.",
+        "anatomy/softmax",
+    ),
+    "scale before overflow": (
+        "Scores that fit into float16 once scaled do not overflow before.",
+        "anatomy/scaling",
+    ),
+    "half precision": (
+        "Half precision costs no more than rounding each stage once.",
+        "anatomy/softmax",
+    ),
     "strided inputs": ("Inputs are read by their strides.", "anatomy/heads"),
-    "inputs unchanged": ("Inputs are left as they were.", "anatomy/attention"),
-    "random state": ("Without dropout, no global generator is drawn from or seeded.", "procedures/dropout"),
+    "inputs unchanged": (
+        "Inputs are left as they were.",
+        "anatomy/attention",
+    ),
+    "random state": (
+        "Without dropout, no global generator is drawn from or seeded.",
+        "procedures/dropout",
+    ),
 }

@@ -18,11 +18,18 @@ class OutOfPatience(BaseException):
 def within(seconds: float | None) -> Iterator[None]:
     """Raise `OutOfPatience` once the seconds are over.
 
-    By a timer of the system, which reaches the main thread alone and waits for the end of a call into C. In another
-    thread, on a system without such timers, or while somebody else's timer runs, there is no limit.
+    By a timer of the system, which reaches the main thread alone and waits
+    for the end of a call into C. In another thread, on a system without such
+    timers, or while somebody else's timer runs, there is no limit.
     """
-    alone = threading.current_thread() is threading.main_thread() and hasattr(signal, "setitimer")
-    if seconds is None or not alone or signal.getitimer(signal.ITIMER_REAL)[0]:
+    alone = threading.current_thread() is threading.main_thread() and hasattr(
+        signal, "setitimer"
+    )
+    if (
+        seconds is None
+        or not alone
+        or signal.getitimer(signal.ITIMER_REAL)[0]
+    ):
         yield
         return
 
@@ -45,11 +52,19 @@ def listening(heard: list[str]) -> Iterator[None]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         yield
-    counts = Counter(f"{each.category.__name__}: {_plain(str(each.message))}" for each in caught)
-    heard += [said if count == 1 else f"{said} ({count} times)" for said, count in counts.items()]
+    counts = Counter(
+        f"{each.category.__name__}: {_plain(str(each.message))}"
+        for each in caught
+    )
+    heard += [
+        said if count == 1 else f"{said} ({count} times)"
+        for said, count in counts.items()
+    ]
 
 
 def _plain(message: str) -> str:
     """In one line, without the place in PyTorch's own source."""
-    said = " ".join(re.sub(r"\(Triggered internally at [^)]*\)\.?", "", message).split())
+    said = " ".join(
+        re.sub(r"\(Triggered internally at [^)]*\)\.?", "", message).split()
+    )
     return said if len(said) <= 200 else f"{said[:199]}…"

@@ -10,7 +10,9 @@ from torch import Tensor, nn
 
 from surgeon.checkup.adapter import Subject
 
-PROJECTIONS = (  # what people call them: queries, keys, values, and the output, where there is one
+# what people call them: queries, keys, values, and the output, where there is
+# one
+PROJECTIONS = (
     ("W_Q", "W_K", "W_V", "W_O"),
     ("q_proj", "k_proj", "v_proj", "o_proj"),
     ("q_proj", "k_proj", "v_proj", "out_proj"),
@@ -44,10 +46,14 @@ def tapped(
         try:
             module.get_submodule(name)
         except AttributeError:
-            raise ValueError(f"projections must name submodules of {title}, got {name!r}.") from None
+            raise ValueError(
+                f"projections must name submodules of {title}, got {name!r}."
+            ) from None
     heads = heads or _number(module, HEADS)
     if not heads:
-        raise ValueError(f"heads must be given: {title} does not tell how many it has.")
+        raise ValueError(
+            f"heads must be given: {title} does not tell how many it has."
+        )
     kv_heads = kv_heads or _number(module, KV_HEADS) or heads
     first = module.get_submodule(taps[0])
     width_in, width_out = _sizes(first)
@@ -55,23 +61,40 @@ def tapped(
     parameters = inspect.signature(module.forward).parameters
     three = (
         sum(
-            p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD and p.name not in ("mask", "attention_mask")
+            p.default is p.empty
+            and p.kind is p.POSITIONAL_OR_KEYWORD
+            and p.name not in ("mask", "attention_mask")
             for p in parameters.values()
         )
         >= 3
         and not given["options"]
     )
-    context = names.get("context") or next((n for n in ("context", "encoder_hidden_states") if n in parameters), None)
+    context = names.get("context") or next(
+        (n for n in ("context", "encoder_hidden_states") if n in parameters),
+        None,
+    )
 
-    def call(target: nn.Module, Q: Tensor, K: Tensor, V: Tensor, extras: dict[str, Any]) -> Any:
+    def call(
+        target: nn.Module,
+        Q: Tensor,
+        K: Tensor,
+        V: Tensor,
+        extras: dict[str, Any],
+    ) -> Any:
         sent = [torch.cat([Q, K, V], -1)] if fused else [Q, K, V]
         seen: list[Tensor] = []
         hooks = [
-            target.get_submodule(name).register_forward_hook(lambda *_, x=x: x)
+            target.get_submodule(name).register_forward_hook(
+                lambda *_, x=x: x
+            )
             for name, x in zip(taps, sent, strict=True)
         ]
         if out:
-            hooks.append(target.get_submodule(out).register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0])))
+            hooks.append(
+                target.get_submodule(out).register_forward_pre_hook(
+                    lambda _, inputs: seen.append(inputs[0])
+                )
+            )
         x = torch.ones(*Q.shape[:2], width_in, dtype=Q.dtype)
         c = torch.ones(*K.shape[:2], width_in, dtype=Q.dtype)
         try:
@@ -84,8 +107,12 @@ def tapped(
         finally:
             for hook in hooks:
                 hook.remove()
-        rest = list(returned[1:]) if isinstance(returned, (tuple, list)) else []
-        first = returned[0] if isinstance(returned, (tuple, list)) else returned
+        rest = (
+            list(returned[1:]) if isinstance(returned, (tuple, list)) else []
+        )
+        first = (
+            returned[0] if isinstance(returned, (tuple, list)) else returned
+        )
         return [seen[-1] if seen else first, *rest]
 
     return Subject(
@@ -101,9 +128,15 @@ def tapped(
     )
 
 
-def pytorch_module(module: Any, title: str, mask: str | None, given: dict[str, Any]) -> Subject | None:
+def pytorch_module(
+    module: Any, title: str, mask: str | None, given: dict[str, Any]
+) -> Subject | None:
     """nn.MultiheadAttention, with identities for its projections: what goes in is what the heads get."""
-    if module.in_proj_weight is None or module.bias_k is not None or module.add_zero_attn:
+    if (
+        module.in_proj_weight is None
+        or module.bias_k is not None
+        or module.add_zero_attn
+    ):
         return None
     twin, width = copy.deepcopy(module).eval(), module.embed_dim
     with torch.no_grad():
@@ -113,13 +146,27 @@ def pytorch_module(module: Any, title: str, mask: str | None, given: dict[str, A
             if bias is not None:
                 bias.zero_()
     given["mask"], given["mask_name"] = mask or "True blocks", "attn_mask"
-    given["padding"], given["mask_shape"] = "key_padding_mask", given.get("mask_shape", "(B H) T S")
-    given["options"] = {"average_attn_weights": False, **(given["options"] or {})}
+    given["padding"], given["mask_shape"] = (
+        "key_padding_mask",
+        given.get("mask_shape", "(B H) T S"),
+    )
+    given["options"] = {
+        "average_attn_weights": False,
+        **(given["options"] or {}),
+    }
     call = lambda target, Q, K, V, extras: target(Q, K, V, **extras)
     d = width // module.num_heads
     layout = "B T (H d)" if module.batch_first else "T B (H d)"
     said = f"{title} (identities for its projections)"
-    return Subject(twin, call, said, layout=layout, heads=module.num_heads, widths=(d, d), **given)
+    return Subject(
+        twin,
+        call,
+        said,
+        layout=layout,
+        heads=module.num_heads,
+        widths=(d, d),
+        **given,
+    )
 
 
 def known_projections(module: nn.Module) -> tuple[str, ...]:
@@ -134,9 +181,15 @@ def known_projections(module: nn.Module) -> tuple[str, ...]:
 def takes_x(module: nn.Module) -> bool:
     """Whether it is called with one sequence, and not with Q, K and V."""
     parameters = inspect.signature(module.forward).parameters.values()
-    asked = [p for p in parameters if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
+    asked = [
+        p
+        for p in parameters
+        if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD
+    ]
     names = [p.name.lower() for p in parameters]
-    return len([p for p in asked if "mask" not in p.name]) < 3 and names[:1] != ["q"]
+    return len([p for p in asked if "mask" not in p.name]) < 3 and names[
+        :1
+    ] != ["q"]
 
 
 def model_width(module: Any) -> int | None:
@@ -150,7 +203,9 @@ def model_width(module: Any) -> int | None:
 def _sizes(projection: nn.Module) -> tuple[int, int]:
     if isinstance(projection, nn.Linear):
         return projection.in_features, projection.out_features
-    weight = projection.weight  # a layer that multiplies from the left: [in, out]
+    weight = (
+        projection.weight
+    )  # a layer that multiplies from the left: [in, out]
     assert isinstance(weight, Tensor)
     return weight.shape[0], weight.shape[1]
 

@@ -25,10 +25,17 @@ def probe_outbid(exam: Exam) -> None:
             return
         if lost > 100 * exam.tolerance:
             meaning = (
-                f"A hidden score is a finite number between -1e{power - 1} and -1e{power}, not minus infinity: "
-                "visible scores below it lose."
+                f"A hidden score is a finite number between -1e{power - 1}"
+                f" and -1e{power}, not minus infinity: visible scores below"
+                " it lose."
             )
-            exam.note(name, False, f"outbid at -1e{power}", "not outbid at -1e30", meaning)
+            exam.note(
+                name,
+                False,
+                f"outbid at -1e{power}",
+                "not outbid at -1e30",
+                meaning,
+            )
             return
     exam.note(name, True, "not outbid at -1e30", "not outbid at -1e30")
 
@@ -57,33 +64,45 @@ def probe_padding(exam: Exam) -> None:
         if exam.subject.padding:
             got = exam.ask(*inputs, padding=real)
         elif exam.subject.mask_shape in ("", "T S"):
-            raise ValueError("it takes one mask for all sequences, and no padding")
+            raise ValueError(
+                "it takes one mask for all sequences, and no padding"
+            )
         else:
             got = exam.ask(*inputs, real[:, None, None].expand(T, 1, T, T))
     except Exception as error:  # whatever the subject raises
-        exam.skip(name, why=f"It takes no mask of each sequence: {reason(error)}")
+        exam.skip(
+            name, why=f"It takes no mask of each sequence: {reason(error)}"
+        )
         return
-    base = torch.ones(T, T, dtype=torch.bool) if exam.base is None else exam.base
+    base = (
+        torch.ones(T, T, dtype=torch.bool) if exam.base is None else exam.base
+    )
     keys, queries = real[:, None, None] & base, real[:, None, :, None] & base
     right = attend(*inputs, keys, **exam.how)
     if exam.agree(got, right):
         exam.note(name, True, "agrees to rounding", "agrees with the formula")
         return
     wrong = {
-        "Padding is applied to the queries, and no key is hidden.": attend(*inputs, queries, **exam.how),
-        "Padding is applied to the queries: their outputs are blanked, and no key is hidden.": attend(
-            *inputs, base, **exam.how
-        )
-        * real[:, None, :, None],
-        "Padding of sequence i is applied to query i of all: a mask (batch, keys) is taken for (queries, keys).": (
-            attend(*inputs, real & base, **exam.how)
+        "Padding is applied to the queries, and no key is hidden.": attend(
+            *inputs, queries, **exam.how
         ),
-        "Padding has no effect: no key is hidden.": attend(*inputs, base, **exam.how),
-        "Padding is inverted: real keys are hidden, and padding is seen.": attend(
-            *inputs, ~real[:, None, None] & base, **exam.how
+        "Padding is applied to the queries: their outputs are blanked, and no key is hidden.": (
+            attend(*inputs, base, **exam.how) * real[:, None, :, None]
+        ),
+        "Padding of sequence i is applied to query i of all: a mask (batch, keys) is taken for (queries, keys).": attend(
+            *inputs, real & base, **exam.how
+        ),
+        "Padding has no effect: no key is hidden.": attend(
+            *inputs, base, **exam.how
+        ),
+        "Padding is inverted: real keys are hidden, and padding is seen.": (
+            attend(*inputs, ~real[:, None, None] & base, **exam.how)
         ),
     }
-    meaning = next((said for said, form in wrong.items() if exam.agree(got, form)), "Padding acts in no known way.")
+    meaning = next(
+        (said for said, form in wrong.items() if exam.agree(got, form)),
+        "Padding acts in no known way.",
+    )
     exam.note(name, False, "differs", "agrees with the formula", meaning)
 
 
@@ -91,10 +110,21 @@ def probe_dead_rows(exam: Exam) -> None:
     """One query may look at nothing: what does it give, and what does it send back?"""
     forward, backward, row = "dead rows, forward", "dead rows, backward", 2
     if exam.subject.mask == "none":
-        exam.skip(forward, backward, why="The subject takes no mask, so that no row can be emptied.")
+        exam.skip(
+            forward,
+            backward,
+            why="The subject takes no mask, so that no row can be emptied.",
+        )
         return
     if exam.broken("minus infinity"):
-        exam.skip(forward, backward, why="Follows from the finite number that stands for minus infinity.")
+        exam.skip(
+            forward,
+            backward,
+            why=(
+                "Follows from the finite number that stands for minus"
+                " infinity."
+            ),
+        )
         return
     mask = random_mask(exam)
     mask[row] = False
@@ -102,7 +132,11 @@ def probe_dead_rows(exam: Exam) -> None:
     try:
         output = exam.subject.ask(Q, K, V, mask).output
     except Exception as error:  # whatever the subject raises
-        exam.skip(forward, backward, why=f"It refuses a row with nothing to look at: {reason(error)}")
+        exam.skip(
+            forward,
+            backward,
+            why=f"It refuses a row with nothing to look at: {reason(error)}",
+        )
         return
     seen = output.detach().double()
     dead = seen[:, :, row]
@@ -110,22 +144,36 @@ def probe_dead_rows(exam: Exam) -> None:
     kind = (
         "nan"
         if dead.isnan().any()
-        else "zero"
-        if not dead.any()
-        else "uniform"
-        if exam.agree(dead, uniform)
-        else "other"
+        else (
+            "zero"
+            if not dead.any()
+            else "uniform"
+            if exam.agree(dead, uniform)
+            else "other"
+        )
     )
     said = {
         "nan": "A row that may look at nothing gives NaN.",
         "zero": "A row that may look at nothing gives zeros.",
-        "uniform": "A row that may look at nothing looks at everything, evenly: hidden values leak.",
-        "other": "A row that may look at nothing gives numbers, neither zero nor the mean of the values.",
+        "uniform": (
+            "A row that may look at nothing looks at everything, evenly:"
+            " hidden values leak."
+        ),
+        "other": (
+            "A row that may look at nothing gives numbers, neither zero nor"
+            " the mean of the values."
+        ),
     }
     expected = exam.dead_rows
     right = exam.form(mask if exam.base is None else mask & exam.base)
     if not exam.agree(seen, right(Q.detach(), K.detach(), V.detach())):
-        exam.note(forward, False, "other rows differ", "other rows unharmed", "A row without keys harms the others.")
+        exam.note(
+            forward,
+            False,
+            "other rows differ",
+            "other rows unharmed",
+            "A row without keys harms the others.",
+        )
     exam.note(forward, expected in ("any", kind), kind, expected, said[kind])
     if kind == "nan":
         exam.skip(backward, why="Follows from the NaN of the output.")
@@ -133,10 +181,27 @@ def probe_dead_rows(exam: Exam) -> None:
     if not output.requires_grad:
         exam.skip(backward, why="No gradient flows.")
         return
-    gradients = torch.autograd.grad(output.sum(), (Q, K, V), materialize_grads=True)
-    bad = [n for n, x in zip("QKV", gradients, strict=True) if not x.isfinite().all()]
-    meaning = f"The output is finite, but the gradients of {', '.join(bad)} are NaN." if bad else ""
-    exam.note(backward, not bad, f"NaN in {', '.join(bad)}" if bad else "finite", "finite", meaning)
+    gradients = torch.autograd.grad(
+        output.sum(), (Q, K, V), materialize_grads=True
+    )
+    bad = [
+        n
+        for n, x in zip("QKV", gradients, strict=True)
+        if not x.isfinite().all()
+    ]
+    meaning = (
+        f"The output is finite, but the gradients of {', '.join(bad)} are"
+        " NaN."
+        if bad
+        else ""
+    )
+    exam.note(
+        backward,
+        not bad,
+        f"NaN in {', '.join(bad)}" if bad else "finite",
+        "finite",
+        meaning,
+    )
 
 
 def probe_rectangular(exam: Exam) -> None:
@@ -145,7 +210,13 @@ def probe_rectangular(exam: Exam) -> None:
     if name in exam.findings:
         return
     if not exam.subject.causal or exam.subject.flag_beside_mask:
-        exam.skip(name, why="The subject draws no causal mask: the caller's mask says who sees whom.")
+        exam.skip(
+            name,
+            why=(
+                "The subject draws no causal mask: the caller's mask says who"
+                " sees whom."
+            ),
+        )
         return
     inputs = exam.draw(T, S)
     try:
@@ -153,16 +224,38 @@ def probe_rectangular(exam: Exam) -> None:
             raise ValueError("it takes as many keys as queries")
         got = exam.ask(*inputs, causal=True)
     except Exception as error:  # whatever the subject raises
-        exam.skip(name, why=f"It takes no more keys than queries: {reason(error)}")
+        exam.skip(
+            name, why=f"It takes no more keys than queries: {reason(error)}"
+        )
         return
     ones = torch.ones(T, S, dtype=torch.bool)
     forms = {"top-left": ones.tril(), "bottom-right": ones.tril(S - T)}
     said = {
-        "top-left": "The first query sees the first key alone, and the last keys are seen by nobody.",
-        "bottom-right": "The last query sees every key, as when tokens follow a cache.",
+        "top-left": (
+            "The first query sees the first key alone, and the last keys are"
+            " seen by nobody."
+        ),
+        "bottom-right": (
+            "The last query sees every key, as when tokens follow a cache."
+        ),
     }
-    found = next((n for n, m in forms.items() if exam.agree(got, attend(*inputs, m, **exam.how))), "neither")
-    meaning = f"Aligned {found}: {said.get(found, 'the causal mask agrees with neither convention.')}"
+    found = next(
+        (
+            n
+            for n, m in forms.items()
+            if exam.agree(got, attend(*inputs, m, **exam.how))
+        ),
+        "neither",
+    )
+    meaning = (
+        f"Aligned {found}:"
+        f" {said.get(found, 'the causal mask agrees with neither convention.')}"
+    )
     exam.note(
-        name, found == exam.alignment or (exam.alignment == "any" and found in forms), found, exam.alignment, meaning
+        name,
+        found == exam.alignment
+        or (exam.alignment == "any" and found in forms),
+        found,
+        exam.alignment,
+        meaning,
     )

@@ -7,9 +7,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from surgeon.dot_product import attention, check_inputs
-from surgeon.masks import as_additive
-from surgeon.zoo import arithmetic, causality, heads, masking, randomness, scaling, shares
+from surgeon.anatomy.dot_product import attention, check_inputs
+from surgeon.anatomy.mask_reading import as_additive
+from surgeon.zoo import (
+    arithmetic,
+    causality,
+    heads,
+    masking,
+    randomness,
+    scaling,
+    shares,
+)
 from surgeon.zoo.fault import FAULTS
 
 FILES = (masking, causality, scaling, shares, heads, randomness, arithmetic)
@@ -18,7 +26,9 @@ FILES = (masking, causality, scaling, shares, heads, randomness, arithmetic)
 ZOO = MappingProxyType(FAULTS)
 
 
-def in_the_brief_s_shape(function: Callable[..., Any]) -> Callable[..., tuple[Tensor, Tensor]]:
+def in_the_brief_s_shape(
+    function: Callable[..., Any],
+) -> Callable[..., tuple[Tensor, Tensor]]:
     """A function ``f(Q, K, V, mask)`` of the zoo with the parameters of `surgeon.attention`, to be put in its place.
 
     Parameters
@@ -29,7 +39,8 @@ def in_the_brief_s_shape(function: Callable[..., Any]) -> Callable[..., tuple[Te
     Returns
     -------
     callable
-        Checks its inputs as `surgeon.attention` does, and takes `scale`, `dropout` and `generator`.
+        Checks its inputs as `surgeon.attention` does, and takes `scale`,
+        `dropout` and `generator`.
     """
 
     def faulty(
@@ -44,13 +55,22 @@ def in_the_brief_s_shape(function: Callable[..., Any]) -> Callable[..., tuple[Te
     ) -> tuple[Tensor, Tensor]:
         check_inputs(Q, K, V)
         if mask is not None:
-            shape = (*torch.broadcast_shapes(Q.shape[:-2], K.shape[:-2]), Q.shape[-2], K.shape[-2])
+            shape = (
+                *torch.broadcast_shapes(Q.shape[:-2], K.shape[:-2]),
+                Q.shape[-2],
+                K.shape[-2],
+            )
             as_additive(mask, shape, dtype=torch.float64, device=Q.device)
         if not scale:
             Q = Q * Q.shape[-1] ** 0.5
         output, weights = function(Q, K, V, mask)
         if dropout:
-            chance = torch.rand(weights.shape, generator=generator, device=weights.device, dtype=weights.dtype)
+            chance = torch.rand(
+                weights.shape,
+                generator=generator,
+                device=weights.device,
+                dtype=weights.dtype,
+            )
             kept = (chance >= dropout) / (1 - dropout)
             output, weights = (weights * kept) @ V, weights * kept
         return output, weights

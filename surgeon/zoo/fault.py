@@ -8,11 +8,15 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from surgeon.anatomy.heads import (
+    MultiHeadAttention,
+    merge_heads,
+    split_heads,
+)
+from surgeon.anatomy.mask_reading import visible
+from surgeon.anatomy.softmax import stable_softmax
 from surgeon.checkup.examination import examine
 from surgeon.checkup.report import Report
-from surgeon.heads import MultiHeadAttention, merge_heads, split_heads
-from surgeon.masks import visible
-from surgeon.softmax import stable_softmax
 
 Attention = Callable[..., tuple[Tensor, Tensor]]
 Thing = TypeVar("Thing", bound=Callable[..., Any])
@@ -33,9 +37,11 @@ class Fault:
     repair : str
         What to write instead.
     thread : str
-        A key of the book's list of sources: where it was shipped; empty for a mistake from the textbook.
+        A key of the book's list of sources: where it was shipped; empty for a
+        mistake from the textbook.
     made : callable
-        The faulty thing: a function ``f(Q, K, V, mask)``, or a subclass of `Layer`.
+        The faulty thing: a function ``f(Q, K, V, mask)``, or a subclass of
+        `Layer`.
     held : mapping
         What `surgeon.examine` has to be told.
     """
@@ -58,7 +64,12 @@ class Fault:
             return self.made
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(0)
-            return self.made(28, 4, num_kv_heads=2 if self.finding.startswith("grouped") else 4, dropout=0.25)
+            return self.made(
+                28,
+                4,
+                num_kv_heads=2 if self.finding.startswith("grouped") else 4,
+                dropout=0.25,
+            )
 
     def examine(self, seed: int = 0) -> Report:
         """The report of its check-up."""
@@ -68,18 +79,24 @@ class Fault:
 FAULTS: dict[str, Fault] = {}
 
 
-def fault(finding: str, *, repair: str, thread: str = "", **held: Any) -> Callable[[Thing], Thing]:
+def fault(
+    finding: str, *, repair: str, thread: str = "", **held: Any
+) -> Callable[[Thing], Thing]:
     """Put a function or a layer into the zoo; the first line of its docstring is its story."""
 
     def put(made: Thing) -> Thing:
         story = (made.__doc__ or "").strip().splitlines()[0]
-        FAULTS[made.__name__] = Fault(made.__name__, story, finding, repair, thread, made, held)
+        FAULTS[made.__name__] = Fault(
+            made.__name__, story, finding, repair, thread, made, held
+        )
         return made
 
     return put
 
 
-def right(Q: Tensor, K: Tensor, V: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+def right(
+    Q: Tensor, K: Tensor, V: Tensor, mask: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Attention as it should be: what every function of the zoo is, but for one line.
 
     Parameters
@@ -87,7 +104,7 @@ def right(Q: Tensor, K: Tensor, V: Tensor, mask: Tensor | None = None) -> tuple[
     Q, K, V : Tensor
         [..., T, d_k], [..., S, d_k], [..., S, d_v].
     mask : Tensor, optional
-        As `surgeon.masks.as_additive` reads it.
+        As `surgeon.anatomy.mask_reading.as_additive` reads it.
 
     Returns
     -------
@@ -110,7 +127,10 @@ class Layer(MultiHeadAttention):
     """Heads as they should be, in parts that a fault can replace: what every layer of the zoo is, but for one part."""
 
     def forward(  # type: ignore[override]
-        self, x: Tensor, context: Tensor | None = None, mask: Tensor | None = None
+        self,
+        x: Tensor,
+        context: Tensor | None = None,
+        mask: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """[B, T, d_model] to the same, and the weights [B, H, T, S]."""
         context = x if context is None else context
@@ -139,9 +159,13 @@ class Layer(MultiHeadAttention):
         """[B, H_kv, S, d] -> [B, H, S, d]: neighbouring heads share."""
         return x.repeat_interleave(self.num_heads // self.num_kv_heads, -3)
 
-    def attend(self, Q: Tensor, K: Tensor, V: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+    def attend(
+        self, Q: Tensor, K: Tensor, V: Tensor, mask: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
         """Attention in each head, its weights dropped while training."""
-        _, weights = right(Q * (1.0 if self.scale else math.sqrt(Q.shape[-1])), K, V, mask)
+        _, weights = right(
+            Q * (1.0 if self.scale else math.sqrt(Q.shape[-1])), K, V, mask
+        )
         weights = self.drop(weights)
         return weights @ V, weights
 

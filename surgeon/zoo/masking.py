@@ -5,18 +5,30 @@ import math
 import torch
 from torch import Tensor
 
-from surgeon.softmax import stable_softmax
+from surgeon.anatomy.softmax import stable_softmax
 from surgeon.zoo.fault import fault, right, seen
 
 
-@fault("mask polarity", thread="llmsfromscratch1061", repair="masked_fill(~mask, -inf): True attends.")
-def inverted_mask(Q: Tensor, K: Tensor, V: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+@fault(
+    "mask polarity",
+    thread="llmsfromscratch1061",
+    repair="masked_fill(~mask, -inf): True attends.",
+)
+def inverted_mask(
+    Q: Tensor, K: Tensor, V: Tensor, mask: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """True means "blocked" in here, and "may attend" to the caller."""
     return right(Q, K, V, None if mask is None else ~seen(mask, Q @ K.mT))
 
 
-@fault("mask polarity", repair="Add the mask to the scores; or let it be boolean.", mask="additive")
-def two_conventions(Q: Tensor, K: Tensor, V: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+@fault(
+    "mask polarity",
+    repair="Add the mask to the scores; or let it be boolean.",
+    mask="additive",
+)
+def two_conventions(
+    Q: Tensor, K: Tensor, V: Tensor, mask: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """An additive mask, 0 where one may look, meets masked_fill(mask == 0), which blocks just there."""
     scores = (Q / math.sqrt(Q.shape[-1])) @ K.mT
     if mask is not None:
@@ -25,14 +37,24 @@ def two_conventions(Q: Tensor, K: Tensor, V: Tensor, mask: Tensor | None = None)
     return weights @ V, weights
 
 
-@fault("mask obeyed", thread="pytorchtutorials2478", repair="Pass the mask on.")
-def lost_mask(Q: Tensor, K: Tensor, V: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+@fault(
+    "mask obeyed", thread="pytorchtutorials2478", repair="Pass the mask on."
+)
+def lost_mask(
+    Q: Tensor, K: Tensor, V: Tensor, mask: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """The mask is taken as an argument and passed on to nobody."""
     return right(Q, K, V)
 
 
-@fault("mask obeyed", repair="masked_fill(mask == 0, -inf), or a mask of 0 and -inf.", mask="0-1")
-def added_ones(Q: Tensor, K: Tensor, V: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+@fault(
+    "mask obeyed",
+    repair="masked_fill(mask == 0, -inf), or a mask of 0 and -inf.",
+    mask="0-1",
+)
+def added_ones(
+    Q: Tensor, K: Tensor, V: Tensor, mask: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """A mask of zeros and ones is added to the scores, which moves them a little and hides nothing."""
     scores = (Q / math.sqrt(Q.shape[-1])) @ K.mT
     if mask is not None:
@@ -41,8 +63,14 @@ def added_ones(Q: Tensor, K: Tensor, V: Tensor, mask: Tensor | None = None) -> t
     return weights @ V, weights
 
 
-@fault("mask before softmax", thread="timm2236", repair="Hide scores before softmax, not weights after it.")
-def masked_after_softmax(Q: Tensor, K: Tensor, V: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+@fault(
+    "mask before softmax",
+    thread="timm2236",
+    repair="Hide scores before softmax, not weights after it.",
+)
+def masked_after_softmax(
+    Q: Tensor, K: Tensor, V: Tensor, mask: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Hidden weights are set to zero after softmax, so that the others no longer sum to one."""
     _, weights = right(Q, K, V)
     if mask is not None:
@@ -50,8 +78,14 @@ def masked_after_softmax(Q: Tensor, K: Tensor, V: Tensor, mask: Tensor | None = 
     return weights @ V, weights
 
 
-@fault("minus infinity", thread="goodfeatures1", repair="masked_fill(~mask, -inf).")
-def multiplied_by_zero(Q: Tensor, K: Tensor, V: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+@fault(
+    "minus infinity",
+    thread="goodfeatures1",
+    repair="masked_fill(~mask, -inf).",
+)
+def multiplied_by_zero(
+    Q: Tensor, K: Tensor, V: Tensor, mask: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Hidden scores become 0 instead of minus infinity, and softmax gives a score of 0 its share."""
     scores = (Q / math.sqrt(Q.shape[-1])) @ K.mT
     if mask is not None:
@@ -60,35 +94,57 @@ def multiplied_by_zero(Q: Tensor, K: Tensor, V: Tensor, mask: Tensor | None = No
     return weights @ V, weights
 
 
-@fault("minus infinity", thread="hyunwoongko10", repair="masked_fill(~mask, -inf): not -1e-12.")
-def minus_epsilon(Q: Tensor, K: Tensor, V: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+@fault(
+    "minus infinity",
+    thread="hyunwoongko10",
+    repair="masked_fill(~mask, -inf): not -1e-12.",
+)
+def minus_epsilon(
+    Q: Tensor, K: Tensor, V: Tensor, mask: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Hidden scores become -1e-12, meant to be a very large number, and are 0 for all purposes."""
     return filled_with(-1e-12, Q, K, V, mask)
 
 
-@fault("minus infinity", thread="mingpt75", repair="masked_fill(~mask, -inf).")
-def minus_ten_thousand(Q: Tensor, K: Tensor, V: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+@fault(
+    "minus infinity", thread="mingpt75", repair="masked_fill(~mask, -inf)."
+)
+def minus_ten_thousand(
+    Q: Tensor, K: Tensor, V: Tensor, mask: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Hidden scores become -10 000, which a model can learn to outbid."""
     return filled_with(-1e4, Q, K, V, mask)
 
 
 @fault("minus infinity", repair="masked_fill(~mask, -inf).")
-def minus_ten_billion(Q: Tensor, K: Tensor, V: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+def minus_ten_billion(
+    Q: Tensor, K: Tensor, V: Tensor, mask: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Hidden scores become -1e10: scores run away where nothing stops them, and then the future is seen."""
     return filled_with(-1e10, Q, K, V, mask)
 
 
-def filled_with(number: float, Q: Tensor, K: Tensor, V: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+def filled_with(
+    number: float, Q: Tensor, K: Tensor, V: Tensor, mask: Tensor | None
+) -> tuple[Tensor, Tensor]:
     """Attention whose hidden scores become a number."""
     scores = (Q / math.sqrt(Q.shape[-1])) @ K.mT
     if mask is not None:
-        scores = scores.masked_fill(~seen(mask, scores), max(number, torch.finfo(scores.dtype).min))
+        scores = scores.masked_fill(
+            ~seen(mask, scores), max(number, torch.finfo(scores.dtype).min)
+        )
     weights = stable_softmax(scores)
     return weights @ V, weights
 
 
-@fault("padding on keys", thread="annotatedtransformer137", repair="unsqueeze(-2): hide keys, for every query.")
-def padding_on_queries(Q: Tensor, K: Tensor, V: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+@fault(
+    "padding on keys",
+    thread="annotatedtransformer137",
+    repair="unsqueeze(-2): hide keys, for every query.",
+)
+def padding_on_queries(
+    Q: Tensor, K: Tensor, V: Tensor, mask: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """The mask is laid across the queries, so that padding asks nothing, and everybody looks at padding."""
     if mask is not None:
         shown = seen(mask, Q @ K.mT)
@@ -96,9 +152,18 @@ def padding_on_queries(Q: Tensor, K: Tensor, V: Tensor, mask: Tensor | None = No
     return right(Q, K, V, mask)
 
 
-@fault("padding on keys", repair="mask[:, None, :]: (batch, 1, keys).", padding="lengths")
+@fault(
+    "padding on keys",
+    repair="mask[:, None, :]: (batch, 1, keys).",
+    padding="lengths",
+)
 def batch_taken_for_queries(
-    Q: Tensor, K: Tensor, V: Tensor, mask: Tensor | None = None, *, lengths: Tensor | None = None
+    Q: Tensor,
+    K: Tensor,
+    V: Tensor,
+    mask: Tensor | None = None,
+    *,
+    lengths: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """A mask (batch, keys) is used as (queries, keys): an error, unless there are as many sequences as queries."""
     scores = (Q / math.sqrt(Q.shape[-1])) @ K.mT
@@ -109,8 +174,14 @@ def batch_taken_for_queries(
     return weights @ V, weights
 
 
-@fault("dead rows, forward", thread="pytorch103749", repair="Divide by a sum that is never 0, as stable_softmax does.")
-def dead_rows_nan(Q: Tensor, K: Tensor, V: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+@fault(
+    "dead rows, forward",
+    thread="pytorch103749",
+    repair="Divide by a sum that is never 0, as stable_softmax does.",
+)
+def dead_rows_nan(
+    Q: Tensor, K: Tensor, V: Tensor, mask: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """A query that may look at nothing divides zero by zero."""
     scores = (Q / math.sqrt(Q.shape[-1])) @ K.mT
     if mask is not None:
@@ -120,18 +191,31 @@ def dead_rows_nan(Q: Tensor, K: Tensor, V: Tensor, mask: Tensor | None = None) -
     return weights @ V, weights
 
 
-@fault("dead rows, forward", repair="masked_fill with -inf, and zeros where no key is left.")
-def dead_rows_uniform(Q: Tensor, K: Tensor, V: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+@fault(
+    "dead rows, forward",
+    repair="masked_fill with -inf, and zeros where no key is left.",
+)
+def dead_rows_uniform(
+    Q: Tensor, K: Tensor, V: Tensor, mask: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Hidden scores become the lowest finite number, so that a query without a key looks at everything alike."""
     return filled_with(-math.inf, Q, K, V, mask)
 
 
-@fault("dead rows, backward", thread="pytorch41508", repair="Avoid the NaN: divide by a sum that is never 0.")
-def dead_rows_nan_backward(Q: Tensor, K: Tensor, V: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+@fault(
+    "dead rows, backward",
+    thread="pytorch41508",
+    repair="Avoid the NaN: divide by a sum that is never 0.",
+)
+def dead_rows_nan_backward(
+    Q: Tensor, K: Tensor, V: Tensor, mask: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """NaN weights are replaced by zero, and the gradient of the NaN that was there is still NaN."""
     scores = (Q / math.sqrt(Q.shape[-1])) @ K.mT
     if mask is not None:
-        scores = scores + torch.zeros_like(scores).masked_fill(~seen(mask, scores), -math.inf)
+        scores = scores + torch.zeros_like(scores).masked_fill(
+            ~seen(mask, scores), -math.inf
+        )
     powers = torch.exp(scores - scores.amax(-1, keepdim=True))
     weights = powers / powers.sum(-1, keepdim=True)
     weights = weights.masked_fill(weights.isnan(), 0.0)

@@ -5,11 +5,15 @@ import math
 import torch
 from torch import Tensor, nn
 
-from surgeon.softmax import stable_softmax
+from surgeon.anatomy.softmax import stable_softmax
 from surgeon.zoo.fault import Layer, fault, seen
 
 
-@fault("same answer twice", thread="pytorch124464", repair="dropout(weights, p, self.training).")
+@fault(
+    "same answer twice",
+    thread="pytorch124464",
+    repair="dropout(weights, p, self.training).",
+)
 class DropoutInEvaluation(Layer):
     """The probability is passed on whatever the mode: the function that gets it knows of no evaluation."""
 
@@ -17,11 +21,17 @@ class DropoutInEvaluation(Layer):
         return nn.functional.dropout(weights, self.dropout, training=True)
 
 
-@fault("dropout after softmax", thread="parakeet74", repair="Drop weights, after softmax.")
+@fault(
+    "dropout after softmax",
+    thread="parakeet74",
+    repair="Drop weights, after softmax.",
+)
 class DropoutBeforeSoftmax(Layer):
     """Scores are dropped, not weights: a score of 0 still has a share, and minus infinity times 0 is NaN."""
 
-    def attend(self, Q: Tensor, K: Tensor, V: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+    def attend(
+        self, Q: Tensor, K: Tensor, V: Tensor, mask: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
         scores = (Q / (math.sqrt(Q.shape[-1]) if self.scale else 1.0)) @ K.mT
         scores = nn.functional.dropout(scores, self.dropout, self.training)
         if mask is not None:

@@ -6,7 +6,12 @@ import pytest
 from playwright.sync_api import expect
 from survey import AXE
 
-from surgeon.operating import draw_inputs, operate, permissions, vital_signs
+from surgeon.book.operating import (
+    draw_inputs,
+    operate,
+    permissions,
+    vital_signs,
+)
 
 THEATRE = "book/reference/theatre"
 PAGES = [

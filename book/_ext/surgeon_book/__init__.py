@@ -1,7 +1,7 @@
 """The book's own part of Sphinx: what runs again, what is remembered, what a failure does, where a figure goes.
 
 A page leaves some things in Sphinx's environment, which is kept from build to build: a fingerprint of what it was made
-from (`reexecution`), its claims (`ledger`), the names of surgeon that it uses (`usage`) and, by MyST-NB, how long it
+from (`fingerprints`), its claims (`ledger`), the names of surgeon that it uses (`usage`) and, by MyST-NB, how long it
 ran (`colophon`). Some leave more: the modules that they show (`api`), the terms that they define (`glossary`).
 """
 
@@ -13,51 +13,37 @@ from typing import Any
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 
-from . import (
-    address,
-    api,
-    cards,
-    colophon,
+from surgeon_book import checkout
+from surgeon_book.execution import failures, fingerprints, kernels, rewriting
+from surgeon_book.page import (
     corners,
-    docstrings,
     downloads,
-    entrances,
     entries,
     equations,
-    explorer,
-    failures,
     figures,
-    finding,
     folds,
     glossary,
-    head,
-    kernels,
-    ledger,
+    head_explorer,
     openings,
-    overview,
-    parts,
-    reexecution,
-    rewriting,
-    root,
-    slim,
-    styles,
-    theatre,
+    operating_table,
     upfront,
-    usage,
 )
+from surgeon_book.reference import api, colophon, docstrings, ledger, overview, parts, usage
+from surgeon_book.site import address, cards, description, entrances, search
+from surgeon_book.theme import slim, styles
 
 SUBJECTS = (
-    root,
+    checkout,
     kernels,
-    reexecution,
+    fingerprints,
     rewriting,
     failures,
     ledger,
     figures,
     corners,
     entries,
-    explorer,
-    theatre,
+    head_explorer,
+    operating_table,
     colophon,
     usage,
     docstrings,
@@ -67,11 +53,11 @@ SUBJECTS = (
     address,
     upfront,
     openings,
-    head,
+    description,
     cards,
     entrances,
     downloads,
-    finding,
+    search,
     folds,
     equations,
     slim,
@@ -79,7 +65,7 @@ SUBJECTS = (
     parts,
 )
 KEPT: tuple[Callable[[BuildEnvironment], dict[str, Any]], ...] = tuple(
-    subject.kept for subject in (reexecution, ledger, usage, api, glossary, openings, downloads)
+    subject.kept for subject in (fingerprints, ledger, usage, api, glossary, openings, downloads)
 )
 
 
@@ -98,7 +84,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("env-merge-info", merge)
     for subject in SUBJECTS:
         subject.setup(app)
-    files = sorted(Path(__file__).parent.glob("*.py"))
+    files = sorted(Path(__file__).parent.rglob("*.py"))
     sources = hashlib.sha256(b"".join(file.read_bytes() for file in files))
     return {
         "version": "1",

@@ -1,13 +1,13 @@
 // <head-explorer>: every head of a model on a few texts. Choose a head, point at a token, see where it looks.
 //
-// Made by surgeon/explorer.py. Attributes say how many layers, heads and tokens (of the first text) there are, which head
+// Made by surgeon/book/head_explorer.py. Attributes say how many layers, heads and tokens (of the first text) there are, which head
 // comes first, and the file of the weights (src), which is fetched when the element nears the view. The children are figures
 // that show the same standing still: where no script runs, or the file cannot be had.
 
 const DIGITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 const STEPS = 4095; // a weight is two digits of 64
 const FAINTEST = 0.02; // a line of less weight cannot be seen
-const RAMP = ["#f4f9fb", "#b0cee3", "#6ea3ce", "#1d78b8", "#004e8a", "#002756"]; // surgeon.plots.WEIGHTS
+const RAMP = ["#f4f9fb", "#b0cee3", "#6ea3ce", "#1d78b8", "#004e8a", "#002756"]; // surgeon.imaging.style.WEIGHTS
 const MODES = { all: "every line", from: "where a token looks", to: "who looks at it" };
 const CELL = 14;
 

@@ -1,4 +1,4 @@
-// Attention as `surgeon` computes it, on numbers that surgeon/operating.py draws as well, and its vital signs.
+// Attention as `surgeon` computes it, on numbers that surgeon/book/operating.py draws as well, and its vital signs.
 // Nothing here knows of a page. Matrices go row by row.
 
 export const MOST_WORDS = 32;

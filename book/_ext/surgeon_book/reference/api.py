@@ -1,0 +1,185 @@
+"""The package's reference: every public name, from its docstring, with its source and the pages that use it.
+
+It is spread over several pages, each of which says which modules it shows; see `package` for what is public, and
+`overview` for the page that leads to them all.
+"""
+
+import hashlib
+import inspect
+import os
+import re
+import sys
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+from pathlib import Path
+from types import ModuleType
+from typing import NamedTuple
+
+from docutils import nodes
+from myst_parser.mdit_to_docutils.base import make_document
+from myst_parser.mocking import MockRSTParser
+from sphinx import addnodes
+from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
+from sphinx.util import logging
+from sphinx.util.docutils import SphinxDirective
+
+from surgeon_book.checkout import ROOT
+from surgeon_book.reference.package import PACKAGE, Entry, load, public
+from surgeon_book.reference.usage import UsedIn
+
+BLOCK = re.compile(r"^(`{3,}|:{3,})\{api-reference\}\n(.*?)^\1", re.MULTILINE | re.DOTALL)
+THE_REST = "..."
+
+logger = logging.getLogger(__name__)
+
+
+class Module(NamedTuple):
+    name: str  # "surgeon.anatomy.dot_product"
+    anchor: str  # of its section
+    purpose: list[nodes.Node]  # the first sentence of its docstring
+
+
+class Shown(NamedTuple):
+    state: str  # what the package, and every page's list of modules, was when the page was read
+    modules: list[Module]
+
+
+def kept(env: BuildEnvironment) -> dict[str, Shown]:
+    """Page with a part of the reference -> what it shows."""
+    return env.__dict__.setdefault("surgeon_api", {})
+
+
+def state_now(env: BuildEnvironment) -> str:
+    files = sorted((ROOT / PACKAGE).rglob("*.py"))
+    parts = [part for file in files for part in (str(file.relative_to(ROOT)).encode(), file.read_bytes())]
+    told = [os.environ.get("GITHUB_REPOSITORY", ""), *asked_for(env)]
+    return hashlib.sha256(b"\0".join([*(text.encode() for text in told), *parts])).hexdigest()
+
+
+def asked_for(env: BuildEnvironment) -> list[str]:
+    """The lines of every page's `{api-reference}`."""
+    texts = (Path(env.doc2path(page)).read_text(encoding="utf8") for page in sorted(env.found_docs))
+    return [line for text in texts for _, block in BLOCK.findall(text) for line in lines(block.split("\n"))]
+
+
+def lines(content: Iterable[str]) -> list[str]:
+    return [line.strip() for line in content if line.strip()]
+
+
+def in_order(asked: list[str], found: list[str], everywhere: list[str]) -> list[str]:
+    """The modules of one page, in the order of its lines. `everywhere` has the lines of all pages.
+
+    A line is a module, a pattern such as `models.*` for those that no line names, or `...` for what no line takes.
+    """
+
+    def taken(line: str) -> list[str]:
+        if line == THE_REST:
+            return [name for name in sorted(found) if not any(fnmatchcase(name, other) for other in everywhere)]
+        if "*" in line:
+            return [name for name in sorted(found) if fnmatchcase(name, line) and name not in everywhere]
+        return [line]
+
+    return [name for line in asked for name in taken(line)]
+
+
+def markup(module: ModuleType, names: list[Entry]) -> str:
+    """A section of reStructuredText, in which docstrings are written: the module's first paragraph, then its names."""
+    title = f"``{module.__name__}``"
+    introduction = (inspect.getdoc(module) or "").split("\n\n")[0]
+    text = [title, "=" * len(title), "", introduction, ""]
+    for entry in names:
+        text += [f".. auto{entry.kind}:: {entry.name}", *(f"   {option}" for option in options(entry)), ""]
+    return "\n".join(text) + "\n"
+
+
+def options(entry: Entry) -> list[str]:
+    """A class has its methods shown, and a tuple its fields, unless the class's own docstring lists them."""
+    thing = getattr(sys.modules[entry.origin.rpartition(".")[0]], entry.name.rpartition(".")[2])
+    if entry.kind != "class":
+        return []
+    listed = "Attributes\n---" in (inspect.getdoc(thing) or "")
+    fields = ", ".join(getattr(thing, "_fields", ())) if listed else ""
+    return [":members:", *([f":exclude-members: {fields}"] if fields else [])]
+
+
+class ApiDirective(SphinxDirective):
+    """`{api-reference}`: a section for each of the modules that its lines ask for, if it has public names."""
+
+    has_content = True
+
+    def run(self) -> list[nodes.Node]:
+        every = public(load())
+        found = [name.removeprefix(f"{PACKAGE}.") for name in every]
+        chosen = [f"{PACKAGE}.{name}" for name in in_order(lines(self.content), found, asked_for(self.env))]
+        for name in set(chosen) - set(every):
+            logger.warning("There is no module %s with public names.", name, location=self.get_location(), type="api")
+        chosen = [name for name in chosen if name in every]
+        parsed = make_document()
+        parsed["source"] = self.state.document["source"]
+        parsed.settings, parsed.reporter = self.state.document.settings, self.state.document.reporter
+        MockRSTParser().parse("\n".join(markup(sys.modules[name], every[name]) for name in chosen), parsed)
+        sections = [child for child in parsed.children if isinstance(child, nodes.section)]
+        shown = [Module(name, at["ids"][0], purpose(at)) for name, at in zip(chosen, sections, strict=True)]
+        kept(self.env)[self.env.docname] = Shown(state_now(self.env), shown)
+        here = [entry for name in chosen for entry in every[name]]
+        remember_origins(self.env, here)
+        link_names(parsed, [entry for names in every.values() for entry in names], self.env.docname)
+        tell_where_used(parsed, here)
+        return parsed.children
+
+
+def purpose(section: nodes.section) -> list[nodes.Node]:
+    """The first sentence below a module's name. Names are code in it, since a list of modules leads to modules."""
+    said: list[nodes.Node] = []
+    for child in next(iter(section.findall(nodes.paragraph)), nodes.paragraph()):
+        text = child.astext()
+        if isinstance(child, nodes.Text) and (end := re.search(r"[.?!](?=\s)", text)):
+            return [*said, nodes.Text(text[: end.end()])]
+        said.append(nodes.literal("", text) if isinstance(child, nodes.title_reference) else child.deepcopy())
+    return said
+
+
+def remember_origins(env: BuildEnvironment, every: list[Entry]) -> None:
+    """Let {py:func}`surgeon.anatomy.dot_product.attention` lead to surgeon.attention, as Sphinx does for classes."""
+    for entry in every:
+        if entry.origin != entry.name and entry.kind == "function":
+            domain = env.get_domain("py")
+            domain.note_object(entry.origin, "function", entry.name, aliased=True)  # type: ignore[attr-defined]
+
+
+def link_names(parsed: nodes.document, every: list[Entry], page: str) -> None:
+    """Docstrings put names between single backticks: those that have an entry become links, the others code."""
+    anchors = {name: entry.name for entry in every for name in (entry.name.split(".")[-1], entry.origin, entry.name)}
+    for name in list(parsed.findall(nodes.title_reference)):
+        code = nodes.literal("", name.astext())
+        anchor = anchors.get(name.astext())
+        to = {"refdomain": "py", "reftype": "obj", "reftarget": anchor, "refdoc": page, "refexplicit": True}
+        name.replace_self(addnodes.pending_xref("", code, refwarn=True, **to) if anchor else code)
+
+
+def tell_where_used(parsed: nodes.document, every: list[Entry]) -> None:
+    origins = {entry.name: entry.origin for entry in every}
+    for signature in list(parsed.findall(lambda node: node.tagname == "desc_signature")):
+        name = next((anchor for anchor in signature["ids"] if anchor in origins), None)
+        if name:
+            content = signature.parent.children[-1]
+            content.insert(min(1, len(content)), UsedIn(name=origins[name]))
+
+
+def outdated(app: Sphinx, env: BuildEnvironment, added: set, changed: set, removed: set) -> list[str]:
+    pages = [page for page in kept(env) if page in env.found_docs]
+    return [page for page in pages if kept(env)[page].state != state_now(env)] if pages else []
+
+
+def check(app: Sphinx, env: BuildEnvironment) -> None:
+    """A book that shows the package shows all of it."""
+    shown = [module.name for page in kept(env).values() for module in page.modules]
+    for name in sorted(set(public(load())) - set(shown)) if shown else ():
+        logger.warning("No page of the reference shows %s; a line `...` takes what no other does.", name, type="api")
+
+
+def setup(app: Sphinx) -> None:
+    app.add_directive("api-reference", ApiDirective)
+    app.connect("env-get-outdated", outdated)
+    app.connect("env-check-consistency", check)

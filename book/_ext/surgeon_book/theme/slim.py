@@ -1,0 +1,131 @@
+"""The site without what it has no use for: scripts that a page can do without, files that no page asks for.
+
+The theme's layout is overruled by theme/templates/layout.html. Both know what the theme asks for; should another
+release of it ask for something else, the build ends here and says so.
+"""
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import pydata_sphinx_theme
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.config import Config
+from sphinx.errors import ExtensionError
+from sphinx.writers.html5 import HTML5Translator
+from sphinx_exercise.nodes import solution_node
+
+from surgeon_book.checkout import ROOT
+
+THEME = Path(__file__).parent
+LAYOUT = Path(pydata_sphinx_theme.__file__).parent / "theme" / "pydata_sphinx_theme"
+# What the theme's layout asks for by itself; of it the site keeps the two styles, in site.css, and the theme's script.
+ASKED = {
+    "_static/styles/theme.css",
+    "_static/styles/pydata-sphinx-theme.css",
+    "_static/scripts/fontawesome.js",
+    "_static/scripts/bootstrap.js",
+    "_static/scripts/pydata-sphinx-theme.js",
+    "_static/searchtools.js",
+    "_static/language_data.js",
+    "searchindex.js",
+}
+THEME_SCRIPT = "scripts/pydata-sphinx-theme.js"
+# Only the page of the search needs these; that page asks for the index by itself.
+FOR_THE_SEARCH = ("documentation_options.js", "doctools.js", "sphinx_highlight.js")
+# Not needed at all: solutions fold by themselves.
+NEVER = ("togglebutton.js",)
+# Needed where the page has what they work on.
+ONLY_WITH = {
+    "clipboard.min.js": 'class="highlight',
+    "copybutton.js": 'class="highlight',
+    "design-tabs.js": "sd-tab-set",
+}
+KEPT_FOR_ALL = ("scripts/sphinx-book-theme.js", "page.js")
+
+
+def check_theme(app: Sphinx, config: Config) -> None:
+    layout = "".join(
+        (LAYOUT / name).read_text(encoding="utf8") for name in ("layout.html", "static/webpack-macros.html")
+    )
+    asked = set(re.findall(r"pathto\('([^']+\.(?:js|css))', 1\)", layout))
+    if asked != ASKED:
+        raise ExtensionError(f"The theme asks for other files than slim.py knows: {', '.join(sorted(asked ^ ASKED))}.")
+    ours = os.path.relpath(THEME, app.confdir)  # the site is the same wherever it is built
+    config.templates_path = [f"{ours}/templates", *config.templates_path]
+    config.html_static_path = [*config.html_static_path, f"{ours}/static"]
+    config.html_theme_options = {"primary_sidebar_end": [], **config.html_theme_options}  # a place for advertisements
+
+
+def choose_scripts(app: Sphinx, pagename: str, template: str, context: dict[str, Any], doctree: Any) -> None:
+    """Every script once, deferred; those that are not known here stay as they are."""
+    scripts = {str(script.filename or "").removeprefix("_static/"): script for script in context["script_files"]}
+    known = {*FOR_THE_SEARCH, *NEVER, *ONLY_WITH, KEPT_FOR_ALL[0]}
+    if missing := known - set(scripts):
+        raise ExtensionError(f"These scripts are no longer there, see slim.py: {', '.join(sorted(missing))}.")
+    body = context.get("body", "")
+    search = pagename == "search"
+    chosen = []
+    for name, script in scripts.items():
+        if name in NEVER or (name in FOR_THE_SEARCH and not search) or not name:  # without a name: settings of theirs
+            continue
+        if name in ONLY_WITH and ONLY_WITH[name] not in body:
+            continue
+        if name in ONLY_WITH or name in KEPT_FOR_ALL:
+            script.attributes["defer"] = "defer"
+        chosen.append(script)
+    context["script_files"] = chosen
+
+
+def add_scripts(app: Sphinx) -> None:
+    app.add_js_file(THEME_SCRIPT, defer="defer")
+    app.add_js_file("page.js", defer="defer")
+
+
+def visit_solution(self: HTML5Translator, node: nodes.Element) -> None:
+    """A solution folds without a script. Its title is the first of its children."""
+    title, *_ = node.children
+    for link in list(title.findall(nodes.reference)):  # a click on a title opens it, and goes nowhere
+        link.replace_self(link.children)
+    self.body.append(self.starttag(node, "div", CLASS="admonition"))
+    self.body.append('<details><summary><p class="admonition-title">')
+    for child in title.children:
+        child.walkabout(self)
+    self.body.append("</p></summary>\n")
+    node.remove(title)
+
+
+def depart_solution(self: HTML5Translator, node: nodes.Element) -> None:
+    self.body.append("</details></div>\n")
+
+
+def remove_unused(app: Sphinx, problem: Exception | None) -> None:
+    """Files of Sphinx, of the theme and of extensions that no page, style or script of the site names."""
+    static = Path(app.outdir, "_static")
+    if app.builder.format != "html" or problem or not static.is_dir():
+        return
+    named = set()
+    for page in Path(app.outdir).rglob("*.html"):
+        for address in re.findall(r'(?:src|href|srcset|data-[\w-]+)="([^"#?]+)', page.read_text(encoding="utf8")):
+            named.add((page.parent / address).resolve())
+    for style in [static / "site.css", *static.glob("katex/*.css")]:
+        for address in re.findall(r"url\([\"']?([^\"'()]+)", style.read_text(encoding="utf8")):
+            named.add((style.parent / address).resolve())
+    for own in (ROOT / "book" / "_static", THEME / "static"):  # a module may ask for others
+        named |= {static.resolve() / file.relative_to(own) for file in own.rglob("*") if file.parent != own}
+    for file in [file for file in static.rglob("*") if file.is_file() and file.name != "LICENSE"]:
+        if file.resolve() not in named:
+            file.unlink()
+    for folder in sorted((folder for folder in static.rglob("*") if folder.is_dir()), reverse=True):
+        if not any(folder.iterdir()):
+            folder.rmdir()
+
+
+def setup(app: Sphinx) -> None:
+    app.add_node(solution_node, override=True, html=(visit_solution, depart_solution))
+    app.connect("config-inited", check_theme, priority=450)  # before rewriting takes the assets' hash
+    app.connect("builder-inited", add_scripts)
+    app.connect("html-page-context", choose_scripts, priority=900)  # after those who add theirs
+    app.connect("build-finished", remove_unused, priority=900)  # after styles are put together

@@ -1,0 +1,118 @@
+# The public names, each by the module that defines it.
+# Type checkers and completion read this, and so does `import surgeon`.
+
+from .ablations.no_mask import MaskingComparison, compare_masking
+from .ablations.no_scale import (
+    experiment_scaling_factor,
+    train_with_and_without_scale,
+)
+from .anatomy.cache import KeyValueCache
+from .anatomy.dot_product import Stages, attention, dissect
+from .anatomy.groups import grouped_attention
+from .anatomy.heads import (
+    MultiHeadAttention,
+    merge_heads,
+    split_heads,
+)
+from .anatomy.mask_reading import as_additive, visible
+from .anatomy.masks import (
+    combine_masks,
+    create_causal_mask,
+    create_padding_mask,
+    create_reverse_mask,
+    create_window_mask,
+)
+from .anatomy.softmax import (
+    log_sum_exp,
+    naive_softmax,
+    stable_softmax,
+)
+from .checkup.examination import examine
+from .checkup.finding import Finding
+from .checkup.report import Report
+from .imaging.heatmaps import (
+    plot_attention_heatmap,
+    plot_matrix,
+    plot_multihead_attention,
+)
+from .imaging.influence import influence_map
+from .imaging.patterns import (
+    analyze_attention_patterns,
+    baseline_patterns,
+    normalized_entropy,
+    row_entropy,
+    uniform_weights,
+)
+from .imaging.rank import (
+    distance_to_rank_one,
+    effective_rank,
+    hull_distance,
+    in_convex_hull,
+)
+from .imaging.words import describe_attention
+from .procedures.entropy import attention_entropy
+from .procedures.flash import flash_attention
+from .procedures.online import (
+    Partial,
+    empty_partial,
+    merge,
+    partial_attention,
+)
+from .procedures.ring import ring_attention, shard, unshard
+from .procedures.topk import TopK, topk_attention, topk_mask
+from .procedures.window import window_attention
+
+__all__ = [
+    "Finding",
+    "KeyValueCache",
+    "MaskingComparison",
+    "MultiHeadAttention",
+    "Partial",
+    "Report",
+    "Stages",
+    "TopK",
+    "analyze_attention_patterns",
+    "as_additive",
+    "attention",
+    "attention_entropy",
+    "baseline_patterns",
+    "combine_masks",
+    "compare_masking",
+    "create_causal_mask",
+    "create_padding_mask",
+    "create_reverse_mask",
+    "create_window_mask",
+    "describe_attention",
+    "dissect",
+    "distance_to_rank_one",
+    "effective_rank",
+    "empty_partial",
+    "examine",
+    "experiment_scaling_factor",
+    "flash_attention",
+    "grouped_attention",
+    "hull_distance",
+    "in_convex_hull",
+    "influence_map",
+    "log_sum_exp",
+    "merge",
+    "merge_heads",
+    "naive_softmax",
+    "normalized_entropy",
+    "partial_attention",
+    "plot_attention_heatmap",
+    "plot_matrix",
+    "plot_multihead_attention",
+    "ring_attention",
+    "row_entropy",
+    "shard",
+    "split_heads",
+    "stable_softmax",
+    "topk_attention",
+    "topk_mask",
+    "train_with_and_without_scale",
+    "uniform_weights",
+    "unshard",
+    "visible",
+    "window_attention",
+]

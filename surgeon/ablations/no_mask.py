@@ -1,0 +1,342 @@
+"""Language models alike but for the mask: what each learns, and what each can do when there is no answer to see."""
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from surgeon.anatomy.masks import create_causal_mask, create_reverse_mask
+from surgeon.arguments import check_seed, positive_integer
+from surgeon.models.english import english_grammar
+from surgeon.models.grammar import Grammar
+from surgeon.models.training import train
+from surgeon.models.transformer import (
+    MaskOf,
+    TransformerLM,
+    generate,
+    losses,
+    make_model,
+    predict,
+)
+
+MASKS: dict[str, MaskOf] = {
+    "causal": create_causal_mask,
+    "none": lambda seq_len: None,
+    "reverse": create_reverse_mask,
+}
+
+
+class MaskingComparison(NamedTuple):
+    """What `compare_masking` finds. Losses are in nats a word.
+
+    Attributes
+    ----------
+    summary : pandas.DataFrame
+        One row a model: `mask`; `training_loss` (on texts held out, under the
+        mask it was trained with) and `training_loss_but_last` (without the
+        last position, to which no mask can show the answer); `excess`,
+        training loss less the source's own loss on the same texts;
+        `prefix_loss`, when only the words so far are given; `generated_nll`,
+        exact under the source, of what the model writes; `grammatical_share`
+        of the `sentences` it writes. `_se` is a standard error over texts.
+        Last, what they are to be held against: `source_nll` (of the texts
+        held out), `best_loss`, `one_word_loss`, `uniform_loss`,
+        `source_share`.
+    cross : pandas.DataFrame
+        Loss on the texts held out, by the mask trained with (rows) and the
+        mask run with (columns).
+    by_position : pandas.DataFrame
+        One row a model and position: `mask`, `words_seen`, `training_loss`,
+        `prefix_loss`, `best_loss`.
+    history : pandas.DataFrame
+        One row a model and step: `mask`, `step`, `loss`.
+    generated : dict of Tensor
+        The texts that each model writes, int64 [texts, 1 + length], each
+        beginning with ".".
+    samples : dict of list
+        The first eight of them in words, without the full stop that they
+        begin with.
+    models : dict of TransformerLM
+        The models, trained.
+    grammar : Grammar
+        The source.
+    seconds : dict of float
+        How long each training took, here and now.
+    """
+
+    summary: pd.DataFrame
+    cross: pd.DataFrame
+    by_position: pd.DataFrame
+    history: pd.DataFrame
+    generated: dict[str, Tensor]
+    samples: dict[str, list[str]]
+    models: dict[str, TransformerLM]
+    grammar: Grammar
+    seconds: dict[str, float]
+
+
+def compare_masking(
+    *,
+    masks: Sequence[str] = ("causal", "none", "reverse"),
+    steps: int = 400,
+    batch_size: int = 32,
+    length: int = 24,
+    learning_rate: float = 5e-3,
+    d_model: int = 48,
+    num_heads: int = 4,
+    num_layers: int = 2,
+    slip: float = 0.01,
+    held_out: int = 512,
+    seed: int = 0,
+    progress: bool = False,
+) -> MaskingComparison:
+    """Train models that differ in nothing but the mask, and hold them against exact bounds.
+
+    Each starts from the same weights and reads the same texts of
+    `english_grammar` in the same order; `measure` then asks each of them the
+    same questions.
+
+    Parameters
+    ----------
+    masks : sequence of str
+        Which models: "causal" sees the past, "none" hides nothing, "reverse"
+        sees the future.
+    steps, batch_size, length, learning_rate
+        As `surgeon.models.training.train` takes them.
+    d_model, num_heads, num_layers
+        As `surgeon.models.transformer.TransformerLM` takes them.
+    slip : float
+        As `surgeon.models.english.english_grammar` takes it; without slips, a
+        stray word has an infinite `generated_nll`.
+    held_out : int
+        Number of texts, at least 2, to measure losses on, and of texts that
+        each model writes.
+    seed : int
+        Of the initial weights, the texts and the models' writing.
+    progress : bool
+        Whether each training draws a progress bar.
+
+    Returns
+    -------
+    MaskingComparison
+
+    Raises
+    ------
+    ValueError
+        If a mask's name is unknown, missing or repeated, if `held_out` is
+        less than 2, if the longest sentence does not fit into `length` words,
+        or as the functions named above.
+
+    Examples
+    --------
+    >>> small = dict(steps=1, length=11, d_model=4, num_heads=1, num_layers=1, held_out=2)
+    >>> compare_masking(masks=["reverse"], **small).cross.columns.tolist()
+    ['causal', 'none', 'reverse']
+    """
+    grammar = _check(masks, steps, length, held_out, slip)
+    V = len(grammar.words)
+    streams = torch.Generator().manual_seed(check_seed(seed))
+    of_weights, of_training, of_held_out, of_writing = torch.randint(
+        2**31, (4,), generator=streams
+    ).tolist()
+    models, histories, seconds = {}, [], {}
+    for name in masks:
+        began = time.perf_counter()
+        # The same weights and the same texts; the mask is the only
+        # difference.
+        model = make_model(
+            V,
+            length,
+            d_model=d_model,
+            num_heads=num_heads,
+            num_layers=num_layers,
+            seed=of_weights,
+        )
+        history = train(
+            model,
+            grammar,
+            MASKS[name](length),
+            steps=steps,
+            batch_size=batch_size,
+            length=length,
+            learning_rate=learning_rate,
+            seed=of_training,
+            progress=progress,
+        )
+        seconds[name] = time.perf_counter() - began
+        models[name] = model
+        histories.append(history.assign(mask=name)[["mask", "step", "loss"]])
+    texts = grammar.sample(held_out, length, of_held_out)
+    generated = {
+        name: write(model, held_out, length, MASKS[name], of_writing)
+        for name, model in models.items()
+    }
+    summary, cross, by_position = measure(models, grammar, texts, generated)
+    return MaskingComparison(
+        summary=summary,
+        cross=cross,
+        by_position=by_position,
+        history=pd.concat(histories, ignore_index=True),
+        generated=generated,
+        samples={
+            name: [grammar.decode(row[1:]) for row in written[:8]]
+            for name, written in generated.items()
+        },
+        models=models,
+        grammar=grammar,
+        seconds=seconds,
+    )
+
+
+def measure(
+    models: Mapping[str, TransformerLM],
+    grammar: Grammar,
+    texts: Tensor,
+    generated: Mapping[str, Tensor],
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Ask models about texts twice, as in training and as in use, and judge what they wrote.
+
+    Parameters
+    ----------
+    models : mapping
+        From a mask's name ("causal", "none", "reverse") to the model that was
+        trained with it.
+    grammar : Grammar
+        The source.
+    texts : Tensor
+        Texts of the source that no model has read, int64 [B, 1 + T].
+    generated : mapping
+        From the same names to texts that the models wrote, int64 [any, 1 +
+        T].
+
+    Returns
+    -------
+    summary, cross, by_position : pandas.DataFrame
+        As in `MaskingComparison`.
+    """
+    source, T = grammar.nll(texts), texts.shape[1] - 1  # float64 [B, T]
+    bounds = {
+        "source_nll": source.mean().item(),
+        "best_loss": grammar.best_loss(T),
+        "one_word_loss": grammar.one_word_loss(T),
+        "uniform_loss": math.log(len(grammar.words)),
+        "source_share": grammar.grammatical_share(),
+    }
+    rows, cross, by_position = [], {}, []
+    for name, model in models.items():
+        run_with = {
+            other: parallel_losses(model, texts, MASKS[other])
+            for other in MASKS
+        }
+        training, prefix = (
+            run_with[name],
+            prefix_losses(model, texts, MASKS[name]),
+        )
+        sentences, grammatical = (
+            count.sum().item() for count in grammar.judge(generated[name])
+        )
+        measured = {
+            **_mean("training_loss", training),
+            "training_loss_but_last": training[:, :-1].mean().item(),
+            **_mean("excess", training - source),
+            **_mean("prefix_loss", prefix),
+            **_mean("generated_nll", grammar.nll(generated[name])),
+            "grammatical_share": grammatical / sentences,
+            "sentences": sentences,
+        }
+        rows.append({"mask": name, **measured, **bounds})
+        cross[name] = {
+            other: loss.mean().item() for other, loss in run_with.items()
+        }
+        columns = {
+            "training_loss": training.mean(0),
+            "prefix_loss": prefix.mean(0),
+            "best_loss": grammar.best_losses(T),
+        }
+        by_position.append(
+            pd.DataFrame(
+                {"mask": name, "words_seen": range(1, T + 1)} | columns
+            )
+        )
+    table = pd.DataFrame(cross).T.rename_axis(
+        index="trained with", columns="run with"
+    )
+    return (
+        pd.DataFrame(rows),
+        table,
+        pd.concat(by_position, ignore_index=True),
+    )
+
+
+@torch.no_grad()
+def parallel_losses(
+    model: TransformerLM, texts: Tensor, mask_of: MaskOf
+) -> Tensor:
+    """Loss of every prediction with the whole text before the model, as in training: [B, 1 + T] -> float64 [B, T]."""
+    logits, _ = model(texts[:, :-1], mask_of(texts.shape[1] - 1))
+    return losses(logits, texts[:, 1:]).double()
+
+
+def prefix_losses(
+    model: TransformerLM, texts: Tensor, mask_of: MaskOf
+) -> Tensor:
+    """Loss of every prediction with the words so far alone, as in use: [B, 1 + T] -> float64 [B, T]."""
+    logits = [
+        predict(model, texts[:, :seen], mask_of)
+        for seen in range(1, texts.shape[1])
+    ]
+    return losses(torch.stack(logits, 1), texts[:, 1:]).double()
+
+
+def write(
+    model: TransformerLM,
+    num_texts: int,
+    length: int,
+    mask_of: MaskOf,
+    seed: int,
+) -> Tensor:
+    """Texts of `length` words that the model writes after a full stop, int64 [num_texts, 1 + length]."""
+    full_stops = torch.zeros(num_texts, 1, dtype=torch.int64)
+    return generate(model, full_stops, length, mask_of, seed=seed)
+
+
+def _mean(name: str, values: Tensor) -> dict[str, float]:
+    """Mean over texts and positions, and its standard error over texts: words of one text are not independent."""
+    by_text = values.mean(1)
+    return {
+        name: by_text.mean().item(),
+        f"{name}_se": (by_text.std() / math.sqrt(len(by_text))).item(),
+    }
+
+
+def _check(
+    masks: Sequence[str], steps: int, length: int, held_out: int, slip: float
+) -> Grammar:
+    """Find what is wrong before a model is trained, and make the grammar on the way."""
+    for name in masks:
+        if name not in MASKS:
+            raise ValueError(
+                f"masks must be names among {', '.join(MASKS)}, got {name!r}."
+            )
+    if not masks or len(set(masks)) < len(masks):
+        raise ValueError(
+            f"masks must be at least one name, each once, got {list(masks)}."
+        )
+    if positive_integer("held_out", held_out) < 2:
+        raise ValueError(
+            "held_out must be at least 2, or there is no standard error, got"
+            f" {held_out}."
+        )
+    grammar = english_grammar(slip)
+    longest = grammar.longest_sentence()
+    if positive_integer("length", length) < longest:
+        raise ValueError(
+            f"length must have room for the longest sentence ({longest}"
+            f" words), got {length}."
+        )
+    positive_integer("steps", steps)
+    return grammar

@@ -1,0 +1,368 @@
+"""A trained model cut while it works: does it still tell sentences that mean the same from those that do not?"""
+
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy.stats import rankdata
+from torch import Tensor
+
+from surgeon.anatomy.masks import create_padding_mask
+from surgeon.arguments import generator_from, positive_integer
+from surgeon.models.cuts import HEADS, LAYERS, Cut, WeightsOf, silent
+from surgeon.models.specimen import Specimen, pool
+from surgeon.procedures.topk import topk_mask
+
+GRADES = ("unrelated", "related", "paraphrase")  # in rising order of likeness
+MEASURES = ("over_unrelated", "over_related", "spearman", "moved")
+TAILS = (
+    0.025,
+    0.975,
+)  # of the bootstrap: what lies between is an interval of 95%
+
+
+def load_pairs() -> pd.DataFrame:
+    """Forty sentences, each with three others: one that means the same, one of the same subject, and one of another.
+
+    Returns
+    -------
+    pandas.DataFrame
+        120 rows, sorted by topic: `topic` (which of the forty, from 0),
+        `grade` (one of `GRADES`), `first`, `second`. They were written for
+        this experiment, so that the words do not decide: a paraphrase shares
+        few words with its sentence, and what is unrelated shares some.
+
+    Examples
+    --------
+    >>> load_pairs().loc[[3, 5], ["grade", "second"]].to_numpy().tolist()
+    [['unrelated', 'The couple sat on the bank and watched the river.'],
+     ['paraphrase', 'Their request for a loan was turned down.']]
+    """
+    with (files("surgeon.ablations") / "sentence_pairs.csv").open(
+        encoding="utf-8"
+    ) as file:
+        wide = pd.read_csv(file)
+    rows = [
+        {
+            "topic": topic,
+            "grade": grade,
+            "first": row["sentence"],
+            "second": row[grade],
+        }
+        for topic, row in wide.iterrows()
+        for grade in GRADES
+    ]
+    return pd.DataFrame(rows)
+
+
+def distinct(pairs: pd.DataFrame) -> tuple[list[str], Tensor]:
+    """The sentences of pairs, each once, and where each pair's two are among them, int64 [2, pairs]."""
+    both = np.concatenate([pairs["first"], pairs["second"]])
+    places, sentences = pd.factorize(both)
+    return list(sentences), torch.from_numpy(places).view(2, -1)
+
+
+def embed_pairs(
+    specimen: Specimen, pairs: pd.DataFrame, cuts: Sequence[Cut] = ()
+) -> Tensor:
+    """Vectors of both sentences of each pair, [2, pairs, 384]; each sentence is read once."""
+    sentences, places = distinct(pairs)
+    return specimen.encode(sentences, cuts=cuts)[places]
+
+
+def keep_top(k: int) -> WeightsOf:
+    """For `Cut`: each query keeps its `k` largest weights, shared out anew, as `surgeon.topk_attention` has it.
+
+    Parameters
+    ----------
+    k : int
+        At least 1.
+
+    Returns
+    -------
+    callable
+        What `Cut` takes for `weights`.
+
+    Raises
+    ------
+    ValueError
+        If `k` is not a positive integer.
+
+    Examples
+    --------
+    >>> keep_top(2)(torch.tensor([[0.1, 0.6, 0.3]]), torch.ones(1, 3, dtype=torch.bool))
+    tensor([[0.0000, 0.6667, 0.3333]])
+    """
+    positive_integer("k", k)
+
+    def kept(weights: Tensor, seen: Tensor) -> Tensor:
+        best = weights * topk_mask(weights.masked_fill(~seen, -torch.inf), k)
+        total = best.sum(-1, keepdim=True)
+        return best / total.masked_fill(
+            total == 0, 1.0
+        )  # of nothing, nothing
+
+    return kept
+
+
+def silence_each(specimen: Specimen, sentences: Sequence[str]) -> Tensor:
+    """Vectors of sentences with one head silenced, for every head of the model, [6, 12, N, 384].
+
+    Below the silenced head nothing changes. So the whole model runs once, and
+    of each layer's twelve cuts only what lies above runs again, all twelve in
+    one batch.
+
+    Parameters
+    ----------
+    specimen : Specimen
+        As `surgeon.models.specimen.load` gives it.
+    sentences : sequence of str
+        `N` sentences.
+
+    Returns
+    -------
+    Tensor
+        As ``specimen.encode(sentences, cuts=[Cut(layer, head,
+        weights=silent)])`` for each layer and head.
+
+    Raises
+    ------
+    ValueError
+        As `Specimen.encode`.
+    """
+    ids = [ids for ids, _ in specimen.tokenize(sentences)]
+    vectors = specimen.word.weight.new_empty(
+        LAYERS, HEADS, len(ids), specimen.word.weight.shape[1]
+    )
+    for T in {len(one) for one in ids}:
+        which = [
+            n for n, one in enumerate(ids) if len(one) == T
+        ]  # of one length: nothing is padded
+        real = create_padding_mask([T] * len(which), T)
+        x = specimen.embed(torch.tensor([ids[n] for n in which]))
+        for n, layer in enumerate(specimen.layers):
+            cut = torch.cat(
+                [
+                    layer(x, real, [Cut(heads=h, weights=silent)])[0]
+                    for h in range(HEADS)
+                ]
+            )
+            for above in specimen.layers[n + 1 :]:
+                cut, _, _ = above(cut, real.repeat(HEADS, 1, 1), [])
+            vectors[n][:, which] = pool(cut, [T] * len(cut)).unflatten(
+                0, (HEADS, -1)
+            )
+            x, _, _ = layer(x, real, [])
+    return vectors
+
+
+def separation(
+    embeddings: Tensor,
+    pairs: pd.DataFrame,
+    whole: Tensor,
+    *,
+    draws: int = 1000,
+    seed: int | torch.Generator = 0,
+) -> pd.DataFrame:
+    r"""How well the cosines of pairs follow their grades, and what has changed since the model was whole.
+
+    The share of (paraphrase, other) couples in which the paraphrase has the
+    larger cosine, one half of a tie counted, is the area under the ROC curve:
+    1 if every paraphrase is above every other pair, one half if chance
+    decides.
+
+    Parameters
+    ----------
+    embeddings : Tensor
+        Vectors of length one after a cut, [2, pairs, d], as `embed_pairs`
+        gives them.
+    pairs : pandas.DataFrame
+        As `load_pairs` gives them: of each topic, one pair of each grade.
+    whole : Tensor
+        The same vectors before the cut.
+    draws : int
+        Samples of the bootstrap, at least 1. It draws topics, with their
+        three pairs; the same before and after the cut, so that a change is
+        measured on the same sentences.
+    seed : int or torch.Generator
+        Of the bootstrap.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a measure: `measure`, `value`, `low`, `high` (95% of the
+        bootstrap), and `change`, `change_low`, `change_high`, against the
+        whole model. The measures: `over_unrelated` and `over_related`, the
+        share above for one grade of the others; `spearman`, the rank
+        correlation of cosine and grade, which ties of the grades keep below
+        1; `moved`, the mean of one minus the cosine between a sentence's
+        vectors before and after.
+
+    Raises
+    ------
+    ValueError
+        If a topic has not one pair of each grade, if the vectors are not [2,
+        pairs, d], or as `positive_integer`.
+
+    Notes
+    -----
+    Source: efron1979 (book/references.bib).
+    """
+    order = _by_grade(pairs)
+    for name, vectors in (("embeddings", embeddings), ("whole", whole)):
+        if vectors.ndim != 3 or tuple(vectors.shape[:2]) != (2, len(pairs)):
+            raise ValueError(
+                f"{name} must be of shape [2, {len(pairs)}, d], got"
+                f" {list(vectors.shape)}."
+            )
+    n = order.shape[1]
+    drawn = torch.randint(
+        n,
+        (positive_integer("draws", draws), n),
+        generator=generator_from(seed),
+    ).numpy()
+    drawn = np.concatenate(
+        [np.arange(n)[None], drawn]
+    )  # first all topics once: the value itself
+    before, after = (
+        _measure(vectors, whole, order, drawn)
+        for vectors in (whole, embeddings)
+    )
+    rows = []
+    for name in MEASURES:
+        change = after[name] - before[name]
+        low, high = np.quantile(after[name][1:], TAILS)
+        change_low, change_high = np.quantile(change[1:], TAILS)
+        rows.append(
+            (
+                name,
+                after[name][0],
+                low,
+                high,
+                change[0],
+                change_low,
+                change_high,
+            )
+        )
+    return pd.DataFrame(
+        rows,
+        columns=[
+            "measure",
+            "value",
+            "low",
+            "high",
+            "change",
+            "change_low",
+            "change_high",
+        ],
+    )
+
+
+def compare_cuts(
+    specimen: Specimen,
+    cuts: Mapping[str, Sequence[Cut]],
+    pairs: pd.DataFrame | None = None,
+    whole: Tensor | None = None,
+    *,
+    draws: int = 1000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Make each cut in turn, and see how well the model still separates the grades.
+
+    Parameters
+    ----------
+    specimen : Specimen
+        As `surgeon.models.specimen.load` gives it.
+    cuts : mapping of str to sequence of Cut
+        Names of operations, and what each of them cuts.
+    pairs : pandas.DataFrame, optional
+        `load_pairs` if not given.
+    whole : Tensor, optional
+        ``embed_pairs(specimen, pairs)``, if it is there already.
+    draws, seed
+        As `separation` takes them; every cut is measured on the same draws.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row an operation and measure: `cut`, and the columns of
+        `separation`.
+
+    Raises
+    ------
+    ValueError
+        If there is no cut, or as `separation` and `Specimen.encode`.
+    """
+    if not cuts:
+        raise ValueError("cuts must name at least one operation, got none.")
+    pairs = load_pairs() if pairs is None else pairs
+    whole = embed_pairs(specimen, pairs) if whole is None else whole
+    tables = [
+        separation(
+            embed_pairs(specimen, pairs, made),
+            pairs,
+            whole,
+            draws=draws,
+            seed=seed,
+        ).assign(cut=name)
+        for name, made in cuts.items()
+    ]
+    table = pd.concat(tables, ignore_index=True)
+    return table[["cut", *table.columns.drop("cut")]]
+
+
+def _measure(
+    vectors: Tensor, whole: Tensor, order: np.ndarray, drawn: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Each measure on each draw of topics; `order` [3, topics] tells where the pairs of each grade are."""
+    cosine = (
+        (vectors[0] * vectors[1]).sum(-1).double().numpy()[order]
+    )  # [3, topics]
+    moved = 1 - (vectors * whole).sum(-1).mean(0).double().numpy()[
+        order
+    ].mean(0)  # [topics]
+    ranks = rankdata(
+        cosine[:, drawn].swapaxes(0, 1).reshape(len(drawn), -1), axis=1
+    )  # [draws, 3 * topics]
+    grades = np.repeat(np.arange(3.0), order.shape[1])
+    times = np.stack(
+        [np.bincount(topics, minlength=order.shape[1]) for topics in drawn]
+    ).astype(float)
+    ranks, grades = (
+        ranks - ranks.mean(1, keepdims=True),
+        grades - grades.mean(),
+    )
+    return {
+        "over_unrelated": _share_above(cosine[2], cosine[0], times),
+        "over_related": _share_above(cosine[2], cosine[1], times),
+        "spearman": (
+            ranks @ grades / np.sqrt((ranks**2).sum(1) * (grades**2).sum())
+        ),
+        "moved": moved[drawn].mean(1),
+    }
+
+
+def _share_above(
+    high: np.ndarray, low: np.ndarray, times: np.ndarray
+) -> np.ndarray:
+    """How often one of `high` is above one of `low`, on each draw; `times` [draws, n] tells how often it took each."""
+    above = (np.sign(high[:, None] - low) + 1) / 2  # [n, n]: 1, a half, or 0
+    return ((times @ above) * times).sum(1) / len(high) ** 2
+
+
+def _by_grade(pairs: pd.DataFrame) -> np.ndarray:
+    """Rows of the pairs, by grade and topic, [3, topics]."""
+    counts = pd.crosstab(pairs["topic"], pairs["grade"]).reindex(
+        columns=list(GRADES), fill_value=0
+    )
+    if not (counts == 1).all(axis=None) or len(pairs) != 3 * len(counts):
+        raise ValueError(
+            f"pairs must hold one pair of each grade ({', '.join(GRADES)})"
+            " for every topic."
+        )
+    rows = pairs.reset_index(drop=True).sort_values("topic")
+    return np.stack(
+        [rows.index[rows["grade"] == grade].to_numpy() for grade in GRADES]
+    )

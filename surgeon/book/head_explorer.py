@@ -1,0 +1,181 @@
+"""Every head of a model in the reader's hands: figures that stand still, and the numbers to set them moving."""
+
+import json
+from base64 import b64encode
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from surgeon.book.page import drawn, show
+from surgeon.imaging.cells import read_weights
+from surgeon.imaging.words import read_labels
+
+DIGITS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+STEPS = (
+    len(DIGITS) ** 2 - 1
+)  # a weight is two digits, so it is off by 1 / 8190 at most
+LARGEST = 300_000  # bytes that a reader's browser is asked to load
+
+
+def encode_weights(weights: np.ndarray) -> str:
+    """Weights as text, row by row, two digits of 64 each: round(4095 w).
+
+    Parameters
+    ----------
+    weights : numpy.ndarray
+        Numbers from 0 to 1, of any shape.
+
+    Returns
+    -------
+    str
+        Two characters a weight. Read back, each weight is at most 1/8190 off,
+        so a row of `T` adds up to one within T/8190, and two decimals are
+        right but for those that lie that near to a half.
+
+    Raises
+    ------
+    ValueError
+        If a weight lies outside 0 to 1 or is NaN.
+
+    Examples
+    --------
+    >>> encode_weights(np.array([[1.0, 0.0], [0.5, 0.5]]))
+    '//AAgAgA'
+    """
+    if not ((weights >= 0) & (weights <= 1)).all():
+        worst = weights[~((weights >= 0) & (weights <= 1))].flat[0]
+        raise ValueError(
+            f"weights must lie between 0 and 1, got {worst:.4g}."
+        )
+    steps = np.round(STEPS * np.asarray(weights, dtype=np.float64)).astype(
+        np.int64
+    )
+    digits = np.frombuffer(DIGITS, dtype=np.uint8)
+    return (
+        digits[np.stack([steps // len(DIGITS), steps % len(DIGITS)], -1)]
+        .tobytes()
+        .decode("ascii")
+    )
+
+
+def head_explorer(
+    texts: Sequence[tuple[Tensor, Sequence[str]]],
+    figures: Sequence[tuple[Figure, str, str]],
+    *,
+    layer: int = 0,
+    head: int = 0,
+) -> None:
+    """Show the heads of a model without a mask: a reader chooses one, points at a token and sees where it looks.
+
+    Parameters
+    ----------
+    texts : sequence of (Tensor, sequence of str)
+        For each text the weights [layers, heads, T, T] and the names of its
+        `T` tokens. Layers and heads are the same in all, `T` need not be.
+    figures : sequence of (matplotlib.figure.Figure, str, str)
+        Figures of the first text with caption and alternative text, as
+        `surgeon.book.page.figure` takes them. They stand where no script
+        runs, as in a notebook.
+    layer, head : int
+        The head that is shown first, counted from 0.
+
+    Raises
+    ------
+    ValueError
+        If there is no text or no figure, if the weights of a text are no
+        floating tensor [layers, heads, T, T], lie outside 0 to 1 or are NaN,
+        if texts differ in layers or heads, if there are not `T` tokens, if
+        layer or head is none of those there are, or as
+        `surgeon.book.page.figure`.
+
+    Notes
+    -----
+    The site's build moves the numbers to a file named by their hash, and the
+    page loads it when the reader comes near. It holds at most 300,000 bytes:
+    texts that do not fit are left out, from the last; if not even the first
+    fits, the figures are shown alone.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from surgeon.imaging.head_grids import plot_all_heads
+    >>> weights = torch.eye(3).expand(2, 5, 3, 3)
+    >>> head_explorer([(weights, ["cut", "the", "wire"])], [(plot_all_heads(weights), "Ten heads.", "Ten diagonals.")])
+    [10 heads on 1 text: Ten heads.]
+    """
+    if not len(texts) or not len(figures):
+        raise ValueError(
+            f"texts and figures must hold at least one each, got {len(texts)}"
+            f" and {len(figures)}."
+        )
+    read = [_read(weights, tokens) for weights, tokens in texts]
+    L, H, T, _ = read[0][0].shape
+    for weights, _ in read:
+        if weights.shape[:2] != (L, H):
+            raise ValueError(
+                f"texts must all have {L} layers of {H} heads, got"
+                f" {weights.shape[0]} of {weights.shape[1]}."
+            )
+    for name, place, count in (("layer", layer, L), ("head", head, H)):
+        if (
+            not isinstance(place, int)
+            or isinstance(place, bool)
+            or not 0 <= place < count
+        ):
+            raise ValueError(
+                f"{name} must be an integer from 0 to {count - 1}, got"
+                f" {place!r}."
+            )
+    still = "".join(drawn(*one) for one in figures)
+    captions = " ".join(caption for _, caption, _ in figures)
+    packed = [
+        {"tokens": tokens, "weights": encode_weights(weights)}
+        for weights, tokens in read
+    ]
+    while packed and len(_json(packed)) > LARGEST:
+        packed.pop()
+    texts_said = (
+        "1 text" if len(packed) == 1 else f"{len(packed) or 'no'} texts"
+    )
+    plain = f"[{L * H} heads on {texts_said}: {captions}]"
+    if not packed:
+        show(plain, html=still)
+        return
+    data = b64encode(_json(packed)).decode()
+    show(
+        plain,
+        html=(
+            f'<head-explorer layers="{L}" heads="{H}" tokens="{T}"'
+            f' layer="{layer}" head="{head}" '
+            f'src="data:application/json;base64,{data}">{still}</head-explorer>'
+        ),
+    )
+
+
+def _read(
+    weights: Tensor, tokens: Sequence[str]
+) -> tuple[np.ndarray, list[str]]:
+    numbers, _ = read_weights(
+        weights, 4, "[layers, heads, T, T]", None, 0.0, 1.0
+    )
+    if numbers.shape[2] != numbers.shape[3]:
+        raise ValueError(
+            "attention_weights must have as many queries as keys, got"
+            f" {numbers.shape[2]} and {numbers.shape[3]}."
+        )
+    if np.isnan(numbers).any():
+        raise ValueError(
+            "attention_weights must hold numbers, got NaN in"
+            f" {np.isnan(numbers).sum()} cells."
+        )
+    return numbers.clip(0.0, 1.0), read_labels(
+        "tokens", tokens, numbers.shape[2], "tokens"
+    )
+
+
+def _json(packed: list[dict]) -> bytes:
+    return json.dumps(
+        packed, ensure_ascii=False, separators=(",", ":")
+    ).encode()

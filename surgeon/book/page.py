@@ -1,0 +1,266 @@
+"""What a page of the book says to its reader: a claim it stands by, a function's source, a figure."""
+
+import ast
+import hashlib
+import html
+import inspect
+import io
+import math
+import os
+import re
+import textwrap
+from base64 import b64encode
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import matplotlib
+from IPython.display import display
+from matplotlib.figure import Figure
+
+REPOSITORY = (
+    os.environ.get("GITHUB_REPOSITORY")
+    or "attention-surgeon/attention-surgeon"
+)
+PACKAGE = Path(__file__).resolve().parents[1]
+
+Value = TypeVar("Value")
+
+
+class ClaimError(AssertionError):
+    """A page claims something that its own numbers contradict."""
+
+
+def claim(
+    statement: str,
+    value: Value,
+    *,
+    at_least: float | None = None,
+    at_most: float | None = None,
+    within: tuple[float, float] | None = None,
+) -> Value:
+    """Check what a page says, say it with its mark, and hand the value back.
+
+    Parameters
+    ----------
+    statement : str
+        What is claimed, a sentence in plain text; words between backticks are
+        set as code.
+    value : bool or number
+        What was measured.
+    at_least, at_most : float, optional
+        Bounds of the value, themselves allowed.
+    within : (float, float), optional
+        Both bounds at once. With no bound at all, `value` is a truth that
+        must hold.
+
+    Returns
+    -------
+    bool or number
+        `value`, unchanged, for the prose.
+
+    Raises
+    ------
+    ClaimError
+        If the value breaks its bound, NaN included; it names the statement,
+        the value and the bound.
+    ValueError
+        If the bounds contradict each other, or a number comes without a
+        bound.
+
+    Examples
+    --------
+    >>> claim("Two rows, seven columns: fourteen cells.", 2 * 7, within=(14, 14))
+    ✓ Two rows, seven columns: fourteen cells. 14 (between 14 and 14)
+    14
+    """
+    low, high = within or (at_least, at_most)
+    if within and (at_least is not None or at_most is not None):
+        raise ValueError(
+            "claim takes within, or at_least and at_most, got both."
+        )
+    if low is not None and high is not None and not low <= high:
+        raise ValueError(
+            f"claim must have bounds in order, got {low} and {high}."
+        )
+    truth = low is None and high is None
+    if truth and type(value).__name__ not in ("bool", "bool_"):
+        raise ValueError(
+            f"claim needs a bound for the number {value!r}: at_least, at_most"
+            " or within."
+        )
+    if truth:
+        number, bound = "", "true"
+        holds = bool(value)
+    else:
+        measured = float(value)  # type: ignore[arg-type]
+        number, bound = _digits(measured), _bound(low, high)
+        holds = (
+            (low is None or measured >= low)
+            and (high is None or measured <= high)
+            and not math.isnan(measured)
+        )
+    if not holds:
+        raise ClaimError(
+            f"{statement!r} does not hold: measured {number or bool(value)},"
+            f" claimed {bound}."
+        )
+    marked = {
+        "statement": _inline(statement),
+        "value": number,
+        "bound": "" if truth else html.escape(bound),
+    }
+    spans = " ".join(
+        f'<span class="claim-{part}">{text}</span>'
+        for part, text in marked.items()
+        if text
+    )
+    mark = '<span class="claim-mark" aria-hidden="true">✓</span>'
+    show(
+        f"✓ {statement}" + ("" if truth else f" {number} ({bound})"),
+        html=f'<p class="claim" id="{_anchor(statement)}">{mark} {spans}</p>',
+    )
+    return value
+
+
+def source(*objects: Callable[..., Any]) -> None:
+    """Show functions or classes from their files, without their docstrings, each with a link to the place.
+
+    Parameters
+    ----------
+    *objects : function or class
+        What to show; it must come from a file of `surgeon`.
+
+    Raises
+    ------
+    ValueError
+        If an object has no source in this repository.
+    """
+    for thing in objects:
+        try:
+            function = inspect.unwrap(
+                thing
+            )  # a decorator is defined elsewhere
+            path = PACKAGE.name / Path(
+                inspect.getsourcefile(function) or ""
+            ).resolve().relative_to(PACKAGE)
+            lines, first = inspect.getsourcelines(function)
+        except (TypeError, ValueError, OSError):
+            raise ValueError(
+                f"source needs a function or class of surgeon, got {thing!r}."
+            ) from None
+        code = _without_docstrings(textwrap.dedent("".join(lines)))
+        url = f"https://github.com/{REPOSITORY}/blob/main/{path.as_posix()}#L{first}-L{first + len(lines) - 1}"
+        show(
+            code,
+            markdown=(
+                f"```python\n{code}\n```\n\n[`{path.as_posix()}`, line"
+                f" {first}]({url})"
+            ),
+        )
+
+
+def figure(fig: Figure, caption: str, alt: str) -> None:
+    """Show a figure as SVG, with a caption and an alternative text that may be computed.
+
+    Parameters
+    ----------
+    fig : matplotlib.figure.Figure
+        What to show.
+    caption : str
+        The point it makes, in plain text; words between backticks are set as
+        code.
+    alt : str
+        What a person would see, with the numbers that matter.
+
+    Raises
+    ------
+    ValueError
+        If the caption or the alternative text is empty.
+    """
+    show(f"[figure: {caption}]", html=drawn(fig, caption, alt))
+
+
+def drawn(fig: Figure, caption: str, alt: str) -> str:
+    """The HTML of what `figure` shows, for what has a figure inside it; takes and raises the same."""
+    for name, text in (("caption", caption), ("alt", alt)):
+        if not text.strip():
+            raise ValueError(f"{name} must say something, got an empty text.")
+    buffer = io.BytesIO()
+    with matplotlib.rc_context(
+        {"svg.hashsalt": caption}
+    ):  # the same figure gives the same file
+        fig.savefig(buffer, format="svg", metadata={"Date": None})
+    width, height = (round(96 * inches) for inches in fig.get_size_inches())
+    data = b64encode(buffer.getvalue()).decode()
+    return (
+        '<figure class="measured"><img'
+        f' src="data:image/svg+xml;base64,{data}" width="{width}"'
+        f' height="{height}" '
+        f'alt="{html.escape(alt)}"><figcaption>{_inline(caption)}</figcaption></figure>'
+    )
+
+
+class _Shown:
+    """One thing in several forms; the front end takes the richest that it knows, a terminal the plain one."""
+
+    def __init__(self, plain: str, **forms: str) -> None:
+        self.plain, self.forms = plain, forms
+
+    def __repr__(self) -> str:
+        return self.plain
+
+    def _repr_mimebundle_(
+        self, include: Any = None, exclude: Any = None
+    ) -> dict[str, str]:
+        return {f"text/{form}": text for form, text in self.forms.items()} | {
+            "text/plain": self.plain
+        }
+
+
+def show(plain: str, **forms: str) -> None:
+    display(_Shown(plain, **forms))
+
+
+def _without_docstrings(code: str) -> str:
+    """The code with every docstring's lines taken out."""
+    lines = code.splitlines()
+    for node in ast.walk(ast.parse(code)):
+        if (
+            isinstance(node, ast.FunctionDef | ast.ClassDef)
+            and ast.get_docstring(node) is not None
+        ):
+            doc = node.body[0]
+            for number in range(
+                doc.lineno, (doc.end_lineno or doc.lineno) + 1
+            ):
+                lines[number - 1] = ""
+    text = "\n".join(lines).strip("\n")
+    text = re.sub(
+        r"(:[^\S\n]*(#[^\n]*)?)\n(\s*\n)+", r"\1\n", text
+    )  # nothing between a head and its body
+    return re.sub(r"\n{3,}", "\n\n", text)
+
+
+def _inline(text: str) -> str:
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text))
+
+
+def _anchor(statement: str) -> str:
+    return "claim-" + hashlib.sha256(statement.encode()).hexdigest()[:10]
+
+
+def _digits(number: float) -> str:
+    return (
+        f"{number:.0f}"
+        if number.is_integer() and abs(number) < 1e6
+        else f"{number:.4g}"
+    )
+
+
+def _bound(low: float | None, high: float | None) -> str:
+    if low is not None and high is not None:
+        return f"between {low:.12g} and {high:.12g}"
+    return (
+        f"at least {low:.12g}" if low is not None else f"at most {high:.12g}"
+    )

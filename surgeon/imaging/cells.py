@@ -1,0 +1,169 @@
+"""The cells of a matrix as a figure shows them: colours, values, names, and what is blocked looks blocked."""
+
+import math
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import Colormap, Normalize
+from matplotlib.image import AxesImage
+from matplotlib.patches import Rectangle
+from torch import Tensor
+
+from surgeon.anatomy.mask_reading import visible
+from surgeon.imaging.patterns import check_blocked
+from surgeon.imaging.style import GREY, INK, PALE, WIDTH, ink
+
+FEW = 10  # tokens up to which values are printed
+MANY = 40  # tokens beyond which labels are thinned
+
+
+def draw_cells(
+    ax: Axes,
+    matrix: np.ndarray,
+    rows: list[str],
+    columns: list[str],
+    blocked: np.ndarray,
+    cmap: Colormap,
+    norm: Normalize,
+    values: bool | None,
+    digits: int = 2,
+) -> AxesImage:
+    """Colours, names, hatching and values of one matrix."""
+    image = ax.imshow(
+        matrix, cmap=cmap, norm=norm, interpolation="none"
+    )  # one pixel a cell, in SVG too
+    broken = ~np.isfinite(matrix) & ~blocked
+    _cover(ax, blocked, facecolor=PALE, edgecolor="#a3a9b2", hatch="////")
+    _cover(ax, broken, facecolor="black")
+    ax.spines[:].set_visible(True)
+    room = _cell_points(ax, *matrix.shape)
+    _name(ax, "y", rows, room)
+    _name(ax, "x", columns, room)
+    cells = [tuple(cell) for cell in np.argwhere(~blocked).tolist()]
+    texts = [
+        f"{matrix[cell]:z.{digits}f}".replace("-", "−")
+        .replace("inf", "∞")
+        .replace("nan", "NaN")
+        for cell in cells
+    ]
+    fontsize = min(11.0, room / (0.68 * max(map(len, texts), default=1)))
+    if values is None:
+        values = max(matrix.shape) <= FEW and fontsize >= 7
+    if values:
+        for (i, j), text in zip(cells, texts, strict=True):
+            colour = (
+                "white" if broken[i, j] else ink(cmap(norm(matrix[i, j])))
+            )
+            ax.text(
+                j,
+                i,
+                text,
+                ha="center",
+                va="center",
+                fontsize=fontsize,
+                color=colour,
+            )
+    return image
+
+
+def _cover(ax: Axes, cells: np.ndarray, **look: Any) -> None:
+    """Lay rectangles over cells, one for each run in a row."""
+    for i, row in enumerate(cells):
+        edges = np.flatnonzero(
+            np.diff(np.concatenate([[0], row.astype(int), [0]]))
+        )
+        for start, stop in edges.reshape(-1, 2):
+            ax.add_patch(
+                Rectangle(
+                    (start - 0.5, i - 0.5),
+                    stop - start,
+                    1,
+                    linewidth=0,
+                    **look,
+                )
+            )
+
+
+def _name(ax: Axes, which: str, labels: list[str], room: float) -> None:
+    """Put names to rows or columns: turned where they are long, fewer where they are many."""
+    fontsize = min(10.0, 0.95 * room)
+    step = 1
+    if len(labels) > MANY or fontsize < 6:
+        fontsize, step = (
+            10.0,
+            max(math.ceil(11 / room), math.ceil(len(labels) / 16)),
+        )
+    look: dict[str, Any] = {
+        "fontsize": fontsize,
+        "parse_math": False,
+    }  # a token may hold dollars
+    if which == "x" and 0.62 * fontsize * max(map(len, labels)) > room * step:
+        steep = room * step < 1.5 * fontsize
+        look |= (
+            {"rotation": 90}
+            if steep
+            else {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
+        )
+    axis = ax.xaxis if which == "x" else ax.yaxis
+    axis.set_ticks(range(0, len(labels), step), labels[::step], **look)
+    axis.set_tick_params(length=0)
+
+
+def figure_size(
+    rows: int, columns: int, grid: tuple[int, int] = (1, 1)
+) -> tuple[float, float]:
+    """Inches for matrices of square cells in a grid on the page's width, with room for names and the colours."""
+    side = (WIDTH - 1.7) / grid[1]
+    height = float(np.clip(side * rows / columns, 0.25 * side, 1.15 * side))
+    return WIDTH, 0.6 + (height + 0.35) * grid[0]
+
+
+def _cell_points(ax: Axes, rows: int, columns: int) -> float:
+    """Points that one cell has, nearly: layout moves the axes a little later on."""
+    figure = ax.get_figure(root=True)
+    assert figure is not None
+    inches = np.asarray(ax.get_position().size) * figure.get_size_inches()
+    return float(min(72 * inches / (columns, rows)))
+
+
+def add_colorbar(
+    figure: Any, image: AxesImage, axes: Any, label: str
+) -> None:
+    bar = figure.colorbar(image, ax=axes, shrink=0.9, aspect=30, pad=0.02)
+    bar.set_label(label, size=11, color=INK)
+    bar.ax.tick_params(labelsize=10, color=GREY, labelcolor=INK)
+    bar.outline.set_edgecolor(GREY)
+
+
+def read_weights(
+    weights: Tensor,
+    axes: int,
+    shape: str,
+    mask: Tensor | None,
+    vmin: float,
+    vmax: float,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The weights as numbers, and which cells are blocked; NaN may stand, to be drawn."""
+    if not isinstance(weights, Tensor) or not weights.is_floating_point():
+        got = getattr(weights, "dtype", type(weights).__name__)
+        raise ValueError(
+            f"attention_weights must be a floating-point tensor, got {got}."
+        )
+    if weights.ndim != axes or 0 in weights.shape:
+        raise ValueError(
+            f"attention_weights must have shape {shape}, none of them 0, got"
+            f" {list(weights.shape)}."
+        )
+    if not vmin < vmax:
+        raise ValueError(f"vmin must be below vmax, got {vmin} and {vmax}.")
+    outside = weights[(weights < vmin - 1e-3) | (weights > vmax + 1e-3)]
+    if len(outside):
+        raise ValueError(
+            f"attention_weights must lie between vmin and vmax ({vmin:g} and"
+            f" {vmax:g}), got {float(outside[0]):.4g}."
+        )
+    may_look = visible(mask, weights.shape, weights.device)
+    check_blocked(weights.detach().nan_to_num(nan=0.0), may_look)
+    blocked = ~may_look & ~weights.isnan()
+    return weights.detach().cpu().double().numpy(), blocked.cpu().numpy()

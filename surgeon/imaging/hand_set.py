@@ -1,0 +1,117 @@
+"""Queries and keys set by hand, so that a pattern of attention has a known cause."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from surgeon.arguments import positive_integer
+
+PATTERNS = ("diagonal", "previous", "vertical", "horizontal", "blocks")
+
+
+def hand_set_pattern(
+    pattern: str,
+    num_tokens: int,
+    *,
+    lead: float = 4.0,
+    token: int = 0,
+    phrases: Sequence[int] = (),
+    dtype: torch.dtype = torch.float32,
+) -> tuple[Tensor, Tensor]:
+    r"""Queries and keys whose scaled scores are `lead` where a key is wanted and 0 elsewhere.
+
+    .. math:: \frac{q_i \cdot k_j}{\sqrt{d_k}} = \ell \cdot [\,\text{query } i \text{ wants key } j\,]
+
+    A query that wants one key of `T` gives it the weight :math:`e^\ell /
+    (e^\ell + T - 1)`. A query of zeros wants none, and reads all of them
+    evenly.
+
+    Parameters
+    ----------
+    pattern : str
+        "diagonal" (each query wants its own place), "previous" (the place
+        before; the first query is zero), "vertical" (all want the key of
+        `token`), "horizontal" (the diagonal, with the query of `token` zero)
+        or "blocks" (each wants every key of its own phrase).
+    num_tokens : int
+        Queries, and as many keys: `T`.
+    lead : float
+        The score :math:`\ell` of a wanted key, after scaling; all others have
+        0.
+    token : int
+        The place, from 0, of the token that "vertical" and "horizontal" are
+        about.
+    phrases : sequence of int
+        For "blocks": the lengths of the phrases, one after the other, `T` in
+        sum.
+    dtype : torch.dtype
+        Precision of both.
+
+    Returns
+    -------
+    Q, K : Tensor
+        [T, d_k] each, with d_k = 1 for "vertical", one direction a phrase for
+        "blocks", one a place (T) otherwise.
+
+    Raises
+    ------
+    ValueError
+        If the pattern has another name, `num_tokens` is not a positive
+        integer, `lead` is not finite, `token` is no place of the text, or the
+        phrases of "blocks" are not lengths of at least 1 that add up to it.
+
+    Examples
+    --------
+    >>> hand_set_pattern("vertical", 3, lead=4.0, token=2)
+    (tensor([[4.],
+            [4.],
+            [4.]]), tensor([[0.],
+            [0.],
+            [1.]]))
+    """
+    T = positive_integer("num_tokens", num_tokens)
+    _check_choice(pattern, T, lead, token, phrases)
+    wanted = keys = torch.eye(T, dtype=dtype)  # place j has the unit vector j
+    if pattern == "previous":
+        wanted = F.pad(keys, (0, 0, 1, 0))[:T]  # a row of zeros comes first
+    elif pattern == "horizontal":
+        wanted = keys.clone()
+        wanted[token] = 0.0
+    elif pattern == "vertical":
+        wanted = torch.ones(T, 1, dtype=dtype)
+        keys = keys[:, token : token + 1]  # 1 at the token, 0 elsewhere
+    elif pattern == "blocks":
+        # the tokens of phrase p have the unit vector p
+        phrase = torch.eye(len(phrases), dtype=dtype)
+        wanted = keys = phrase.repeat_interleave(torch.tensor(phrases), 0)
+    return lead * math.sqrt(keys.shape[1]) * wanted, keys
+
+
+def _check_choice(
+    pattern: str, T: int, lead: float, token: int, phrases: Sequence[int]
+) -> None:
+    if pattern not in PATTERNS:
+        raise ValueError(
+            f"pattern must be one of {', '.join(PATTERNS)}, got {pattern!r}."
+        )
+    if not math.isfinite(lead):
+        raise ValueError(f"lead must be a finite number, got {lead}.")
+    if (
+        not isinstance(token, int)
+        or isinstance(token, bool)
+        or not 0 <= token < T
+    ):
+        raise ValueError(
+            f"token must be an integer from 0 to {T - 1} (num_tokens - 1),"
+            f" got {token!r}."
+        )
+    if pattern == "blocks" and (
+        min(phrases, default=0) < 1 or sum(phrases) != T
+    ):
+        raise ValueError(
+            f"phrases must be lengths of at least 1 that add up to {T}"
+            f" (num_tokens), got {list(phrases)}."
+        )

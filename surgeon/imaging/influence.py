@@ -1,0 +1,97 @@
+"""Who reaches whom: how strongly each output row of a function depends on each input row."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from surgeon.anatomy.softmax import at_least_float32
+
+
+def influence_map(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    r"""How strongly each output depends on each input, at `x`: the sizes of the blocks of the Jacobian.
+
+    .. math:: M_{ij} = \left\lVert \frac{\partial y_i}{\partial x_j} \right\rVert_F, \qquad y = f(x)
+
+    A cell is 0 if and only if every derivative in its block came out as
+    exactly 0, as it does where no path leads from token `j` to output `i`. A
+    causal function has zeros above the diagonal.
+
+    Parameters
+    ----------
+    function : callable
+        Takes [S, width] and gives [T, any width]; whatever else it needs, it
+        brings along. A path that autograd cannot follow (`detach`, NumPy,
+        `argmax`) counts as none.
+    x : Tensor
+        [S, width], floating point: where the derivative is taken.
+
+    Returns
+    -------
+    Tensor
+        [T, S], the dtype and device of `x`: Frobenius norms of the blocks
+        [output width, width]; NaN where a derivative is NaN. Zeros throughout
+        if the output does not depend on `x`. It carries no gradient, and
+        leaves none in the parameters of `function`.
+
+    Raises
+    ------
+    ValueError
+        If `x` or what `function` returns is no floating tensor with two axes,
+        none of them 0.
+
+    Notes
+    -----
+    One backward pass for each number of the output: made for small inputs.
+
+    Examples
+    --------
+    >>> influence_map(lambda x: x.cumsum(0), torch.ones(3, 1))  # each row is the sum of all rows so far
+    tensor([[1., 0., 0.],
+            [1., 1., 0.],
+            [1., 1., 1.]])
+    >>> influence_map(lambda x: x.flip(0), torch.ones(2, 4))  # each block is the identity of width 4, of norm 2
+    tensor([[0., 2.],
+            [2., 0.]])
+    """
+    x = _check_rows("x", x).detach().clone().requires_grad_()
+    with torch.enable_grad():
+        # A clone, because a leaf may not be changed in place.
+        y = _check_rows("what function returns", function(x.clone()))
+        if not y.requires_grad:  # a constant
+            return x.new_zeros(len(y), len(x))
+        slopes = torch.stack([_gradient(number, x) for number in y.flatten()])
+    blocks = slopes.unflatten(0, y.shape).transpose(
+        1, 2
+    )  # [T, S, output width, width]
+    return _frobenius(blocks).to(x.dtype)
+
+
+def _gradient(number: Tensor, x: Tensor) -> Tensor:
+    """Of one number with respect to `x`; zeros where there is no path."""
+    (gradient,) = torch.autograd.grad(
+        number, x, retain_graph=True, materialize_grads=True
+    )
+    return gradient
+
+
+def _frobenius(blocks: Tensor) -> Tensor:
+    """Norms over the last two axes; no square underflows, so that a tiny block is not taken for none."""
+    blocks = blocks.to(at_least_float32(blocks.dtype)).flatten(-2)
+    unit = blocks.abs().amax(-1, keepdim=True)
+    unit = unit.masked_fill((unit == 0) | ~unit.isfinite(), 1.0)
+    return unit.squeeze(-1) * (blocks / unit).square().sum(-1).sqrt()
+
+
+def _check_rows(name: str, rows: Tensor) -> Tensor:
+    if not isinstance(rows, Tensor) or not rows.is_floating_point():
+        got = getattr(rows, "dtype", type(rows).__name__)
+        raise ValueError(
+            f"{name} must be a floating-point tensor, got {got}."
+        )
+    if rows.ndim != 2 or 0 in rows.shape:
+        raise ValueError(
+            f"{name} must have shape [tokens, width], none of them 0, got"
+            f" {list(rows.shape)}."
+        )
+    return rows

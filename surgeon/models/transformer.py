@@ -1,0 +1,347 @@
+"""A small transformer language model, in which our attention does the looking."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from surgeon.anatomy.heads import MultiHeadAttention
+from surgeon.anatomy.masks import create_causal_mask
+from surgeon.anatomy.softmax import log_sum_exp, stable_softmax
+from surgeon.arguments import check_seed, generator_from, positive_integer
+from surgeon.models.grammar import check_tokens
+
+MaskOf = Callable[
+    [int], Tensor | None
+]  # from a number of tokens to their mask; None hides nothing
+
+
+class Block(nn.Module):
+    """One layer: tokens look at each other, then each thinks for itself; both are added to what was there.
+
+    Parameters
+    ----------
+    d_model, num_heads : int
+        Width of the tokens, and number of heads.
+    scale : bool
+        Whether scores are divided by the square root of the heads' width.
+    """
+
+    def __init__(
+        self, d_model: int, num_heads: int, *, scale: bool = True
+    ) -> None:
+        super().__init__()
+        self.norm_1 = nn.LayerNorm(d_model)
+        self.attention = MultiHeadAttention(d_model, num_heads, scale=scale)
+        self.norm_2 = nn.LayerNorm(d_model)
+        self.mlp = nn.Sequential(
+            nn.Linear(d_model, 4 * d_model),
+            nn.GELU(),
+            nn.Linear(4 * d_model, d_model),
+        )
+
+    def forward(
+        self, x: Tensor, mask: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """[B, T, d_model] to the same, and the weights [B, H, T, T]."""
+        looked, weights = self.attention(self.norm_1(x), mask=mask)
+        x = x + looked
+        return x + self.mlp(self.norm_2(x)), weights
+
+
+class TransformerLM(nn.Module):
+    """A language model: for each token, a score for every word that may come next.
+
+    Nothing in it knows which way the text runs. What a position may see is
+    the mask's business alone.
+
+    Parameters
+    ----------
+    vocab_size : int
+        Number of words `V`.
+    max_len : int
+        Number of positions it knows, the longest text it can read.
+    d_model, num_heads, num_layers : int
+        Width of the tokens, heads a layer, layers.
+    scale : bool
+        Whether scores are divided by the square root of the heads' width.
+
+    Raises
+    ------
+    ValueError
+        If a size is not a positive integer, or `num_heads` does not divide
+        `d_model`.
+
+    Notes
+    -----
+    Its initial weights come from PyTorch's global generator, as every
+    module's do; `make_model` leaves that untouched.
+    """
+
+    def __init__(
+        self,
+        vocab_size: int,
+        max_len: int,
+        *,
+        d_model: int = 48,
+        num_heads: int = 4,
+        num_layers: int = 2,
+        scale: bool = True,
+    ) -> None:
+        super().__init__()
+        self.vocab_size, self.max_len = (
+            positive_integer("vocab_size", vocab_size),
+            positive_integer("max_len", max_len),
+        )
+        self.word = nn.Embedding(
+            vocab_size, positive_integer("d_model", d_model)
+        )
+        self.position = nn.Embedding(max_len, d_model)
+        layers = range(positive_integer("num_layers", num_layers))
+        self.blocks = nn.ModuleList(
+            Block(d_model, num_heads, scale=scale) for _ in layers
+        )
+        self.norm = nn.LayerNorm(d_model)
+        self.unembed = nn.Linear(d_model, vocab_size)
+        for table in (
+            self.word,
+            self.position,
+            # PyTorch's spread of 1 would drown what the first layers add to it
+        ):
+            nn.init.normal_(table.weight, std=0.1)
+
+    def forward(
+        self, tokens: Tensor, mask: Tensor | None = None
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Read texts and score the words that may follow each of their tokens.
+
+        Parameters
+        ----------
+        tokens : Tensor
+            int64 [B, T].
+        mask : Tensor, optional
+            [T, T], or any other that `MultiHeadAttention` reads; without it,
+            everyone sees everything.
+
+        Returns
+        -------
+        logits : Tensor
+            [B, T, V]: scores for the token at `t + 1`, told at `t`.
+        weights : list of Tensor
+            Attention weights, [B, H, T, T] a layer.
+
+        Raises
+        ------
+        ValueError
+            If the tokens are no int64 tensor [B, T] from 0 to `vocab_size` -
+            1, if there are none or more than `max_len`, or if the mask does
+            not fit.
+        """
+        check_tokens(tokens, self.vocab_size)
+        if tokens.ndim != 2 or not 1 <= tokens.shape[1] <= self.max_len:
+            raise ValueError(
+                "tokens must have shape [B, T] with T from 1 to"
+                f" {self.max_len}, got {list(tokens.shape)}."
+            )
+        x = (
+            self.word(tokens) + self.position.weight[: tokens.shape[1]]
+        )  # [B, T, d_model]
+        weights = []
+        for block in self.blocks:
+            x, looked_at = block(x, mask)
+            weights.append(looked_at)
+        return self.unembed(self.norm(x)), weights
+
+
+def make_model(
+    vocab_size: int,
+    max_len: int,
+    *,
+    d_model: int = 48,
+    num_heads: int = 4,
+    num_layers: int = 2,
+    scale: bool = True,
+    seed: int = 0,
+) -> TransformerLM:
+    """A `TransformerLM` whose initial weights depend on `seed` alone, made without touching PyTorch's global generator.
+
+    Parameters
+    ----------
+    vocab_size, max_len, d_model, num_heads, num_layers, scale
+        As `TransformerLM` takes them.
+    seed : int
+        The same seed and sizes give the same weights.
+
+    Returns
+    -------
+    TransformerLM
+
+    Raises
+    ------
+    ValueError
+        As `TransformerLM`, or if `seed` is not an integer from 0 to 2**32 -
+        1.
+
+    Examples
+    --------
+    >>> model = make_model(vocab_size=7, max_len=5, d_model=12, num_heads=3)
+    >>> logits, weights = model(torch.tensor([[0, 6, 2]]), create_causal_mask(3))
+    >>> list(logits.shape), [list(layer.shape) for layer in weights]
+    ([1, 3, 7], [[1, 3, 3, 3], [1, 3, 3, 3]])
+    """
+    with torch.random.fork_rng(
+        devices=[]
+    ):  # modules draw from the global generator: seed it, and put it back
+        torch.default_generator.manual_seed(check_seed(seed))
+        return TransformerLM(
+            vocab_size,
+            max_len,
+            d_model=d_model,
+            num_heads=num_heads,
+            num_layers=num_layers,
+            scale=scale,
+        )
+
+
+def losses(logits: Tensor, targets: Tensor) -> Tensor:
+    r"""Loss of each prediction in nats, :math:`-\log \mathrm{softmax}(z)_w = \log \sum_v e^{z_v} - z_w`.
+
+    Parameters
+    ----------
+    logits : Tensor
+        Scores `z`, [..., V].
+    targets : Tensor
+        The words `w` that came, int64 [...].
+
+    Returns
+    -------
+    Tensor
+        [...], at least float32.
+
+    Raises
+    ------
+    ValueError
+        If the shapes disagree, or a target is no index into the vocabulary.
+
+    Examples
+    --------
+    >>> losses(torch.zeros(2, 4), torch.tensor([0, 3])).exp()  # undecided between four
+    tensor([4., 4.])
+    """
+    if logits.shape[:-1] != targets.shape:
+        expected = list(logits.shape[:-1])
+        raise ValueError(
+            "targets must have the shape of logits but for the last axis,"
+            f" {expected}, got {list(targets.shape)}."
+        )
+    check_tokens(targets, logits.shape[-1])
+    return log_sum_exp(logits) - logits.gather(
+        -1, targets[..., None]
+    ).squeeze(-1)
+
+
+def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    """Mean of `losses`, a tensor without axes."""
+    return losses(logits, targets).mean()
+
+
+@torch.no_grad()
+def predict(
+    model: TransformerLM, prefix: Tensor, mask_of: MaskOf = create_causal_mask
+) -> Tensor:
+    """Score the next word when the prefix is all there is: its last position tells, under the mask for its length.
+
+    Parameters
+    ----------
+    model : TransformerLM
+        What predicts.
+    prefix : Tensor
+        int64 [B, T], T at least 1.
+    mask_of : callable
+        From a number of tokens to their mask, or to None; the one that the
+        model was trained with.
+
+    Returns
+    -------
+    Tensor
+        Logits [B, V].
+
+    Raises
+    ------
+    ValueError
+        If the prefix is no [B, T] with at least one token, or as the model's
+        `forward`.
+    """
+    _check_prefix(prefix)
+    mask = mask_of(prefix.shape[1])
+    return model(prefix, None if mask is None else mask.to(prefix.device))[0][
+        :, -1
+    ]
+
+
+def generate(
+    model: TransformerLM,
+    prefix: Tensor,
+    steps: int,
+    mask_of: MaskOf = create_causal_mask,
+    *,
+    seed: int | torch.Generator = 0,
+) -> Tensor:
+    """Let the model write: draw a word from its prediction, append it, ask again.
+
+    Parameters
+    ----------
+    model : TransformerLM
+        What writes.
+    prefix : Tensor
+        int64 [B, P]: what has been written before, at least one token.
+    steps : int
+        Number of words to write.
+    mask_of : callable
+        As `predict` takes it.
+    seed : int or torch.Generator
+        Where the randomness comes from.
+
+    Returns
+    -------
+    Tensor
+        int64 [B, P + steps], the prefix included.
+
+    Raises
+    ------
+    ValueError
+        If `steps` is not a positive integer, if the text would outgrow the
+        model's positions, or as `predict`.
+
+    Examples
+    --------
+    >>> model = make_model(vocab_size=7, max_len=5)
+    >>> list(generate(model, torch.zeros(3, 1, dtype=torch.int64), 4).shape)
+    [3, 5]
+    """
+    generator = generator_from(seed)
+    _check_prefix(prefix)
+    room = (
+        model.max_len + 1 - prefix.shape[1]
+    )  # the last word is written and not read
+    if positive_integer("steps", steps) > room:
+        raise ValueError(
+            f"steps must be at most {room} after a prefix of"
+            f" {prefix.shape[1]} tokens, got {steps}."
+        )
+    text = prefix
+    for _ in range(steps):
+        chances = stable_softmax(predict(model, text, mask_of)).cpu()
+        word = torch.multinomial(chances, 1, generator=generator)
+        text = torch.cat(
+            [text, word.to(text.device)], dim=-1
+        )  # [B, P + 1], [B, P + 2], ...
+    return text
+
+
+def _check_prefix(prefix: Tensor) -> None:
+    if prefix.ndim != 2 or prefix.shape[1] < 1:
+        raise ValueError(
+            "prefix must have shape [B, T] with at least one token each, got"
+            f" {list(prefix.shape)}."
+        )

@@ -1,0 +1,169 @@
+"""Attention over a part of the keys, and the one operation that joins two parts."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from surgeon.anatomy.dot_product import dissect
+from surgeon.anatomy.softmax import at_least_float32, log_sum_exp
+
+
+class Partial(NamedTuple):
+    r"""What attention over some of the keys leaves behind: enough to go on with the others later.
+
+    Notes
+    -----
+    For a query with scores :math:`s_j` on the keys `j` of one part, with
+    :math:`Z = \sum_j e^{s_j}`, `out` is
+    :math:`\sum_j e^{s_j} v_j / Z` and `lse` is :math:`\log Z`: an average, and how much it weighs.
+    Source: milakov2018, dao2022 (book/references.bib).
+    """
+
+    #: attention over these keys alone, [..., T, d_v]; zero where a query sees
+    #: none of them
+    out: Tensor
+    #: logarithm of softmax's denominator over these keys, [..., T]; minus
+    #: infinity where it sees none
+    lse: Tensor
+
+
+def partial_attention(
+    Q: Tensor,
+    K: Tensor,
+    V: Tensor,
+    mask: Tensor | None = None,
+    scale: bool = True,
+) -> Partial:
+    """Attention over the keys given, as if there were no others, with its log-sum-exp.
+
+    Parameters
+    ----------
+    Q, K, V, mask, scale
+        As `surgeon.attention` takes them; K and V may be any part of the keys
+        and values.
+
+    Returns
+    -------
+    Partial
+        out [..., T, d_v] in the precision of the inputs, lse [..., T] in at
+        least float32.
+
+    Raises
+    ------
+    ValueError
+        As `surgeon.attention`.
+
+    Examples
+    --------
+    >>> part = partial_attention(torch.zeros(1, 2), torch.zeros(3, 2), torch.tensor([[1.0], [2.0], [3.0]]))
+    >>> part.out, part.lse  # the mean of three, and log 3
+    (tensor([[2.]]), tensor([1.0986]))
+    """
+    stages = dissect(Q, K, V, mask, scale)
+    return Partial(stages.output, log_sum_exp(stages.masked))
+
+
+def empty_partial(
+    shape: Sequence[int],
+    *,
+    dtype: torch.dtype = torch.float32,
+    device: str | torch.device = "cpu",
+) -> Partial:
+    r"""Attention over no key at all: zeros, and a log-sum-exp of :math:`-\infty`. Merging with it changes nothing.
+
+    Parameters
+    ----------
+    shape : sequence of int
+        Shape of `out`, [..., T, d_v].
+    dtype : torch.dtype
+        Precision of `out`; `lse` has at least float32.
+    device : str or torch.device
+        Where both are made.
+
+    Returns
+    -------
+    Partial
+        out of that shape, lse of that shape without its last axis.
+
+    Examples
+    --------
+    >>> empty_partial((1, 2))
+    Partial(out=tensor([[0., 0.]]), lse=tensor([-inf]))
+    """
+    lse = torch.full(
+        tuple(shape[:-1]),
+        -torch.inf,
+        dtype=at_least_float32(dtype),
+        device=device,
+    )
+    return Partial(torch.zeros(tuple(shape), dtype=dtype, device=device), lse)
+
+
+def merge(a: Partial, b: Partial) -> Partial:
+    r"""Join attention over two parts of the keys into attention over both.
+
+    .. math:: \ell = \log(e^{\ell_a} + e^{\ell_b}), \qquad o = e^{\ell_a - \ell}\, o_a + e^{\ell_b - \ell}\, o_b
+
+    Each output counts by its share of the common denominator. The order does
+    not matter, nor does the grouping, and `empty_partial` changes nothing: so
+    keys may be read in any pieces, one after the other or on many machines.
+
+    Parameters
+    ----------
+    a, b : Partial
+        Over disjoint parts of the keys, for the same queries.
+
+    Returns
+    -------
+    Partial
+        As if the keys had been read at once; differentiable in all four
+        tensors, also where a part is empty.
+
+    Raises
+    ------
+    ValueError
+        If the shapes of `a` and `b`, or of an `out` and its `lse`, disagree.
+
+    Examples
+    --------
+    >>> one = Partial(torch.tensor([[8.0]]), torch.tensor([1.0]).log())  # one key, of value 8
+    >>> three = Partial(torch.tensor([[0.0]]), torch.tensor([3.0]).log())  # three keys, of value 0
+    >>> merge(one, three).out
+    tensor([[2.]])
+    """
+    _check_pair(a, b)
+    top = torch.maximum(a.lse, b.lse).detach()
+    top = top.masked_fill(
+        top == -torch.inf, 0.0
+    )  # both empty: shift by anything finite
+    share_a, share_b = (
+        torch.exp(a.lse - top),
+        torch.exp(b.lse - top),
+    )  # the larger is 1
+    total = share_a + share_b
+    empty = total == 0
+    total = total.masked_fill(empty, 1.0)
+    out = (share_a / total)[..., None] * a.out + (share_b / total)[
+        ..., None
+    ] * b.out
+    return Partial(
+        out.to(a.out.dtype),
+        (torch.log(total) + top).masked_fill(empty, -torch.inf),
+    )
+
+
+def _check_pair(a: Partial, b: Partial) -> None:
+    for name, part in (("a", a), ("b", b)):
+        if part.out.shape[:-1] != part.lse.shape:
+            out, lse = list(part.out.shape), list(part.lse.shape)
+            raise ValueError(
+                f"{name}.lse must have the shape of {name}.out without its"
+                f" last axis, got {lse} and {out}."
+            )
+    if a.out.shape != b.out.shape:
+        raise ValueError(
+            f"a and b must have outputs of one shape, got {list(a.out.shape)}"
+            f" and {list(b.out.shape)}."
+        )

@@ -1,0 +1,326 @@
+"""Bugs in the small language model, and their pictures: the sound core changes nothing, and each fault is itself."""
+
+import ast
+import math
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from surgeon.ablations import bug_zoo
+from surgeon.ablations.bug_scenes import (
+    NO_SCENE,
+    WHERE,
+    describe_scenes,
+    plot_scenes,
+    scene,
+)
+from surgeon.ablations.bug_zoo import (
+    ask,
+    compare_bugs,
+    house,
+    kind_of,
+    mask_of,
+    put_in,
+    quiet,
+    same_step,
+    told,
+)
+from surgeon.ablations.no_mask import parallel_losses, prefix_losses
+from surgeon.anatomy.masks import create_causal_mask
+from surgeon.models.english import english_grammar
+from surgeon.models.transformer import make_model
+from surgeon.zoo.catalogue import ZOO
+from surgeon.zoo.fault import Fault, Layer, right
+
+PAGE = Path(__file__).resolve().parents[2] / "book" / "ablations" / "bug-zoo.md"
+TINY = {"steps": 3, "last": 2, "batch_size": 5, "length": 7, "d_model": 12, "num_heads": 4, "held_out": 3}
+SOUND = Fault("right", "Nothing is wrong.", "", "", "", right)
+GRAMMAR = english_grammar()
+CHANGE_NOTHING = {
+    "half_precision_sums",
+    "weights_before_the_mask",
+    "scales_in_place",
+    "top_left_causal",
+    "CausalInTrainingOnly",
+    "minus_ten_thousand",
+    "minus_ten_billion",
+    "dead_rows_nan",
+    "dead_rows_uniform",
+    "dead_rows_nan_backward",
+    "DropoutInEvaluation",
+    "scaled_too_late",
+    "no_maximum",
+    "one_maximum_for_all",
+    "clipped_scores",
+}
+
+
+def small_model(seed=0):
+    return make_model(len(GRAMMAR.words), 7, d_model=12, num_heads=2, num_layers=2, seed=seed)
+
+
+TEXTS = GRAMMAR.sample(11, 7, 1)
+
+
+# In the model
+
+
+def test_a_sound_core_gives_the_model_s_own_answers():
+    model, cured = small_model(), put_in(small_model(), SOUND)
+    assert isinstance(cured.blocks[1].attention, bug_zoo.Housing)
+    for ours, theirs in zip(cured.parameters(), model.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+    expected = model(TEXTS[:, :-1], create_causal_mask(7))[0]
+    torch.testing.assert_close(cured(TEXTS[:, :-1], create_causal_mask(7))[0], expected)
+    assert same_step(model, cured, SOUND, TEXTS, 0)
+
+
+def test_of_shared_heads_the_first_are_kept():
+    model = small_model()
+    grouped = put_in(small_model(), None, num_kv_heads=1).blocks[0].attention
+    assert torch.equal(grouped.W_K.weight, model.blocks[0].attention.W_K.weight[:6])
+
+
+@pytest.mark.parametrize(
+    ("held", "expected"),
+    [
+        ({}, torch.ones(3, 3, dtype=torch.bool).tril()),
+        ({"mask": "0-1"}, torch.ones(3, 3).tril()),
+        ({"mask": "additive"}, create_causal_mask(3)),
+    ],
+    ids=["boolean", "0-1", "additive"],
+)
+def test_a_mask_is_told_in_the_function_s_convention(held, expected):
+    (mask,) = told(held, create_causal_mask(3)).values()
+    assert mask.dtype == expected.dtype
+    assert torch.equal(mask, expected)
+
+
+def test_a_function_that_is_causal_by_a_flag_gets_the_flag():
+    assert told({"causal": "is_causal"}, None) == {"mask": None, "is_causal": True}
+    assert mask_of(ZOO["sees_the_next"])(3) is None
+    assert torch.equal(mask_of(ZOO["lost_mask"])(3), create_causal_mask(3))
+    assert told({}, None) == {}
+
+
+def test_a_step_that_differs_in_gradients_alone_is_not_the_same():
+    model = small_model()
+    with torch.no_grad():
+        for block in model.blocks:  # queries and keys that matter
+            block.attention.W_Q.weight *= 5
+    detached = put_in(small_model(), ZOO["detached_weights"])
+    detached.load_state_dict(model.state_dict())
+    logits = [m(TEXTS[:, :-1], create_causal_mask(7))[0] for m in (model, detached)]
+    torch.testing.assert_close(*logits)
+    assert not same_step(model, detached, ZOO["detached_weights"], TEXTS, 0)
+
+
+@pytest.mark.parametrize("name", sorted(CHANGE_NOTHING - {"DropoutInEvaluation"}))
+def test_what_changes_no_step_trains_to_the_same_losses(name):
+    """As `compare_bugs` takes for granted; here it is trained."""
+    fault, sizes = ZOO[name], {"steps": 9, "batch_size": 5, "length": 7}
+    sound, faulty = (
+        bug_zoo.train(put_in(small_model(), f), GRAMMAR, mask_of(f)(7), **sizes).loss for f in (None, fault)
+    )
+    assert faulty.tolist() == pytest.approx(sound.tolist(), abs=1e-3)
+    assert sound.iloc[-1] < sound.iloc[0] - 0.1
+
+
+def test_a_model_whose_texts_see_each_other_is_asked_about_them_one_by_one():
+    model = put_in(small_model(), ZOO["softmax_over_batch"])
+    whole, use = ask(model, TEXTS, create_causal_mask, 0)
+    assert whole.shape == use.shape == (11, 7)
+    for text, losses in zip(TEXTS.split(1), use, strict=True):
+        torch.testing.assert_close(losses[None], prefix_losses(model, text, create_causal_mask))
+    assert not torch.allclose(whole, use, atol=1e-3)
+
+
+def test_others_are_asked_together_and_not_in_training_mode():
+    model = put_in(small_model(), None, dropout=0.5)
+    whole, use = ask(model, TEXTS, create_causal_mask, 0)
+    assert not model.training
+    torch.testing.assert_close(whole, parallel_losses(model, TEXTS, create_causal_mask))
+    torch.testing.assert_close(use, whole, rtol=1e-4, atol=1e-5)
+
+
+# The comparison
+
+
+@pytest.fixture(scope="module")
+def comparison():
+    return compare_bugs(**TINY)
+
+
+def test_every_fault_has_a_row_and_those_of_padding_are_left_out(comparison):
+    table = comparison.summary.set_index("fault")
+    assert list(table.index) == list(ZOO)
+    padding = [name for name, fault in ZOO.items() if fault.finding == "padding on keys"]
+    assert list(table.index[table.changes == "no padding here"]) == padding
+    assert table.loc[padding, "gap"].isna().all()
+    assert table.drop(index=padding)[["loss", "gap", "whole_gap", "use_gap"]].notna().all(axis=None)
+    assert (table.finding == [fault.finding for fault in ZOO.values()]).all()
+
+
+def test_faults_that_change_nothing_are_known_and_not_trained(comparison):
+    table = comparison.summary
+    silent = set(table.fault[table.changes == "nothing"])
+    assert silent == CHANGE_NOTHING
+    assert (table.gap[table.changes == "nothing"] == 0).all()
+    trained = set(table.fault[table.changes == "the step"])
+    assert set(comparison.history.fault) == trained | {"sound"}
+    assert (comparison.history.groupby("fault").size() == TINY["steps"]).all()
+
+
+def test_losses_are_means_of_the_last_steps(comparison):
+    table = comparison.summary.set_index("fault")
+    ends = comparison.history.query("step >= 1").groupby("fault").loss.mean()
+    assert comparison.sound_loss == pytest.approx(ends["sound"])
+    assert table.loss["lost_mask"] == pytest.approx(ends["lost_mask"])
+    assert table.gap["lost_mask"] == pytest.approx(ends["lost_mask"] - ends["sound"])
+    assert table.loss["inverted_mask"] == pytest.approx(table.loss["two_conventions"], abs=1e-5)
+    assert 0 < comparison.stray < 1
+
+
+def test_the_comparison_leaves_the_global_generator_alone_and_depends_on_the_seed_only():
+    names = ["SeedsEverything", "DropoutInEvaluation"]
+    state = torch.get_rng_state()
+    first, second = (compare_bugs(names, **TINY).summary for _ in range(2))
+    assert torch.equal(torch.get_rng_state(), state)
+    assert first.equals(second)
+    assert not first.equals(compare_bugs(names, **TINY, seed=1).summary)
+
+
+def test_a_cheat_is_below_the_source_and_pays_for_it():
+    names = ["lost_mask", "sees_the_next", "unscaled", "softmax_over_batch"]
+    result = compare_bugs(names, steps=60, held_out=31)
+    table = result.summary.set_index("fault")
+    assert table.cheats.tolist() == [True, True, False, False]
+    assert (table.loss[:2] < result.source_loss - 0.3).all()
+    assert (table.use_gap[["lost_mask", "sees_the_next", "softmax_over_batch"]] > 0.5).all()
+    assert result.source_loss < result.sound_loss < math.log(len(GRAMMAR.words)) - 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"faults": ["none"]}, "faults must be names of the zoo, such as '.+', got 'none'."),
+        ({"last": 4}, "last must be at most the number of steps (3), got 4."),
+        ({"num_heads": 3}, "num_heads must be even, because heads are shared by two, got 3."),
+        ({"seed": -1}, "seed must be"),
+    ],
+)
+def test_the_comparison_says_what_is_wrong(changes, message):
+    pattern = message if ".+" in message else re.escape(message)
+    with pytest.raises(ValueError, match=pattern):
+        compare_bugs(**{**TINY, **changes})
+
+
+# The pictures
+
+
+@pytest.fixture(scope="module")
+def scenes():
+    return {name: scene(fault) for name, fault in ZOO.items() if name not in NO_SCENE}
+
+
+def test_circumstances_are_of_faults_that_are_in_the_zoo():
+    assert {name for names in WHERE.values() for name in names} <= set(ZOO)
+    assert set(ZOO) >= NO_SCENE
+
+
+@pytest.mark.parametrize("name", [name for name in ZOO if name not in NO_SCENE])
+def test_each_scene_shows_its_fault_and_a_sound_layer_beside_it(name, scenes):
+    seen = scenes[name]
+    assert seen.fault == name
+    assert (seen.sound[~seen.allowed] == 0).all() or seen.where == "training"
+    rows = seen.sound.sum(-1)
+    if "dropout" not in kind_of(ZOO[name], 4, 0.25):
+        torch.testing.assert_close(rows, seen.allowed.any(-1).float(), rtol=0, atol=1e-2)
+    same_weights = torch.allclose(seen.sound, seen.faulty, atol=1e-4)
+    only_in_outputs = {"detached_weights", "ViewedMerge", "keys_from_the_other_end", "values_one_late"}
+    assert same_weights == (name in only_in_outputs | {"dead_rows_nan_backward"})
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_leaks_are_where_they_must_be(seed):
+    pairs = {name: int(scene(ZOO[name], seed=seed).leaks.sum()) for name in ("lost_mask", "sees_the_next", "unscaled")}
+    assert pairs == {"lost_mask": 10, "sees_the_next": 4, "unscaled": 0}
+    assert scene(ZOO["values_one_late"], seed=seed).leaks[:, -1].tolist() == [True] * 4 + [False]
+
+
+def test_a_detached_query_reaches_through_values_alone():
+    """Output 0 has one key: it depends on token 0 by its value only, so detaching changes nothing there."""
+    detached, sound = scene(ZOO["detached_weights"]), scene(ZOO["weights_before_the_mask"])
+    torch.testing.assert_close(detached.reach[0], sound.reach[0])
+    assert not torch.allclose(detached.reach[1:], sound.reach[1:], atol=1e-3)
+
+
+def test_nan_is_seen(scenes):
+    assert scenes["dead_rows_nan"].faulty.isnan().any(-1).tolist() == [True, True, False, False, False]
+    assert scenes["scaled_too_late"].faulty.isnan().any()
+    assert scenes["dead_rows_nan_backward"].reach.isnan().any()
+
+
+def test_scenes_are_drawn_in_rows_of_three(scenes):
+    drawn = [scenes[name] for name in ("lost_mask", "dead_rows_nan", "top_left_causal")]
+    (ax,) = plot_scenes(drawn).axes
+    assert len(ax.images) == 9
+    words = [text.get_text() for text in ax.texts]
+    assert words[:6] == [word for seen in drawn for word in (seen.fault, seen.where)]
+    edges = [patch for patch in ax.patches if patch.get_edgecolor()[:3] == pytest.approx((0.835, 0.369, 0.0), abs=0.01)]
+    expected = sum(int((~seen.allowed & (seen.faulty > 0)).sum() + seen.leaks.sum()) for seen in drawn)
+    assert len(edges) == expected > 10
+    assert ax.images[4].get_array()[0, 0, :3].tolist() == [0, 0, 0]  # NaN is black
+    assert "dead_rows_nan, two queries see nothing: 2 of 5 rows NaN" in describe_scenes(drawn)
+
+
+def test_a_picture_of_nothing_is_refused():
+    with pytest.raises(ValueError, match=re.escape("scenes must hold at least one scene, got none.")):
+        plot_scenes([])
+
+
+def test_houses_are_made_of_the_right_kind():
+    with quiet(0):
+        assert type(house(None, 12, 2)) is Layer
+        assert type(house(ZOO["ViewedHeads"], 12, 2)) is ZOO["ViewedHeads"].made
+        assert house(ZOO["lost_mask"], 12, 2).fault is ZOO["lost_mask"]
+
+
+# The page
+
+
+def cards() -> dict[str, str]:
+    """Each bug that has a section on the page, and the section."""
+    parts = re.split(r"\n\(bug-([a-z-]+)\)=\n", PAGE.read_text(encoding="utf8"))
+    return {label: text.split("\n## ")[0] for label, text in zip(parts[1::2], parts[2::2], strict=True)}
+
+
+def label(name: str) -> str:
+    return re.sub("(?<=[a-z])(?=[A-Z])|_", "-", name).lower()
+
+
+def test_every_bug_has_a_section_and_every_section_a_bug():
+    assert sorted(cards()) == sorted(map(label, ZOO))
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_a_section_shows_its_bug_and_cites_where_it_was_shipped(name):
+    text = cards()[label(name)]
+    heading = label(name).replace("-", " ").capitalize()
+    assert text.startswith(f"### {heading}\n")
+    for shown in (f'source(ZOO["{name}"].made)', f'`ZOO["{name}"].finding`', f'`ZOO["{name}"].repair`'):
+        assert shown in text
+    cited = {key for keys in re.findall(r"\{cite:[pt]\}`([^`]+)`", text) for key in keys.split(",")}
+    assert ({ZOO[name].thread} - {""}) <= cited
+
+
+def test_every_group_has_a_picture_and_every_finding_a_group():
+    shown = [
+        name
+        for line in re.findall(r"\nshow\((.*)\)\n", PAGE.read_text(encoding="utf8"))
+        for name in ast.literal_eval(f"({line},)")
+    ]
+    assert len(shown) == len(set(shown))
+    assert set(shown) == {fault.finding for fault in ZOO.values()}

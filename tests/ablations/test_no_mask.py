@@ -1,0 +1,246 @@
+"""Three models alike but for the mask: what is measured agrees with itself, with the bounds and with an oracle."""
+
+import math
+import re
+
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+from surgeon.ablations.no_mask import (
+    MASKS,
+    compare_masking,
+    measure,
+    parallel_losses,
+    prefix_losses,
+    write,
+)
+from surgeon.models.english import english_grammar
+from surgeon.models.transformer import losses
+
+SMALL = {"steps": 200, "length": 13, "d_model": 32, "num_heads": 2, "held_out": 211}
+TINY = {"steps": 3, "length": 11, "d_model": 6, "num_heads": 3, "num_layers": 1, "held_out": 5, "batch_size": 7}
+COLUMNS = [
+    "mask",
+    "training_loss",
+    "training_loss_se",
+    "training_loss_but_last",
+    "excess",
+    "excess_se",
+    "prefix_loss",
+    "prefix_loss_se",
+    "generated_nll",
+    "generated_nll_se",
+    "grammatical_share",
+    "sentences",
+    "source_nll",
+    "best_loss",
+    "one_word_loss",
+    "uniform_loss",
+    "source_share",
+]
+
+
+class Source(nn.Module):
+    """A model that knows the grammar: its scores are the exact log-probabilities, whatever the mask."""
+
+    max_len = 99
+
+    def __init__(self, grammar):
+        super().__init__()
+        self.grammar = grammar
+
+    def forward(self, tokens, mask=None):
+        return self.grammar.probabilities[self.grammar.follow(tokens)].log(), []
+
+
+@pytest.fixture(scope="module", params=[0, 1], ids=["seed 0", "seed 1"])
+def comparison(request):
+    return compare_masking(seed=request.param, **SMALL)
+
+
+def row(comparison, mask):
+    return comparison.summary.set_index("mask").loc[mask]
+
+
+def test_an_honest_model_stays_above_the_bound_and_keeps_what_it_learned(comparison):
+    causal = row(comparison, "causal")
+    assert causal.excess > -4 * causal.excess_se
+    assert causal.best_loss - 4 * causal.training_loss_se < causal.training_loss < causal.one_word_loss - 0.1
+    assert causal.prefix_loss == pytest.approx(causal.training_loss, abs=1e-5)
+    assert causal.grammatical_share > 0.5 * causal.source_share
+    assert causal.generated_nll < causal.uniform_loss - 1
+
+
+@pytest.mark.parametrize("mask", ["none", "reverse"])
+def test_a_model_that_sees_the_answer_does_the_impossible_and_then_nothing(comparison, mask):
+    cheat, causal = row(comparison, mask), row(comparison, "causal")
+    assert cheat.training_loss < cheat.best_loss - 0.5
+    assert cheat.excess < -50 * cheat.excess_se
+    assert cheat.training_loss_but_last < 0.2
+    assert cheat.prefix_loss > cheat.one_word_loss
+    assert cheat.generated_nll > causal.generated_nll + 1
+    assert cheat.grammatical_share < 0.5 * causal.grammatical_share
+
+
+def test_no_mask_can_show_the_last_answer(comparison):
+    """The reverse model sees one word there, the others all of the text before it: each above its bound."""
+    last = comparison.by_position.query("words_seen == 13").set_index("mask").training_loss
+    honest = comparison.grammar.best_losses(13)[-1].item()
+    assert (last > honest - 0.2).all()
+    assert (last > 1).all()
+
+
+def test_the_tables_agree_with_each_other(comparison):
+    summary, cross, by_position = comparison.summary, comparison.cross, comparison.by_position
+    assert summary.columns.tolist() == COLUMNS
+    assert summary["mask"].tolist() == cross.index.tolist() == cross.columns.tolist() == ["causal", "none", "reverse"]
+    assert cross.index.name == "trained with"
+    assert cross.columns.name == "run with"
+    assert [cross.loc[m, m] for m in MASKS] == pytest.approx(summary.training_loss.tolist())
+    assert by_position.columns.tolist() == ["mask", "words_seen", "training_loss", "prefix_loss", "best_loss"]
+    assert by_position.words_seen.tolist() == 3 * list(range(1, 14))
+    for column in ("training_loss", "prefix_loss", "best_loss"):
+        means = by_position.groupby("mask")[column].mean()
+        assert means.tolist() == pytest.approx(summary[column].tolist())
+    but_last = by_position.query("words_seen < 13").groupby("mask").training_loss.mean()
+    assert but_last.tolist() == pytest.approx(summary.training_loss_but_last.tolist())
+    assert (summary.excess + summary.source_nll).tolist() == pytest.approx(summary.training_loss.tolist())
+    history = comparison.history
+    assert history.columns.tolist() == ["mask", "step", "loss"]
+    assert history.groupby("mask").size().to_dict() == dict.fromkeys(MASKS, 200)
+
+
+def test_bounds_are_the_grammar_s(comparison):
+    grammar, summary = comparison.grammar, comparison.summary
+    assert set(summary.best_loss) == {grammar.best_loss(13)}
+    assert set(summary.one_word_loss) == {grammar.one_word_loss(13)}
+    assert set(summary.source_share) == {grammar.grammatical_share()}
+    assert set(summary.uniform_loss) == {math.log(24)}
+
+
+def test_what_is_said_of_the_texts_is_true_of_the_texts(comparison):
+    grammar = comparison.grammar
+    for mask, text in comparison.generated.items():
+        measured = row(comparison, mask)
+        assert text.shape == (211, 14)
+        by_text = grammar.nll(text).mean(-1)
+        assert measured.generated_nll == pytest.approx(by_text.mean().item())
+        assert measured.generated_nll_se == pytest.approx(by_text.std().item() / math.sqrt(211))
+        sentences, grammatical = grammar.judge(text)
+        assert measured.sentences == sentences.sum()
+        assert measured.grammatical_share == grammatical.sum() / sentences.sum()
+        assert comparison.samples[mask] == [grammar.decode(t[1:]) for t in text[:8]]
+
+
+def test_models_are_alike_but_for_the_mask():
+    """One trained alone is the one trained beside others; at the first step nothing has told their texts apart."""
+    together = compare_masking(seed=3, **TINY)
+    for mask in MASKS:
+        alone = compare_masking(masks=[mask], seed=3, **TINY)
+        assert list(alone.models) == list(alone.samples) == list(alone.seconds) == [mask]
+        expected = together.summary.query("mask == @mask").reset_index(drop=True)
+        pd.testing.assert_frame_equal(alone.summary, expected)
+        pd.testing.assert_frame_equal(alone.cross, together.cross.loc[[mask]])
+    first = together.history.query("step == 0").loss
+    assert first.std() < 0.05
+    assert first.nunique() == 3
+
+
+def test_results_come_from_the_seed_alone(capfd):
+    before = torch.get_rng_state()
+    first = compare_masking(seed=5, **TINY)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert capfd.readouterr() == ("", "")
+    again, other = compare_masking(seed=5, **TINY), compare_masking(seed=6, **TINY)
+    pd.testing.assert_frame_equal(first.summary, again.summary)
+    assert first.samples == again.samples
+    changed = ["training_loss", "source_nll", "prefix_loss", "generated_nll"]
+    assert (first.summary[changed] != other.summary[changed]).all(axis=None)
+
+
+def test_texts_held_out_were_not_trained_on():
+    """With few steps every text can be looked at: none is shared beyond what chance repeats."""
+    tried = compare_masking(masks=["causal"], seed=0, **TINY | {"length": 24})
+    streams = torch.randint(2**31, (4,), generator=torch.Generator().manual_seed(0))
+    assert streams.unique().numel() == 4
+    grammar = tried.grammar
+    trained, held_out = (grammar.sample(n, 24, int(streams[i])) for n, i in ((21, 1), (5, 2)))
+    assert tried.summary.source_nll[0] == grammar.nll(held_out).mean().item()
+    assert not (trained[:, None] == held_out).all(-1).any()
+
+
+@pytest.mark.parametrize("mask", MASKS)
+def test_the_source_itself_has_no_excess(mask):
+    """An oracle that ignores its mask: no excess, no difference between training and use, the source's own share."""
+    grammar = english_grammar()
+    oracle, texts = Source(grammar), grammar.sample(97, 13, 1)
+    written = write(oracle, 997, 13, MASKS[mask], seed=2)
+    summary, cross, by_position = measure({mask: oracle}, grammar, texts, {mask: written})
+    found = summary.iloc[0]
+    assert found.excess == pytest.approx(0, abs=1e-12)
+    assert found.training_loss == pytest.approx(found.source_nll)
+    assert found.prefix_loss == pytest.approx(found.source_nll)
+    assert cross.loc[mask].tolist() == pytest.approx([found.source_nll] * 3)
+    assert by_position.prefix_loss.mean() == pytest.approx(found.source_nll)
+    assert abs(found.generated_nll - found.best_loss) < 4 * found.generated_nll_se
+    share = found.source_share
+    assert abs(found.grammatical_share - share) < 4 * math.sqrt(share * (1 - share) / found.sentences)
+
+
+def test_losses_in_use_are_read_at_the_last_word_of_every_prefix(comparison):
+    model, grammar = comparison.models["reverse"], comparison.grammar
+    texts = grammar.sample(3, 13, 4)
+    told = prefix_losses(model, texts, MASKS["reverse"])
+    assert told.shape == (3, 13)
+    assert told.dtype == torch.float64
+    with torch.no_grad():
+        logits = model(texts[:, :5], MASKS["reverse"](5))[0]
+    torch.testing.assert_close(told[:, 4], losses(logits[:, 4], texts[:, 5]).double(), atol=1e-5, rtol=1e-5)
+    in_parallel = parallel_losses(model, texts, MASKS["reverse"])
+    torch.testing.assert_close(told[:, -1], in_parallel[:, -1], atol=1e-5, rtol=1e-5)
+    assert (told[:, :-1].mean(-1) > in_parallel[:, :-1].mean(-1)).all()
+
+
+@pytest.mark.parametrize("mask", MASKS)
+def test_each_model_is_asked_and_writes_under_its_own_mask(comparison, mask):
+    grammar, model = comparison.grammar, comparison.models[mask]
+    texts = grammar.sample(31, 13, 8)
+    summary, cross, _ = measure({mask: model}, grammar, texts, comparison.generated)
+    assert summary.prefix_loss[0] == pytest.approx(prefix_losses(model, texts, MASKS[mask]).mean().item())
+    for other, mask_of in MASKS.items():
+        assert cross.loc[mask, other] == pytest.approx(parallel_losses(model, texts, mask_of).mean().item())
+    tiny = compare_masking(masks=[mask], seed=4, **TINY)
+    streams = torch.randint(2**31, (4,), generator=torch.Generator().manual_seed(4)).tolist()
+    assert torch.equal(tiny.generated[mask], write(tiny.models[mask], 5, 11, MASKS[mask], streams[3]))
+
+
+def test_progress_is_shown_where_it_is_asked_for(capfd):
+    compare_masking(masks=["none"], progress=True, **TINY)
+    assert "training" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"masks": ["sideways"]}, "masks must be names among causal, none, reverse, got 'sideways'."),
+        ({"masks": [None]}, "masks must be names among causal, none, reverse, got None."),
+        ({"masks": []}, "masks must be at least one name, each once, got []."),
+        ({"masks": ["none", "none"]}, "masks must be at least one name, each once, got ['none', 'none']."),
+        ({"steps": 0}, "steps must be an integer of at least 1, got 0."),
+        ({"held_out": 1}, "held_out must be at least 2, or there is no standard error, got 1."),
+        ({"held_out": 2.0}, "held_out must be an integer of at least 1, got 2.0."),
+        ({"length": 10}, "length must have room for the longest sentence (11 words), got 10."),
+        ({"length": None}, "length must be an integer of at least 1, got None."),
+        ({"slip": 1}, "slip must be a probability in [0, 1), got 1."),
+        ({"seed": -1}, "seed must be an integer from 0 to 2**32 - 1, got -1."),
+        ({"num_heads": 5}, "num_heads must be a positive integer that divides d_model (48), got 5."),
+        ({"batch_size": 0}, "batch_size must be an integer of at least 1, got 0."),
+        ({"learning_rate": -1.0}, "learning_rate must be positive and finite, got -1.0."),
+    ],
+    ids=lambda value: None if isinstance(value, str) else ", ".join(value),
+)
+def test_bad_arguments(options, message):
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        compare_masking(**options)

@@ -1,0 +1,211 @@
+import re
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from oracle import normal
+
+from surgeon.anatomy.cache import KeyValueCache
+from surgeon.anatomy.heads import MultiHeadAttention
+from surgeon.anatomy.masks import create_causal_mask, create_padding_mask
+
+T = 11
+no_grad = torch.no_grad()
+
+
+def built(num_kv_heads, dtype=torch.float64):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return MultiHeadAttention(42, 6, num_kv_heads=num_kv_heads).to(dtype)
+
+
+def tokens(*lead, dtype=torch.float64):
+    return normal(*lead, T, 42, dtype=dtype, grad=False)
+
+
+def decode(layer, x, sizes, mask=None, capacity=T):
+    """Outputs side by side, and weights with a column of zeros for each key that was not there yet."""
+    cache, outputs, rows = KeyValueCache(capacity), [], []
+    for chunk in x.split(sizes, -2):
+        start, stop = len(cache), len(cache) + chunk.shape[-2]
+        output, weights = layer(chunk, mask=None if mask is None else mask[..., start:stop, :stop], cache=cache)
+        assert len(cache) == weights.shape[-1] == stop
+        outputs.append(output)
+        rows.append(torch.nn.functional.pad(weights, (0, x.shape[-2] - stop)))
+    return torch.cat(outputs, -2), torch.cat(rows, -2), cache
+
+
+def chunks(draw):
+    cuts = sorted(draw(st.sets(st.integers(1, T - 1))))
+    return [b - a for a, b in zip([0, *cuts], [*cuts, T], strict=True)]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.composite(chunks)(), st.sampled_from([1, 2, 3, 6]), st.sampled_from([(), (2,), (2, 3)]))
+@no_grad
+def test_in_whatever_chunks_a_text_is_read_it_is_the_full_causal_pass(sizes, num_kv_heads, lead):
+    layer, x = built(num_kv_heads), tokens(*lead)
+    output, weights, _ = decode(layer, x, sizes, capacity=T + 2)
+    expected, expected_weights = layer(x, mask=create_causal_mask(T))
+    torch.testing.assert_close(output, expected, rtol=0, atol=1e-12)
+    torch.testing.assert_close(weights, expected_weights, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("sizes", [[1] * T, [T], [5, 1, 2, 3]], ids=str)
+@pytest.mark.parametrize("kind", ["per sequence", "per head", "additive", "zero-one"])
+@no_grad
+def test_a_mask_hides_more_and_never_less(sizes, kind):
+    """None of these masks is causal: the cache is."""
+    layer, x = built(2), tokens(3)
+    hidden = torch.rand(3, 6, T, T, generator=torch.Generator().manual_seed(0)) < 0.3
+    mask = {
+        "per sequence": ~hidden[:, 0],
+        "per head": ~hidden,
+        "additive": torch.zeros(3, T, T).masked_fill(hidden[:, 0], -torch.inf) + normal(T, T, grad=False),
+        "zero-one": (~hidden[:, 0]).float(),
+    }[kind]
+    if kind == "zero-one":
+        mask[:, :, 0] = 1  # a slice without a 1 would be read as additive
+    causal = torch.ones(T, T, dtype=torch.bool).tril()
+    both = mask.masked_fill(~causal, -torch.inf) if kind == "additive" else mask * causal
+    output, weights, _ = decode(layer, x, sizes, mask)
+    expected, expected_weights = layer(x, mask=both)
+    torch.testing.assert_close(output, expected, rtol=0, atol=1e-12)
+    torch.testing.assert_close(weights, expected_weights, rtol=0, atol=1e-12)
+
+
+@no_grad
+def test_padding_is_told_over_all_keys():
+    layer, x, cache = built(2), tokens(3), KeyValueCache(T)
+    layer(x[:, :5], mask=create_padding_mask([1, 3, 5], 5), cache=cache)
+    _, weights = layer(x[:, 5:6], mask=create_padding_mask([1, 3, 5], 6), cache=cache)
+    assert torch.equal(weights[:, 4, 0] != 0, create_padding_mask([1, 3, 5], 6)[:, 0])
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("num_kv_heads", [1, 2, 6])
+@no_grad
+def test_its_bytes_are_counted(num_kv_heads, dtype):
+    _, _, cache = decode(built(num_kv_heads, dtype), tokens(5, dtype=dtype), [3, 7, 1], capacity=13)
+    assert cache.nbytes == 2 * 5 * num_kv_heads * 11 * 7 * dtype.itemsize
+    assert cache.capacity == 13
+    assert KeyValueCache(13).nbytes == len(KeyValueCache(13)) == 0
+
+
+def test_what_it_hands_back_stays_and_is_no_copy():
+    cache = KeyValueCache(5)
+    first = normal(2, 3, 7, seed=1, grad=False), normal(2, 3, 11, seed=2, grad=False)
+    K, V = cache.append(*first)
+    later = normal(2, 2, 7, seed=3, grad=False), normal(2, 2, 11, seed=4, grad=False)
+    all_K, all_V = cache.append(*later)
+    assert torch.equal(K, first[0])
+    assert torch.equal(V, first[1])
+    assert torch.equal(all_K, torch.cat([first[0], later[0]], -2))
+    assert torch.equal(all_V, torch.cat([first[1], later[1]], -2))
+    assert all_K.data_ptr() == K.data_ptr()
+    first[0].zero_()  # what was given is not what is kept
+    assert torch.equal(all_K[:, :3], K)
+    assert K.all()
+
+
+def pair(*shape, **options):
+    return torch.ones(*shape, **options), torch.ones(*shape, **options)
+
+
+FULL = "[2, 2, 7] torch.float32 on cpu"
+
+
+@pytest.mark.parametrize(
+    ("K", "V", "message"),
+    [
+        ([1.0], torch.ones(2, 1, 7), "K must be a floating-point tensor [..., tokens, width], got list."),
+        (
+            *pair(2, 0, 7),
+            "K must be a floating-point tensor [..., tokens, width], got [2, 0, 7] torch.float32 on cpu.",
+        ),
+        (
+            torch.ones(2, 1, 7),
+            torch.ones(2, 1, 7).int(),
+            "V must be a floating-point tensor [..., tokens, width], got [2, 1, 7] torch.int32 on cpu.",
+        ),
+        (
+            torch.ones(2, 1, 7),
+            torch.ones(2, 3, 7),
+            "K and V must differ in nothing but their width, "
+            "got [2, 1, 7] torch.float32 on cpu and [2, 3, 7] torch.float32 on cpu.",
+        ),
+        (
+            torch.ones(2, 1, 7),
+            torch.ones(2, 1, 7).double(),
+            "K and V must differ in nothing but their width, "
+            "got [2, 1, 7] torch.float32 on cpu and [2, 1, 7] torch.float64 on cpu.",
+        ),
+        (*pair(3, 2, 7), f"K must be as what is kept, {FULL}, got [3, 2, 7] torch.float32 on cpu."),
+        (*pair(2, 2, 5), f"K must be as what is kept, {FULL}, got [2, 2, 5] torch.float32 on cpu."),
+        (*pair(5, 2, 2, 7), f"K must be as what is kept, {FULL}, got [5, 2, 2, 7] torch.float32 on cpu."),
+        (
+            *pair(2, 2, 7, dtype=torch.float64),
+            f"K must be as what is kept, {FULL}, got [2, 2, 7] torch.float64 on cpu.",
+        ),
+        (*pair(2, 2, 7, device="meta"), f"K must be as what is kept, {FULL}, got [2, 2, 7] torch.float32 on meta."),
+        (
+            torch.ones(2, 2, 7),
+            torch.ones(2, 2, 5),
+            f"V must be as what is kept, {FULL}, got [2, 2, 5] torch.float32 on cpu.",
+        ),
+        (*pair(2, 3, 7), "cache must hold at most 5 tokens, got 3 to add to 3."),
+        (
+            *pair(2, 2, 7, requires_grad=True),
+            "K and V must come without gradients, got some that require them: use torch.no_grad().",
+        ),
+    ],
+)
+def test_bad_input_gets_one_sentence_and_leaves_the_cache_alone(K, V, message):
+    cache = KeyValueCache(5)
+    kept, _ = cache.append(*pair(2, 3, 7))
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        cache.append(K, V)
+    assert len(cache) == 3
+    again, _ = cache.append(*pair(2, 2, 7))
+    assert torch.equal(again[:, :3], kept)
+
+
+@pytest.mark.parametrize("capacity", [0, 1.5, True])
+def test_the_capacity_is_a_positive_integer(capacity):
+    with pytest.raises(ValueError, match=f"^capacity must be an integer of at least 1, got {capacity!r}.$"):
+        KeyValueCache(capacity)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda layer, x, cache: layer(x, x, cache=cache),
+            "cache must not come with a context, whose keys do not grow token by token, got both.",
+        ),
+        (
+            lambda layer, x, cache: layer(x, mask=create_causal_mask(T), cache=cache),
+            "mask must end in (queries, keys) = (11, 14), got shape [11, 11].",
+        ),
+        (
+            lambda layer, x, cache: layer(x[:, :1], mask=torch.ones(1, 1), cache=cache),
+            "mask must end in (queries, keys) = (1, 4), got shape [1, 1].",
+        ),
+        (lambda layer, x, cache: layer(x, cache=cache), "cache must hold at most 13 tokens, got 11 to add to 3."),
+    ],
+)
+@no_grad
+def test_the_layer_refuses_and_keeps_nothing(call, message):
+    layer, x, cache = built(2), tokens(2), KeyValueCache(13)
+    layer(x[:, :3], cache=cache)
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        call(layer, x, cache)
+    assert len(cache) == 3
+    expected, _ = layer(x[:, :4], mask=create_causal_mask(4))
+    torch.testing.assert_close(layer(x[:, 3:4], cache=cache)[0], expected[:, 3:])
+
+
+def test_it_refuses_to_cut_gradients_silently():
+    with pytest.raises(ValueError, match=r"^K and V must come without gradients"):
+        built(2)(tokens(2), cache=KeyValueCache(T))

@@ -1,0 +1,149 @@
+import base64
+import math
+import re
+
+import numpy as np
+import pytest
+import torch
+from bs4 import BeautifulSoup
+from matplotlib.figure import Figure
+
+from surgeon import MultiHeadAttention, attention, stable_softmax
+from surgeon.book import page
+from surgeon.book.page import ClaimError, claim, figure, source
+from surgeon.models.transformer import predict
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    """What the page displayed, as bundles."""
+    bundles = []
+    monkeypatch.setattr(
+        page, "display", lambda thing: bundles.append(thing._repr_mimebundle_() | {"repr": repr(thing)})
+    )
+    return bundles
+
+
+@pytest.mark.parametrize(
+    ("value", "bounds"),
+    [
+        (3, {"at_least": 3}),
+        (3, {"at_most": 3}),
+        (3, {"within": (3, 3)}),
+        (0.5, {"at_least": 0, "at_most": 1}),
+        (torch.tensor(0.25), {"at_most": 0.25}),
+        (np.float64(0.25), {"at_least": 0.25}),
+        (True, {}),
+        (np.bool_(True), {}),
+    ],
+    ids=str,
+)
+def test_a_claim_that_holds_is_shown_and_hands_its_value_back(shown, value, bounds):
+    assert claim("It holds.", value, **bounds) is value
+    assert len(shown) == 1
+
+
+@pytest.mark.parametrize(
+    ("value", "bounds", "message"),
+    [
+        (2, {"at_least": 3}, "'So it is.' does not hold: measured 2, claimed at least 3."),
+        (0.123456, {"at_most": 0.1}, "'So it is.' does not hold: measured 0.1235, claimed at most 0.1."),
+        (5, {"within": (1, 2)}, "'So it is.' does not hold: measured 5, claimed between 1 and 2."),
+        (math.nan, {"at_most": 1}, "'So it is.' does not hold: measured nan, claimed at most 1."),
+        (math.inf, {"at_most": 1}, "'So it is.' does not hold: measured inf, claimed at most 1."),
+        (False, {}, "'So it is.' does not hold: measured False, claimed true."),
+    ],
+)
+def test_a_claim_that_fails_names_statement_value_and_bound_and_shows_nothing(shown, value, bounds, message):
+    with pytest.raises(ClaimError, match=f"^{re.escape(message)}$"):
+        claim("So it is.", value, **bounds)
+    assert not shown
+
+
+@pytest.mark.parametrize(
+    ("value", "bounds", "message"),
+    [
+        (1.0, {}, "claim needs a bound for the number 1.0: at_least, at_most or within."),
+        (1, {"at_least": 2, "at_most": 1}, "claim must have bounds in order, got 2 and 1."),
+        (1, {"within": (2, 1)}, "claim must have bounds in order, got 2 and 1."),
+        (1, {"within": (0, 1), "at_most": 1}, "claim takes within, or at_least and at_most, got both."),
+        (1, {"at_least": math.nan, "at_most": 1}, "claim must have bounds in order, got nan and 1."),
+    ],
+)
+def test_claims_need_bounds_that_make_sense(value, bounds, message):
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        claim("So it is.", value, **bounds)
+
+
+def test_a_claim_carries_its_parts_for_the_ledger(shown):
+    claim("Weights of `softmax` & co < 1.", 0.0625, at_most=0.5)
+    claim("Another.", True)
+    tag = BeautifulSoup(shown[0]["text/html"], "html.parser").p
+    assert tag["class"] == ["claim"]
+    assert tag.select_one(".claim-statement").decode_contents() == "Weights of <code>softmax</code> &amp; co &lt; 1."
+    assert tag.select_one(".claim-value").text == "0.0625"
+    assert tag.select_one(".claim-bound").text == "at most 0.5"
+    assert shown[0]["repr"] == "✓ Weights of `softmax` & co < 1. 0.0625 (at most 0.5)"
+    other = BeautifulSoup(shown[1]["text/html"], "html.parser").p
+    assert other["id"] != tag["id"]
+    assert other.select_one(".claim-value") is None
+
+
+def test_a_bound_is_shown_with_all_the_digits_it_has(shown):
+    claim("Close to one.", 1.0, within=(1 - 1e-6, 1 + 1e-9))
+    assert "between 0.999999 and 1.000000001" in shown[0]["text/html"]
+
+
+def test_source_is_the_file_without_docstrings(shown):
+    source(stable_softmax, MultiHeadAttention)
+    softmax, heads = (bundle["text/plain"] for bundle in shown)
+    assert softmax.splitlines()[0] == "def stable_softmax(scores: Tensor, dim: int = -1) -> Tensor:"
+    assert softmax.splitlines()[1].strip().startswith("wide = ")
+    assert "Parameters" not in softmax + heads
+    assert "# [B, H, T, d]" in heads
+    namespace = dict(vars(__import__("surgeon.anatomy.softmax", fromlist=["*"])))
+    exec(softmax, namespace)  # still a function, and the same one
+    row = torch.tensor([1.0, 2.0])
+    assert torch.equal(namespace["stable_softmax"](row), stable_softmax(row))
+    assert re.search(
+        r"\[`surgeon/anatomy/softmax.py`, line \d+\]\(https://github.com/.+#L\d+-L\d+\)", shown[0]["text/markdown"]
+    )
+
+
+def test_source_links_to_the_lines_where_the_function_is(shown):
+    source(attention)
+    first, last = map(int, re.search(r"#L(\d+)-L(\d+)", shown[0]["text/markdown"]).groups())
+    lines = (page.PACKAGE / "anatomy" / "dot_product.py").read_text().splitlines()
+    assert lines[first - 1].startswith("def attention(")
+    assert "return stages.output" in lines[last - 1]
+
+
+def test_source_sees_through_a_decorator(shown):
+    source(predict)
+    assert shown[0]["text/plain"].startswith("@torch.no_grad()\ndef predict(")
+
+
+@pytest.mark.parametrize("thing", [torch.softmax, len, 3, torch.nn.Linear])
+def test_source_shows_only_what_is_ours(thing):
+    with pytest.raises(ValueError, match=r"^source needs a function or class of surgeon, got "):
+        source(thing)
+
+
+def test_a_figure_carries_its_caption_and_alternative_text(shown):
+    fig = Figure(figsize=(5, 3))
+    fig.subplots().plot([0, 1], [0, 1])
+    figure(fig, "A line `y = x` & no more.", 'A "line" from 0 to 1.')
+    tag = BeautifulSoup(shown[0]["text/html"], "html.parser").figure
+    assert tag.img["alt"] == 'A "line" from 0 to 1.'
+    assert (tag.img["width"], tag.img["height"]) == ("480", "288")
+    assert tag.figcaption.decode_contents() == "A line <code>y = x</code> &amp; no more."
+    svg = base64.b64decode(tag.img["src"].removeprefix("data:image/svg+xml;base64,"))
+    assert b"<svg" in svg
+    figure(fig, "A line `y = x` & no more.", 'A "line" from 0 to 1.')
+    assert shown[0] == shown[1]
+
+
+@pytest.mark.parametrize(("caption", "alt", "name"), [(" ", "x", "caption"), ("x", "", "alt")])
+def test_a_figure_must_be_described(caption, alt, name):
+    with pytest.raises(ValueError, match=rf"^{name} must say something, got an empty text.$"):
+        figure(Figure(), caption, alt)

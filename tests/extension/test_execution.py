@@ -1,0 +1,451 @@
+"""What the book's extension promises, on books of a few pages."""
+
+import ast
+import json
+import logging
+import os
+import shutil
+import sys
+from types import SimpleNamespace
+
+import pytest
+from bs4 import BeautifulSoup
+from docutils import nodes
+from myst_nb.core.config import NbParserConfig
+from myst_parser.config.main import MdParserConfig
+from small_book import FRONT, ROOT, STRICT, SmallBook, cell
+from sphinx.errors import SphinxError
+
+sys.path.insert(0, str(ROOT / "book" / "_ext"))
+import surgeon_book
+from surgeon_book.execution import failures, fingerprints, kernels
+from surgeon_book.reference import ledger
+
+PAGE = {"book/__init__.py": "", "book/page.py": (ROOT / "surgeon" / "book" / "page.py").read_text()}
+PACKAGE = {
+    "__init__.py": "from surgeon.softmax import stable\nfrom .masks import causal as causal_mask\nWHERE = 'here'\n",
+    "softmax.py": "def stable():\n    return 'stable'\n\n\ndef naive():\n    return 'naive'\n",
+    "masks.py": "def causal():\n    return 'causal'\n",
+    "heads.py": "def heads():\n    from . import stable\n\n    return stable() + ' heads'\n",
+    "lm/__init__.py": "from .train import fit\n",
+    "lm/train.py": "import surgeon.heads as h\n\n\ndef fit():\n    return h.heads()\n",
+    "unused.py": "",
+}
+
+
+@pytest.fixture
+def package(tmp_path):
+    for name, text in PACKAGE.items():
+        file = tmp_path / "surgeon" / name
+        file.parent.mkdir(exist_ok=True, parents=True)
+        file.write_text(text)
+    return fingerprints.Package(tmp_path, "surgeon")
+
+
+# ---- Which pages run again -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("code", "modules"),
+    [
+        ("import torch, surgeons", ""),
+        ("from surgeon import stable", "softmax"),
+        ("from surgeon import causal_mask as m", "masks"),
+        ("from surgeon import softmax", "softmax"),
+        ("from surgeon.softmax import naive", "softmax"),
+        ("import surgeon.masks as m", "masks"),
+        ("from surgeon.heads import heads", "heads softmax"),
+        ("from surgeon import heads", "heads softmax"),
+        ("from surgeon import lm", "heads lm lm.train softmax"),
+        ("from surgeon.lm import fit", "heads lm.train softmax"),
+        ("from surgeon.lm.train import fit", "heads lm.train softmax"),
+        ("from surgeon.lm import train", "heads lm.train softmax"),
+        ("def later():\n    from surgeon import stable", "softmax"),
+        ("from surgeon import WHERE", ". masks softmax"),
+        ("import surgeon", ". masks softmax"),
+        ("import surgeon.unused", ". masks softmax unused"),
+        ("from surgeon import *", ". masks softmax"),
+        ("from surgeon import absent", ". masks softmax"),
+    ],
+)
+def test_a_page_uses_the_modules_that_its_imports_reach(package, code, modules):
+    reached = [line.split()[0] for line in package.reached(ast.parse(code)) if " is " not in line]
+    assert sorted(module.removeprefix("surgeon").removeprefix(".") or "." for module in reached) == modules.split()
+
+
+def test_a_name_that_comes_to_mean_something_else_is_a_change(package, tmp_path):
+    code = ast.parse("from surgeon import stable")
+    before = package.reached(code)
+    (tmp_path / "surgeon/__init__.py").write_text("from surgeon.softmax import naive as stable\n")
+    assert fingerprints.Package(tmp_path, "surgeon").reached(code) != before
+
+
+def test_a_package_that_hands_a_name_round_in_a_circle_is_read_all_the_same(package, tmp_path):
+    (tmp_path / "surgeon/__init__.py").write_text("from surgeon.lm import lost\n")
+    (tmp_path / "surgeon/lm/__init__.py").write_text("from surgeon import lost\n")
+    (tmp_path / "surgeon/broken.py").write_text("def (:\n")
+    circle = fingerprints.Package(tmp_path, "surgeon")
+    assert circle.reached(ast.parse("from surgeon import lost"))
+    assert len(circle.reached(ast.parse("from surgeon.broken import x"))) == 2
+
+
+@pytest.fixture
+def env():
+    return SimpleNamespace(
+        doc2path=lambda page: f"/books/{page}.md", myst_config=MdParserConfig(), mystnb_config=NbParserConfig()
+    )
+
+
+def test_a_fingerprint_changes_with_text_libraries_and_repository_and_with_nothing_else(env, package, monkeypatch):
+    def prints():
+        return [fingerprints.fingerprint(env, package, "a", text) for text in (FRONT + cell("x = 1"), "Text.")]
+
+    monkeypatch.setenv("GITHUB_REPOSITORY", "ours/book")
+    runs, reads = prints()
+    assert prints() == [runs, reads]
+    assert fingerprints.fingerprint(env, package, "a", FRONT + cell("x = 2")) != runs
+    monkeypatch.setattr(fingerprints, "version", lambda library: "another")
+    changed, still = prints()
+    assert changed != runs
+    assert still == reads
+    monkeypatch.setenv("GITHUB_REPOSITORY", "their/fork")
+    assert prints()[0] not in (runs, changed)
+    assert prints()[1] == reads
+
+
+def test_what_is_kept_of_a_page_is_merged_and_goes_with_it():
+    """As when pages are read in parallel, and as when one is removed."""
+    ours, theirs = SimpleNamespace(), SimpleNamespace()
+    fingerprints.kept(ours).update(a="1", b="1")
+    fingerprints.kept(theirs).update(a="2", b="2", c="2")
+    ledger.kept(theirs)["c"] = ["a claim"]
+    surgeon_book.merge(None, ours, ["b", "c"], theirs)
+    assert fingerprints.kept(ours) == {"a": "1", "b": "2", "c": "2"}
+    assert ledger.kept(ours) == {"c": ["a claim"]}
+    surgeon_book.purge(None, ours, "c")
+    assert (fingerprints.kept(ours), ledger.kept(ours)) == ({"a": "1", "b": "2"}, {})
+
+
+def test_a_page_that_cannot_be_read_is_named(env, package):
+    text = FRONT + "```{code-cell} ipython3\n:tags: [hide-input\n:more: a: b\n\n1\n```\n"
+    with pytest.raises(SphinxError, match=r"^/books/a.md cannot be read: .* line 11"):
+        fingerprints.fingerprint(env, package, "a", text)
+
+
+def test_a_change_runs_exactly_the_pages_that_use_it(tmp_path):
+    """The surgeon of these pages is the book's own, though another is installed: it alone has these names."""
+    pages = {
+        "soft": "# Soft\n\n" + cell("%pwd\nfrom surgeon import WHERE\nWHERE"),
+        "mask": "# Mask\n\n{doc}`soft`\n\n" + cell("from surgeon.masks import causal\ncausal()"),
+        "head": "# Head\n\n" + cell("from surgeon.lm import fit\nfit()"),
+        "bare": "# Bare\n\n" + cell("1 + 1"),
+        "text": "# Text\n\nNo cell.\n",
+    }
+    book = SmallBook(tmp_path, pages, PACKAGE)
+    others = {"surgeon/unused.py": "x = 1\n", "surgeon/lm/__init__.py": "from .train import fit, h\n"}
+    moved = {"surgeon/lm/__init__.py": "from surgeon.masks import causal as fit\n"}
+    retitled = {"book/soft.md": (tmp_path / "book/soft.md").read_text().replace("# Soft", "# Softer")}
+    steps = [
+        ("a first build", {}, ["bare", "head", "mask", "soft"]),
+        ("what no page uses", others, []),
+        ("a module", {"surgeon/masks.py": "def causal():\n    return 'CAUSAL'\n"}, ["mask", "soft"]),
+        ("a module behind others", {"surgeon/softmax.py": "def stable():\n    return 'firm'\n"}, ["head", "soft"]),
+        # Text: the page runs again, and its neighbours, which show its title, are written again without running.
+        ("where a name lives, and a text", moved | retitled, ["head", "soft"]),
+    ]
+    for what, changes, expected in steps:
+        for path, text in changes.items():
+            book.write(path, text)
+        build = book.build(*STRICT)
+        assert build.code == 0, build.output
+        assert book.ran() == expected, f"after a change of {what}"
+    assert "'here'" in BeautifulSoup(book.html("soft"), "html.parser").get_text()
+    assert "'CAUSAL'" in BeautifulSoup(book.html("head"), "html.parser").get_text()
+    assert ">Softer</span>" in book.html("mask")
+
+
+# ---- Claims, figures, times ----------------------------------------------------------------------------------------
+
+CLAIMS = """from matplotlib.figure import Figure
+from surgeon.book.page import claim, figure, source
+from surgeon.small import two
+claim("`two` gives 2 & no more.", two(), within=(2, 2))
+claim("It is <true>.", True);
+"""
+FIGURE = """fig = Figure(figsize=(3, 2))
+fig.subplots().plot([0, two()])
+figure(fig, "A line.", "A line that rises to 2.")
+source(two)
+"""
+SHOWN = {
+    "first": "# First\n\n" + cell(CLAIMS) + "\n" + cell(FIGURE),
+    "ledger": "# Ledger\n\n```{claims-ledger}\n```\n",
+    "second": "# Second\n\n"
+    + cell("from surgeon.book.page import claim\nclaim('Three is at most four.', 3, at_most=4);"),
+    "times": "# Times\n\n```{build-times}\n```\n\n```{build-machine}\n```\n",
+}
+
+
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory):
+    package = {"__init__.py": "", **PAGE, "small.py": "def two():\n    return 2\n"}
+    book = SmallBook(tmp_path_factory.mktemp("shown"), SHOWN, package)
+    build = book.build(*STRICT, GITHUB_REPOSITORY="someone/fork")
+    assert build.code == 0, build.output
+    assert not build.warnings
+    return book
+
+
+def rows(html: str) -> list[list[str]]:
+    tables = BeautifulSoup(html, "html.parser").select("article table tbody tr")
+    return [[entry.get_text().strip() for entry in row.find_all("td")] for row in tables]
+
+
+def test_the_ledger_holds_every_claim_in_the_pages_order_with_links_that_lead_to_them(shown):
+    html = shown.html("ledger")
+    assert rows(html) == [
+        ["two gives 2 & no more.", "2", "between 2 and 2"],
+        ["It is <true>.", "true", "true"],
+        ["Three is at most four.", "3", "at most 4"],
+    ]
+    page = BeautifulSoup(html, "html.parser")
+    assert "Claims in the book: 3." in page.article.get_text()
+    assert page.article.table.code.get_text() == "two"
+    assert [title.get_text() for title in page.select("article .rubric")] == ["First", "Second"]
+    for link in page.select("article table a"):
+        target, _, anchor = link["href"].partition("#")
+        assert BeautifulSoup(shown.html(target.removesuffix(".html")), "html.parser").find(id=anchor)["class"] == [
+            "claim"
+        ]
+
+
+def test_a_figure_is_a_file_beside_the_page_and_keeps_what_it_says(shown):
+    image = BeautifulSoup(shown.html("first"), "html.parser").select_one("figure.measured img")
+    assert (image["loading"], image["decoding"]) == ("lazy", "async")
+    assert (image["width"], image["height"], image["alt"]) == ("288", "192", "A line that rises to 2.")
+    assert image["src"].startswith("../_images/")
+    assert "<svg" in (shown.root / "_build/html/book" / image["src"]).read_text()
+
+
+def test_the_colophon_times_the_pages_that_run_and_names_no_path(shown):
+    *pages, total = rows(shown.html("times"))[:3]
+    assert [name for name, _ in pages] == ["First", "Second"]
+    assert float(total[1]) == pytest.approx(sum(float(seconds) for _, seconds in pages), abs=0.11)
+    machine = dict(rows(shown.html("times"))[3:])
+    assert machine["Python"] == ".".join(map(str, sys.version_info[:3]))
+    assert "cores" in machine["machine"]
+    assert str(shown.root) not in shown.html("times")
+
+
+def test_buttons_and_sources_name_the_repository_that_builds(shown):
+    links = [a["href"] for a in BeautifulSoup(shown.html("first"), "html.parser").find_all("a", href=True)]
+    ours = [link for link in links if "github.com" in link or "mybinder.org" in link]
+    assert len(ours) >= 4
+    assert all("someone/fork" in link for link in ours)
+    assert any("mybinder.org" in link and link.endswith("lab/tree/book/first.md") for link in ours)
+    assert any(link.endswith("/blob/main/surgeon/small.py#L1-L2") for link in ours)
+
+
+def test_a_removed_site_comes_back_whole_and_a_changed_claim_reaches_the_ledger_without_running_the_rest(shown):
+    shown.ran()
+    before = shown.site()
+    shutil.rmtree(shown.root / "_build" / "html")
+    assert shown.build(*STRICT, GITHUB_REPOSITORY="someone/fork").code == 0
+    assert shown.ran() == []
+    assert shown.site() == before
+
+    changed = SHOWN["second"].replace("four", "seven").replace("at_most=4", "at_most=7")
+    shown.page("second", changed)
+    assert shown.build(*STRICT, GITHUB_REPOSITORY="someone/fork").code == 0
+    assert shown.ran() == ["second"]
+    assert rows(shown.html("ledger"))[2] == ["Three is at most seven.", "3", "at most 7"]
+
+
+def test_a_page_can_be_built_alone(shown):
+    build = shown.build(page="book/first.md")
+    assert (build.code, build.warnings) == (0, []), build.output
+    page = BeautifulSoup((shown.root / "_build/_page/book-first/html/first.html").read_text(), "html.parser")
+    assert len(page.select("p.claim")) == 2
+    assert (shown.root / "_build/_page/book-first/html" / page.img["src"]).exists()
+
+
+def test_a_claim_is_read_from_what_page_py_displays():
+    html = '<p class="claim" id="claim-1"><span class="claim-mark">✓</span> <span class="claim-statement">A '
+    (claim,) = ledger.read(html + '<code>b</code>.</span> <span class="claim-value">1</span></p><p id="x">no</p>')
+    assert claim == ledger.Claim("claim-1", (("text", "A "), ("code", "b"), ("text", ".")), "1", "true")
+
+
+@pytest.mark.parametrize(("variable", "name"), [("", "ours/book"), ("their/fork", "their/fork")])
+def test_the_repository_is_github_s_where_it_says_and_the_configuration_s_elsewhere(monkeypatch, variable, name):
+    monkeypatch.setenv("GITHUB_REPOSITORY", variable)
+    config = SimpleNamespace(html_theme_options={"repository_url": "https://github.com/ours/book/", "other": 1})
+    kernels.name_repository(None, config)
+    assert config.html_theme_options == {"repository_url": f"https://github.com/{name}", "other": 1}
+    assert os.environ["GITHUB_REPOSITORY"] == name
+
+
+@pytest.mark.parametrize(("asked", "given"), [(None, "1"), ("2", "2")], ids=["unsaid", "said"])
+def test_a_page_runs_on_one_thread_unless_its_builder_says_otherwise(monkeypatch, tmp_path, asked, given):
+    for variable in ("JUPYTER_PATH", "PYTHONPATH"):
+        monkeypatch.setenv(variable, "")
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if asked:
+        monkeypatch.setenv("OMP_NUM_THREADS", asked)
+    kernels.prepare(SimpleNamespace(doctreedir=tmp_path))
+    spec = json.loads((tmp_path / "kernels/kernels/python3/kernel.json").read_text())
+    assert spec["env"] == {"OMP_NUM_THREADS": given}
+    assert spec["argv"][0] == sys.executable
+
+
+# ---- Failures ------------------------------------------------------------------------------------------------------
+
+IMPORT = "from surgeon.book.page import claim"
+NODE = nodes.paragraph()
+NODE.source, NODE.line = "/books/a.md", 7
+
+
+@pytest.mark.parametrize(
+    ("location", "page"),
+    [
+        ("a", "a"),
+        (("a", 7), "a"),
+        (("a", None), "a"),
+        ("/books/a.md", "a"),
+        ("/books/a.md:", "a"),
+        ("/books/a.md:7", "a"),
+        ("/books/a.md:7:<eval>", "a"),
+        (NODE, "a"),
+        ("/books/absent.md:7", None),
+        ("/books/references.bib:7", None),
+        (None, None),
+    ],
+)
+def test_a_warning_is_about_its_page_or_else_about_the_whole_book(env, tmp_path, location, page):
+    env.found_docs = {"a"}
+    env.path2doc = lambda file: file.removeprefix("/books/").removesuffix(".md")
+    app = SimpleNamespace(env=env, config=SimpleNamespace(suppress_warnings=["known.*"]), doctreedir=tmp_path)
+    for name in ("a.doctree", "environment.pickle", "unfinished"):
+        (tmp_path / name).touch()
+    listener = failures.Failures(app)
+    listener.emit(logging.makeLogRecord({"location": location, "type": "known", "subtype": "one"}))
+    listener.finish(app, ValueError("The build broke."))
+    assert len(list(tmp_path.iterdir())) == 3
+    listener.emit(logging.makeLogRecord({"location": location, "type": "unknown"}))
+    listener.finish(app, None)
+    assert {file.name for file in tmp_path.iterdir()} == {"environment.pickle" if page else "a.doctree"}
+
+
+BROKEN = {
+    "broken-cell": "# Cell\n\n" + cell("1 + 1") + "\nText.\n\n" + cell("2 / 0  # here") + "\n" + cell("3"),
+    "broken-cite": "# Cite\n\nAs {cite:p}`nobody1999` says.\n",
+    "broken-claim": "# Claim\n\n" + cell(f"{IMPORT}\nclaim('One is two.', 1, within=(2, 2));"),
+    "broken-eval": "# Eval\n\n" + cell("x = 2") + "\nGood: {eval}`x`.\n\nBad: {eval}`y`.\n",
+    "broken-link": "# Link\n\nTo {doc}`nowhere`.\n",
+    "broken-ref": "# Ref\n\nTo {ref}`nothing`.\n",
+    "broken-twice": "# Twice\n\n" + cell(f"{IMPORT}\nclaim('So.', True)\nclaim('So.', True);"),
+    "healthy": "# Healthy\n\n(here)=\n## There\n\n" + cell("1"),
+}
+
+
+def test_every_failure_fails_the_strict_build_by_name_and_line_and_again_when_repeated(tmp_path):
+    book = SmallBook(tmp_path, BROKEN, {"__init__.py": "", **PAGE})
+    expected = [
+        ("broken-cell", book.line("broken-cell", "2 / 0  # here") - 1, "ZeroDivisionError: division by zero"),
+        ("broken-cite", 3, 'could not find bibtex key "nobody1999"'),
+        ("broken-claim", book.line("broken-claim", IMPORT) - 1, "'One is two.' does not hold"),
+        ("broken-eval", book.line("broken-eval", "Bad: {eval}`y`."), "name 'y' is not defined"),
+        ("broken-link", 3, "unknown document: 'nowhere'"),
+        ("broken-ref", 3, "undefined label: 'nothing'"),
+        ("broken-twice", book.line("broken-twice", IMPORT) - 1, "claims the same thing twice: 'So.'"),
+    ]
+    for build in (book.build(*STRICT), book.build(*STRICT)):
+        assert build.code == 1
+        for page, line, said in expected:
+            found = [w for w in build.warnings if w.startswith(f"{page}.md:{line}: ") and said in w]
+            assert found, f"{page}.md:{line} and {said!r} are not in {build.warnings}"
+    assert book.ran().count("healthy") == 1  # only what failed is tried again
+
+    for page in BROKEN:
+        if page.startswith("broken"):
+            book.page(page, f"# {page}\n\nTo {{ref}}`there <here>`.\n")
+    mended = book.build(*STRICT)
+    assert (mended.code, mended.warnings) == (0, [])
+    assert "err.log" not in " ".join(book.site())
+
+    # A reference that another page's change breaks: the pages that refer to it were read before, and are still named.
+    book.page("healthy", BROKEN["healthy"].replace("(here)=\n", ""))
+    for flags, code in [((), 0), (STRICT, 1)]:  # without -W, a warning is only a warning; it is not forgotten, though
+        torn = book.build(*flags)
+        assert torn.code == code
+        assert len([w for w in torn.warnings if "undefined label: 'here'" in w]) == len(expected)
+
+
+# ---- Builds that were killed ---------------------------------------------------------------------------------------
+
+PAUSE = """import time
+from pathlib import Path
+
+def setup(app):
+    def pause(moment):
+        asked = Path(app.srcdir, "pause")
+        if asked.exists() and asked.read_text() == moment:
+            Path(app.srcdir, "paused").touch()
+            time.sleep(600)
+
+    app.connect("source-read", lambda app, page, text: pause(f"read {page}"))
+    app.connect("html-page-context", lambda app, page, *rest: pause(f"write {page}"))
+    app.connect("build-finished", lambda app, exception: pause("finish"), priority=900)
+"""
+
+
+def fragile(folder):
+    pages = {"a": "# A\n\n" + cell("1 + 1"), "b": "# B\n\n" + cell("2 + 2"), "c": "# C\n\nText.\n"}
+    book = SmallBook(folder, pages, {"__init__.py": ""})
+    book.write("book/_ext/pause.py", PAUSE)
+    config = (folder / "_config.yml").read_text()
+    book.write("_config.yml", config.replace("      - surgeon_book\n", "      - surgeon_book\n      - pause\n"))
+    return book
+
+
+def tear(book: SmallBook, share: float) -> None:
+    """What was being written when the power went is there in part: do that to everything that may have been."""
+    since = (book.root / "_build/.doctrees/unfinished").stat().st_mtime_ns
+    for file in (book.root / "_build").rglob("*"):
+        if file.is_file() and file.stat().st_mtime_ns > since:
+            content = file.read_bytes()
+            file.write_bytes(content[: int(len(content) * share)])
+
+
+def test_a_killed_build_is_right_the_next_time(tmp_path):
+    never_killed, book = fragile(tmp_path / "never"), fragile(tmp_path / "often")
+    assert never_killed.build(*STRICT).code == 0
+    for moment, share in [("read book/b", 0.5), ("write book/b", 0)]:
+        book.kill_when(moment)
+        tear(book, share)
+    build = book.build(*STRICT)
+    assert (build.code, build.warnings) == (0, []), build.output
+    assert book.site() == never_killed.site()
+
+    # Killed when it has only written: no page has to run again, and half a file is not taken for a whole one.
+    book.ran()
+    shutil.rmtree(book.root / "_build" / "html")
+    book.kill_when("finish")
+    tear(book, 0.5)
+    build = book.build(*STRICT)
+    assert (build.code, build.warnings) == (0, []), build.output
+    assert book.ran() == []
+    assert book.site() == never_killed.site()
+
+
+def test_a_failure_is_not_lost_when_the_build_that_saw_it_is_killed(tmp_path):
+    book = fragile(tmp_path)
+    book.page("a", "# A\n\n" + cell("1 + 1") + "\n{eval}`undefined`\n")
+    assert book.build(*STRICT).code == 1
+    book.kill_when("write book/b")  # page a has been read again, and its warning went with the build
+    build = book.build(*STRICT)
+    assert build.code == 1
+    assert any(warning.startswith("a.md:") for warning in build.warnings)
+    book.page("a", "# A\n\n" + cell("1 + 1"))
+    book.ran()
+    assert book.build(*STRICT).code == 0
+    assert book.ran() == ["a"]

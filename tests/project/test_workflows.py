@@ -1,0 +1,171 @@
+"""What runs elsewhere: GitHub's workflows, Dependabot, pre-commit and the citation, held to their schemas offline."""
+
+import os
+import re
+import subprocess
+import sysconfig
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").iterdir())
+SCRIPTS = Path(sysconfig.get_path("scripts"))
+MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf8")
+NAMES = [path.name for path in WORKFLOWS]
+each_workflow = pytest.mark.parametrize("path", WORKFLOWS, ids=NAMES)
+
+
+def run(tool: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """A tool of this environment, with no key to anything."""
+    environment = {name: value for name, value in os.environ.items() if not name.endswith(("_TOKEN", "_API_KEY"))}
+    command = [SCRIPTS / tool, *arguments]
+    return subprocess.run(command, cwd=ROOT, env=environment, text=True, capture_output=True, stdin=subprocess.DEVNULL)
+
+
+def passes(done: subprocess.CompletedProcess[str]) -> None:
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def load(path: Path) -> dict:
+    return yaml.load(path.read_text(encoding="utf8"), Loader=yaml.BaseLoader)  # BaseLoader: `on` stays a word
+
+
+def jobs(path: Path) -> dict[str, dict]:
+    return load(path)["jobs"]
+
+
+def steps(path: Path) -> list[dict]:
+    return [step for job in jobs(path).values() for step in job["steps"]]
+
+
+def test_the_workflows_are_the_three_promised():
+    assert NAMES == ["check.yml", "newest.yml", "publish.yml"]
+
+
+@pytest.mark.parametrize("schema", ["vendor.github-workflows", "custom.github-workflows-require-timeout"])
+def test_workflows_fit_githubs_schema_and_end_in_time(schema):
+    passes(run("check-jsonschema", "--builtin-schema", schema, *WORKFLOWS))
+
+
+@pytest.mark.parametrize(
+    ("schema", "name"),
+    [("vendor.dependabot", ".github/dependabot.yml"), ("vendor.citation-file-format", "CITATION.cff")],
+)
+def test_other_files_fit_their_schemas(schema, name):
+    passes(run("check-jsonschema", "--default-filetype", "yaml", "--builtin-schema", schema, name))
+
+
+def test_the_schema_is_there_and_rejects(tmp_path):
+    workflow = tmp_path / "broken.yml"
+    workflow.write_text("on: push\njobs: {a: {steps: [{run: make}]}}\n", encoding="utf8")  # runs nowhere
+    assert run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", workflow).returncode == 1
+
+
+def test_zizmor_finds_nothing():
+    passes(run("zizmor", "--offline", "--pedantic", "--strict-collection", "--quiet", "."))
+
+
+def test_zizmor_would_find_something(tmp_path):
+    """The same workflow, with an action that anyone may move."""
+    folder = tmp_path / ".github" / "workflows"
+    folder.mkdir(parents=True)
+    text = WORKFLOWS[0].read_text(encoding="utf8")
+    (folder / "moved.yml").write_text(re.sub(r"@[0-9a-f]{40} # v\S+", "@main", text), encoding="utf8")
+    done = run("zizmor", "--offline", "--pedantic", "--strict-collection", tmp_path)
+    assert done.returncode > 10
+    assert "unpinned-uses" in done.stdout
+
+
+@each_workflow
+def test_actions_are_pinned_by_hash_and_say_their_version(path):
+    uses = [line.strip() for line in path.read_text(encoding="utf8").splitlines() if re.match(r"\s*(- )?uses:", line)]
+    assert len(uses) == sum("uses" in step for step in steps(path))
+    assert uses
+    for line in uses:
+        assert re.fullmatch(r"(- )?uses: [\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", line), line
+
+
+def test_an_action_has_one_hash_everywhere():
+    pins = {step["uses"] for path in WORKFLOWS for step in steps(path) if "uses" in step}
+    assert len(pins) == len({pin.split("@")[0] for pin in pins})
+
+
+@each_workflow
+def test_permissions_are_the_least(path):
+    """Nothing at the top; a job may read the code, and the one job that deploys, and reads no code, may write Pages."""
+    assert load(path)["permissions"] == {}
+    for job in jobs(path).values():
+        deploys = any(step.get("uses", "").startswith("actions/deploy-pages@") for step in job["steps"])
+        pages = {"pages": "write", "id-token": "write"}
+        assert job["permissions"] == (pages if deploys else {"contents": "read"})
+        assert not deploys or len(job["steps"]) == 1
+
+
+@each_workflow
+def test_no_checkout_leaves_its_credentials_behind(path):
+    checkouts = [step for step in steps(path) if step.get("uses", "").startswith("actions/checkout@")]
+    assert checkouts
+    assert all(step["with"]["persist-credentials"] == "false" for step in checkouts)
+
+
+def test_check_tests_and_builds_on_every_push_and_pull_request():
+    check = load(ROOT / ".github" / "workflows" / "check.yml")
+    matrix = check["jobs"]["make"]["strategy"]["matrix"]
+    assert check["on"] == {"push": "", "pull_request": ""}
+    assert matrix == {"python": ["3.11", "3.13"], "target": ["test", "book"]}
+
+
+def test_publish_deploys_main_alone_and_after_a_strict_build():
+    publish = load(ROOT / ".github" / "workflows" / "publish.yml")
+    assert publish["on"] == {"push": {"branches": ["main"]}, "workflow_dispatch": ""}
+    assert publish["jobs"]["deploy"]["needs"] == "build"
+    assert {"run": "make book"} in publish["jobs"]["build"]["steps"]
+    assert publish["concurrency"]["cancel-in-progress"] == "false"
+
+
+def test_newest_runs_weekly_and_without_the_locks():
+    newest = ROOT / ".github" / "workflows" / "newest.yml"
+    (schedule,) = load(newest)["on"]["schedule"]
+    assert re.fullmatch(r"\d+ \d+ \* \* [0-6]", schedule["cron"])
+    assert "requirements" not in newest.read_text(encoding="utf8")
+    assert any("pip install -e" in step.get("run", "") for step in steps(newest))
+
+
+@each_workflow
+def test_pytorch_comes_without_cuda(path):
+    for job in jobs(path).values():
+        installs = any("make" in step.get("run", "") or "pip" in step.get("run", "") for step in job["steps"])
+        index = job.get("env", {}).get("PIP_EXTRA_INDEX_URL")
+        assert index == ("https://download.pytorch.org/whl/cpu" if installs else None)
+
+
+def test_pre_commit_runs_make_lint_and_fetches_nothing():
+    passes(run("pre-commit", "validate-config", ".pre-commit-config.yaml"))
+    (repository,) = load(ROOT / ".pre-commit-config.yaml")["repos"]
+    (hook,) = repository["hooks"]
+    assert repository["repo"] == "local"
+    assert hook["language"] == "system"
+    assert hook["entry"] == "make --no-print-directory lint"
+
+
+def test_ci_runs_the_readmes_test_command_and_nothing_else():
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf8").splitlines()
+    assert [line for line in script if line.startswith(("exec", "make"))] == ["exec make test"]
+    assert all(re.match(r"#|set -|cd |exec make test$", line) for line in script)
+    assert os.access(ROOT / ".ci" / "run", os.X_OK)
+
+
+@pytest.mark.parametrize("name", ["README.md", *(f".github/workflows/{name}" for name in NAMES)])
+def test_every_make_target_named_exists(name):
+    targets = set(re.findall(r"^([a-z]+):", MAKEFILE, re.MULTILINE))
+    named = set(re.findall(r"(?:`|run: |^)make ([a-z]+)", (ROOT / name).read_text(encoding="utf8"), re.MULTILINE))
+    assert named <= targets
+    assert {"book", "serve", "test", "lint", "lab", "lock", "clean", "help"} <= targets
+
+
+def test_lint_runs_all_four_checks():
+    recipe = re.search(r"^lint:.*\n((?:\t.*\n)+)", MAKEFILE, re.MULTILINE)
+    commands = [line.removeprefix("\t@$(USING) ") for line in recipe[1].splitlines()]
+    assert commands == ["ruff check .", "ruff format --check .", "mypy", "codespell"]
