@@ -68,7 +68,7 @@ def change(folder: Path, name: str) -> tuple[str, str, str]:
         "\n".join(line[1:].strip() for line in lines if line.startswith(sign) and not line.startswith(sign * 3))
         for sign in "-+"
     )
-    return name.split(".")[1], before, after
+    return name.rpartition(".")[0], before, after
 
 
 def main() -> int:
@@ -83,9 +83,9 @@ def main() -> int:
         mutmut("run", *names, folder=folder)
         found = verdicts(folder, names)
         unnoticed = {name: change(folder, name) for name, verdict in found.items() if verdict != "killed"}
-    made, missed = (Counter(name.split(".")[1] for name in group) for group in (found, unnoticed))
+    made, missed = (Counter(name.rpartition(".")[0] for name in group) for group in (found, unnoticed))
     for module, number in sorted(made.items()):
-        print(f"{module:12} {number:4} mutants, {number - missed[module]:4} killed, {missed[module]:3} survived")
+        print(f"{module:32} {number:4} mutants, {number - missed[module]:4} killed, {missed[module]:3} survived")
     open_ends = [name for name, what in unnoticed.items() if what not in argued]
     for name in open_ends:
         module, before, after = unnoticed[name]
