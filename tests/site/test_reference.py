@@ -12,9 +12,9 @@ import pytest
 from bs4 import BeautifulSoup
 from contents import PAGES
 from small_book import ROOT, STRICT, SmallBook, cell
-from surgeon.page import REPOSITORY
 
 import surgeon
+from surgeon.book.page import REPOSITORY
 
 sys.path.insert(0, str(ROOT / "book" / "_ext"))
 from surgeon_book.execution.fingerprints import Package
@@ -193,7 +193,7 @@ def test_a_book_that_shows_the_package_shows_all_of_it_and_no_more(tmp_path):
     book = SmallBook(tmp_path, {"api": "# Package\n\n```{api-reference}\nsoft\nhard\n```\n"}, PACKAGE)
     said = book.build().output
     assert "WARNING: There is no module surgeon.hard with public names." in said
-    assert "WARNING: No page of the reference shows surgeon.page; a line `...` takes what no other does." in said
+    assert "WARNING: No page of the reference shows surgeon.book.page; a line `...` takes what no other does." in said
     assert "shows surgeon.soft" not in said
 
 
@@ -202,7 +202,7 @@ def test_the_package_page_follows_the_package_and_the_pages(tmp_path):
     pages = {
         "reference/parts": "# Parts\n\n```{api-overview}\n```\n",
         "reference/api": "# Package\n\n```{api-reference}\n...\n```\n\n{py:func}`surgeon.soft.stable`\n",
-        "reference/more": "# More\n\n```{api-reference}\npage\n```\n",
+        "reference/more": "# More\n\n```{api-reference}\nbook.page\n```\n",
         "reference/sources": "# Sources\n\n```{bibliography}\n:all:\n```\n",
         "uses": "# Uses\n\n" + cell("from surgeon import stable\nstable([])"),
         "idle": "# Idle\n\n" + cell("import math"),
@@ -227,9 +227,9 @@ def test_the_package_page_follows_the_package_and_the_pages(tmp_path):
     assert "sequence of float" in entry.get_text()
     assert not article.find(id="surgeon.naive.naive")
     assert article.find("a", href="#surgeon.stable", class_="reference internal")
-    assert soup(book.html("reference/more")).article.find(id="surgeon.page.claim")
+    assert soup(book.html("reference/more")).article.find(id="surgeon.book.page.claim")
     assert said_of_modules(book)[0] == ["Package", "api.html#surgeon-soft", "surgeon.soft Shares of one."]
-    assert [said[1] for said in said_of_modules(book)] == ["api.html#surgeon-soft", "more.html#surgeon-page"]
+    assert [said[1] for said in said_of_modules(book)] == ["api.html#surgeon-soft", "more.html#surgeon-book-page"]
 
     book.ran()
     book.write("surgeon/naive.py", NAIVE)
@@ -243,7 +243,7 @@ def test_the_package_page_follows_the_package_and_the_pages(tmp_path):
     assert article.find(id="surgeon.stable").parent.find("a", href="#surgeon.naive.naive").code.get_text() == "naive"
     assert said_of_modules(book)[0][1:] == ["api.html#surgeon-naive", "surgeon.naive As the formula says."]
 
-    book.page("reference/more", "# More\n\n```{api-reference}\npage\nnaive\n```\n")
+    book.page("reference/more", "# More\n\n```{api-reference}\nbook.page\nnaive\n```\n")
     build = book.build(*STRICT, GITHUB_REPOSITORY="your/fork")
     assert build.code == 0, build.output
     article = soup(book.html("reference/api")).article
@@ -404,7 +404,7 @@ def test_every_public_name_has_an_entry_its_source_and_the_pages_that_use_it(sit
     defined = {entry["id"]: entry for entry in found}
     assert len(defined) == len(found)
     assert {f"surgeon.{name}" for name in surgeon.__all__} <= set(defined)
-    assert {f"surgeon.page.{name}" for name in ("claim", "source", "figure")} <= set(defined)
+    assert {f"surgeon.book.page.{name}" for name in ("claim", "source", "figure")} <= set(defined)
     imports = {name: imported((ROOT / f"{name}.md").read_text()) for name in PAGES}
     for name in surgeon.__all__:
         thing = getattr(surgeon, name)

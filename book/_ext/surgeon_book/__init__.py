@@ -5,15 +5,13 @@ from (`fingerprints`), its claims (`ledger`), the names of surgeon that it uses 
 ran (`colophon`). Some leave more: the modules that they show (`api`), the terms that they define (`glossary`).
 """
 
-import hashlib
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any
 
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 
-from surgeon_book import checkout
+from surgeon_book import checkout, sources
 from surgeon_book.execution import failures, fingerprints, kernels, rewriting
 from surgeon_book.page import (
     corners,
@@ -84,11 +82,9 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("env-merge-info", merge)
     for subject in SUBJECTS:
         subject.setup(app)
-    files = sorted(Path(__file__).parent.rglob("*.py"))
-    sources = hashlib.sha256(b"".join(file.read_bytes() for file in files))
     return {
         "version": "1",
-        "env_version": int(sources.hexdigest()[:8], 16),  # another extension reads every page anew
+        "env_version": int(sources.digest(sources.reading())[:8], 16),  # another extension reads every page anew
         "parallel_read_safe": True,
         "parallel_write_safe": False,  # V8, which sets the equations, does not survive a fork
     }

@@ -4,14 +4,16 @@ Writing is cheap, running is not. A page shows its neighbours' titles, resolves 
 claims; Sphinx alone would leave what it says about a changed page as it was, a broken reference included.
 """
 
-import hashlib
+from importlib.metadata import version
 from pathlib import Path
 
 from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.environment import BuildEnvironment
 
+from surgeon_book import sources
 from surgeon_book.execution.failures import unfinished
+from surgeon_book.reference import parts
 
 
 class Rewriting:
@@ -30,10 +32,11 @@ class Rewriting:
 
 
 def note_assets(app: Sphinx, config: Config) -> None:
-    """Styles and scripts are part of the configuration: Sphinx writes every page, and copies them, when it changes."""
+    """Styles, scripts and all else that shapes the site are part of the configuration: Sphinx writes every page, and
+    copies them, when it changes."""
     folders = [Path(app.srcdir, folder) for folder in [*config.html_static_path, *config.html_extra_path]]
     files = sorted(file for folder in folders for file in folder.rglob("*") if file.is_file())
-    config.surgeon_assets = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+    config.surgeon_assets = sources.digest([*files, *sources.look(), *map(version, parts.PACKAGES)])
 
 
 def setup(app: Sphinx) -> None:

@@ -1,0 +1,30 @@
+"""What the extension itself is made of: files that change how a page is read, and files that change its look alone.
+
+A change of the first has every page read again, and run; a change of the second has every page written again.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+
+EXTENSION = Path(__file__).parent
+LOOK = ("site", "theme")  # rooms whose code looks at no page before it is written
+
+
+def files() -> list[Path]:
+    return sorted(file for file in EXTENSION.rglob("*") if file.is_file() and "__pycache__" not in file.parts)
+
+
+def reading() -> list[Path]:
+    return [file for file in files() if file.suffix == ".py" and file.relative_to(EXTENSION).parts[0] not in LOOK]
+
+
+def look() -> list[Path]:
+    """Templates, styles and scripts too, whatever room they are in."""
+    return sorted({*files()} - {*reading()})
+
+
+def digest(parts: Iterable[Path | str]) -> str:
+    """A hash of files' contents and of texts; no two lists of parts give the same one by being joined."""
+    contents = (part.encode() if isinstance(part, str) else part.read_bytes() for part in parts)
+    return hashlib.sha256(b"".join(hashlib.sha256(content).digest() for content in contents)).hexdigest()
