@@ -17,7 +17,7 @@ from small_book import ROOT
 
 sys.path.insert(0, str(ROOT / "book" / "_ext"))
 from surgeon_book.page import figures
-from surgeon_book.theme import icons, styles
+from surgeon_book.theme import icons, rules, styles
 
 FIRST_VISIT, NEXT_PAGE = 450_000, 120_000
 
@@ -101,20 +101,33 @@ def test_an_unknown_icon_ends_the_build():
         (".a{x:1}.b{x:2}", ".a{x:1;}"),
         (".a .b,.a:hover{x:1}", ".a:hover{x:1;}"),
         (".a:not(.b){x:1}", ".a:not(.b){x:1;}"),
+        (":is(.b, p:not(.c), li) .a, .b:is(li, p) {x:1}", ":is(.b, p:not(.c), li) .a{x:1;}"),
+        (":not(:is(:where(.b, .c))){x:1}", ":not(:is(:where(.b, .c))){x:1;}"),
+        ('[title=".b, {"] .a{x:1}', '[title=".b, {"] .a{x:1;}'),
         ("@media print{.b{x:1}}", ""),
         ("@media print{.a{x:1}}", "@media print{.a{x:1;}}"),
+        ("@media print{.a:hover{x:1}}", "@media print{.a:hover{x:1;}}"),
         ('.a::before{content:"} .b {";x:1} /* .a{} */', '.a::before{content:"} .b {";x:1;}'),
         (r".w\/2{x:1}.a{x:2}", ".a{x:2;}"),
+        (r".a\:b{x:1}.a{x:2}", ".a{x:2;}"),
         ("p{background:url(data:image/png;base64,AA)}", "p{background:url(data:image/png;base64,AA);}"),
+        (".a{x:1 ! important;y:calc(1px + 2px) /* so */}", ".a{x:1!important;y:calc(1px + 2px);}"),
+        (".a{--x: ;--y:{b}}", ".a{--x: ;--y:{b};}"),
+        (r'.a{content:"\f107";x:1}', ".a{x:1;}"),
+        ("@font-face{font-family:'Font Awesome 6'}p{x:1}", "p{x:1;}"),
+        ("@keyframes fa-spin{to{x:1}}@keyframes b{to{x:1}}", "@keyframes b{to{x:1;}}"),
+        (".a{x:1;.b{y:1}&:hover{y:2}}", ".a{x:1;&:hover{y:2;}}"),
     ],
 )
 def test_rules_that_no_page_has_a_use_for_go(css, kept):
-    assert styles.write(styles.prune(styles.parse(css), {"a"})) == kept
+    assert rules.write(rules.prune(rules.parse(css), {"a"})) == kept
 
 
 def test_variables_that_nothing_reads_go_and_those_that_only_they_read():
-    css = ":root{--a:1;--b:var(--a);--c:2;--d:3;}p{x:var(--c);}"
-    assert styles.without_idle_variables(css, "var(--d)") == ":root{--c:2;--d:3;}p{x:var(--c);}"
+    css = ':root{--a:1;--b:var(--a);--c:"{;}";--d:3}p{x:var(--c)}q{--b:2}'
+    found = rules.without_idle_variables(rules.parse(css), {"--d"})
+    assert rules.write(found) == ':root{--c:"{;}";--d:3;}p{x:var(--c);}'
+    assert rules.variables_read("a: var(--x)", "b: var( --y , 1) --z") == {"--x", "--y"}
 
 
 def png(pixels: np.ndarray) -> bytes:

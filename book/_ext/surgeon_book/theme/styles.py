@@ -13,7 +13,7 @@ from typing import Any
 from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
 
-from surgeon_book.theme import icons
+from surgeon_book.theme import icons, rules
 
 THEME = Path(__file__).parent / "theme.css"
 OWN = "surgeon.css"
@@ -31,81 +31,6 @@ PARTS = (
 # What the second folds opens by itself here; the first does nothing but import Sphinx's basic.css.
 LEFT_OUT = ("styles/theme.css", "togglebutton.css")
 LINK = re.compile(r"(_static/site\.css\?v=)[0-9a-f]{8}")
-
-TOKEN = re.compile(r"""/\*.*?\*/|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|url\([^)"']*\)|[{};]|[^{};"'/u]+|.""", re.DOTALL)
-COMMAS = re.compile(r",(?![^(]*\))")
-ANYTHING = re.compile(r":(?:not|is|where|has)\((?:[^()]|\([^()]*\))*\)")
-CLASS = re.compile(r"\.(-?(?:[A-Za-z_]|\\.)(?:[\w-]|\\.)*)")
-# Font Awesome's own rules, and what the theme draws with its fonts; theme.css and icons.py draw what is needed.
-AWESOME = re.compile(r"\.fa[bsr]?\b|\.fa-|keyframes fa-|Font Awesome")
-DRAWN_WITH_A_FONT = re.compile(r"Font Awesome|--fa-|--pst-icon-|content:\s*\"\\f[0-9a-f]{3}\"")
-
-Tree = list["str | tuple[str, Tree]"]
-
-
-def parse(text: str) -> Tree:
-    """Declarations and statements as text; blocks as what stands before them and what is in them."""
-    blocks: list[Tree] = [[]]
-    heads: list[str] = []
-    said: list[str] = []
-
-    def take() -> str:
-        taken = "".join(said).strip()
-        said.clear()
-        return taken
-
-    for token in TOKEN.findall(text):
-        if token == "{":
-            heads.append(take())
-            blocks.append([])
-        elif token in ";}":
-            if statement := take():
-                blocks[-1].append(statement)
-            if token == "}":
-                block = blocks.pop()
-                blocks[-1].append((heads.pop(), block))
-        elif not token.startswith("/*"):
-            said.append(token if token[0] in "\"'" or token.startswith("url(") else re.sub(r"\s+", " ", token))
-    return blocks[0]
-
-
-def write(tree: Tree) -> str:
-    return "".join(f"{item};" if isinstance(item, str) else f"{item[0]}{{{write(item[1])}}}" for item in tree)
-
-
-def used(selector: str, classes: set[str]) -> bool:
-    """Whether a page has every class that a selector asks for; what it does not ask for outright is no reason."""
-    asked = CLASS.findall(ANYTHING.sub("", selector))
-    return all(re.sub(r"\\(.)", r"\1", name) in classes for name in asked)
-
-
-def prune(tree: Tree, classes: set[str]) -> Tree:
-    kept: Tree = []
-    for item in tree:
-        if isinstance(item, str):
-            if not DRAWN_WITH_A_FONT.search(item):
-                kept.append(item)
-            continue
-        head, block = item
-        if head.startswith("@font-face") or head.startswith("@keyframes"):
-            kept += [] if AWESOME.search(head + write(block).replace("\\", "")) else [item]
-            continue
-        if not head.startswith("@"):
-            head = ",".join(part for part in COMMAS.split(head) if used(part, classes) and not AWESOME.search(part))
-        block = prune(block, classes)
-        if head and block:
-            kept.append((head, block))
-    return kept
-
-
-VARIABLE = re.compile(r"(?<=[{;])\s*(--[\w-]+):(?:\"[^\"]*\"|[^;{}\"])*;")
-
-
-def without_idle_variables(text: str, elsewhere: str) -> str:
-    """Without variables that nothing reads, and then without those that only they read."""
-    read = set(re.findall(r"--[\w-]+(?=\s*[,)])", text + elsewhere))
-    shorter = VARIABLE.sub(lambda match: match[0] if match[1] in read else "", text)
-    return text if shorter == text else without_idle_variables(shorter, elsewhere)
 
 
 def classes_in(pages: Iterable[str], scripts: Iterable[str]) -> set[str]:
@@ -134,10 +59,12 @@ def put_together(app: Sphinx, problem: Exception | None) -> None:
         file.read_text(encoding="utf8") for pattern in ("*.js", "*.mjs") for file in kept(static, pattern)
     )
     classes = classes_in(pages.values(), [scripts])
-    rules = "".join(write(prune(parse(found[0].read_text(encoding="utf8")), classes)) for found in files)
-    own = icons.style(classes_in(pages.values(), [])) + write(parse(THEME.read_text(encoding="utf8")))
-    own += write(parse((static / OWN).read_text(encoding="utf8")))
-    style = without_idle_variables(rules.replace("url(../", "url("), own + scripts + "".join(pages.values())) + own
+    trees = [rules.parse(found[0].read_text(encoding="utf8")) for found in files]
+    own = icons.style(classes_in(pages.values(), []))
+    own += "".join(rules.write(rules.parse(file.read_text(encoding="utf8"))) for file in (THEME, static / OWN))
+    theirs = rules.prune(sum(trees, ()), classes)
+    theirs = rules.without_idle_variables(theirs, rules.variables_read(own, scripts, *pages.values()))
+    style = rules.write(theirs).replace("url(../", "url(") + own
     (static / "site.css").write_text(style, encoding="utf8")
     digest = hashlib.sha256(style.encode()).hexdigest()[:8]
     for file, page in pages.items():
