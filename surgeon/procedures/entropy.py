@@ -1,6 +1,4 @@
-"""How evenly attention is spread, without the weights: the entropy of each row, a tile at a time."""
-
-import math
+"""How evenly each row of attention is spread, without its weights."""
 
 import torch
 from torch import Tensor
@@ -9,6 +7,7 @@ from surgeon.anatomy.dot_product import check_inputs
 from surgeon.anatomy.mask_reading import as_additive
 from surgeon.anatomy.softmax import at_least_float32
 from surgeon.procedures.flash import flash_attention
+from surgeon.procedures.inputs import score_factor
 from surgeon.procedures.online import Partial
 
 
@@ -20,12 +19,15 @@ def attention_entropy(
     *,
     causal: bool = False,
 ) -> Tensor:
-    r"""Shannon's entropy of each row of attention weights, in nats, without the matrix of weights.
+    r"""Shannon's entropy of each row of weights, without the weights.
 
-    .. math:: H_i = -\sum_j a_{ij} \log a_{ij} = \ell_i - c\, q_i \cdot \sum_j a_{ij} k_j
+    .. math::
 
-    with the log-sum-exp :math:`\ell_i` and the factor `c` of the scores. The
-    sum is attention with its keys as values.
+        H_i = -\sum_j a_{ij} \log a_{ij}
+            = \ell_i - c\, q_i \cdot \sum_j a_{ij} k_j
+
+    in nats, with the log-sum-exp :math:`\ell_i` and the factor `c` of the
+    scores. The sum is attention with its keys as values.
 
     Parameters
     ----------
@@ -57,7 +59,9 @@ def attention_entropy(
 
     Examples
     --------
-    >>> attention_entropy(torch.zeros(1, 2), torch.ones(4, 2))  # four keys alike: log 4
+    Four keys alike, log 4:
+
+    >>> attention_entropy(torch.zeros(1, 2), torch.ones(4, 2))
     tensor([1.3863])
     """
     check_inputs(Q, K, K)
@@ -67,8 +71,8 @@ def attention_entropy(
         Q, K, K, mask, scale, causal=causal, return_lse=True
     )
     assert isinstance(part, Partial)
-    factor = 1 / math.sqrt(Q.shape[-1]) if scale else 1.0
-    entropy = part.lse - factor * (Q * part.out).sum(-1)
+    average = score_factor(Q, scale) * (Q * part.out).sum(-1)
+    entropy = part.lse - average
     # an empty row has 0, and so has one key, not a rounding error less
     return entropy.masked_fill(part.lse == -torch.inf, 0.0).clamp(min=0.0)
 

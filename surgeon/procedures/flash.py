@@ -1,25 +1,14 @@
-"""Attention in tiles: the same numbers as `attention`, without ever holding the matrix of scores."""
+"""Attention in tiles: `attention` without ever its matrix of scores."""
 
-import math
-from collections.abc import Sequence
-from typing import Any
+from functools import partial
 
-import torch
 from torch import Tensor
-from torch.autograd.function import Function
 
-from surgeon.anatomy.dot_product import check_inputs
-from surgeon.arguments import positive_integer
+from surgeon.arguments import truth
+from surgeon.procedures.inputs import block_size, fold
 from surgeon.procedures.online import Partial
-from surgeon.procedures.tiles import (
-    Tiling,
-    backward_tiles,
-    fold_leading,
-    forward_tiles,
-    refuse_second_derivative,
-    scores_are_small,
-    usual_block,
-)
+from surgeon.procedures.tile_loops import Tiled
+from surgeon.procedures.tiles import Tiling, usual_block
 
 
 def flash_attention(
@@ -34,7 +23,7 @@ def flash_attention(
     block_k: int | None = None,
     return_lse: bool = False,
 ) -> Tensor | Partial:
-    r"""Scaled dot-product attention, computed a tile of queries by keys at a time.
+    r"""Scaled dot-product attention, a tile of queries by keys at a time.
 
     The largest thing it makes besides its result is a tile for each head, so
     memory grows with the number of tokens and not with its square. The
@@ -88,81 +77,31 @@ def flash_attention(
 
     Examples
     --------
-    >>> Q, K, V = torch.zeros(1, 2), torch.zeros(3, 2), torch.tensor([[1.0], [2.0], [3.0]])
-    >>> flash_attention(Q, K, V, block_k=2, return_lse=True)  # the mean of three, and log 3
+    The mean of three, and log 3:
+
+    >>> import torch
+    >>> Q, K = torch.zeros(1, 2), torch.zeros(3, 2)
+    >>> V = torch.tensor([[1.0], [2.0], [3.0]])
+    >>> flash_attention(Q, K, V, block_k=2, return_lse=True)
     Partial(out=tensor([[2.]]), lse=tensor([1.0986]))
     """
-    check_inputs(Q, K, V)
-    blocks = {"block_q": block_q, "block_k": block_k}
-    block_q, block_k = (
-        None if n is None else positive_integer(name, n)
-        for name, n in blocks.items()
+    inputs = fold(Q, K, V, scale)
+    mask, reader = inputs.read(mask)
+    usual = usual_block(inputs.Q, inputs.K)
+    block = (
+        block_size("block_q", block_q, usual),
+        block_size("block_k", block_k, usual),
     )
-    given, lead = (
-        Q.dtype,
-        torch.broadcast_shapes(Q.shape[:-2], K.shape[:-2], V.shape[:-2]),
+    tiling = partial(
+        Tiling,
+        reader=reader,
+        causal=truth("causal", causal),
+        lead=inputs.lead,
+        block=block,
     )
-    Q, K, V = (fold_leading(x, lead) for x in (Q, K, V))
-    block = (block_q or usual_block(Q, K), block_k or usual_block(Q, K))
-    factor = 1 / math.sqrt(Q.shape[-1]) if scale else 1.0
-    out, lse = _Flash.apply(Q, K, V, mask, factor, causal, lead, block)
-    part = Partial(
-        out.to(given).unflatten(0, lead or (1,)),
-        lse.unflatten(0, lead or (1,)),
+    folded = inputs.Q, inputs.K, inputs.V
+    out, lse = Tiled.apply(
+        *folded, mask, inputs.factor, tiling, "flash_attention"
     )
-    part = part if lead else Partial(part.out.squeeze(0), part.lse.squeeze(0))
+    part = Partial(inputs.unfold(out.to(inputs.dtype)), inputs.unfold(lse))
     return part if return_lse else part.out
-
-
-class _Flash(Function):
-    """Forward and backward over [N, tokens, width], where N counts all leading axes together."""
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        Q: Tensor,
-        K: Tensor,
-        V: Tensor,
-        mask: Tensor | None,
-        factor: float,
-        causal: bool,
-        lead: Sequence[int],
-        block: tuple[int, int],
-    ) -> tuple[Tensor, Tensor]:
-        tiles = Tiling(Q, K, mask, causal, lead, block)
-        out, lse = forward_tiles(
-            Q,
-            K,
-            V,
-            factor,
-            tiles,
-            careful=not scores_are_small(Q, K, V, mask, factor),
-        )
-        ctx.save_for_backward(Q, K, V, mask, out, lse)
-        ctx.factor, ctx.tiles = factor, tiles
-        return out, lse
-
-    @staticmethod
-    def backward(
-        ctx: Any, dout: Tensor, dlse: Tensor
-    ) -> tuple[Tensor | None, ...]:
-        refuse_second_derivative("flash_attention")
-        Q, K, V, mask, out, lse = ctx.saved_tensors
-        dmask = (
-            torch.zeros_like(mask, dtype=Q.dtype)
-            if ctx.needs_input_grad[3]
-            else None
-        )
-        dQ, dK, dV = backward_tiles(
-            Q, K, V, out, lse, dout, dlse, ctx.factor, ctx.tiles, dmask
-        )
-        return (
-            dQ,
-            dK,
-            dV,
-            dmask if dmask is None else dmask.to(mask.dtype),
-            None,
-            None,
-            None,
-            None,
-        )

@@ -1,4 +1,4 @@
-"""Attention over a part of the keys, and the one operation that joins two parts."""
+"""Attention over a part of the keys, and what joins two parts."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -11,14 +11,14 @@ from surgeon.anatomy.softmax import at_least_float32, log_sum_exp
 
 
 class Partial(NamedTuple):
-    r"""What attention over some of the keys leaves behind: enough to go on with the others later.
+    r"""What attention over some keys leaves behind: enough to go on later.
 
     Notes
     -----
     For a query with scores :math:`s_j` on the keys `j` of one part, with
-    :math:`Z = \sum_j e^{s_j}`, `out` is
-    :math:`\sum_j e^{s_j} v_j / Z` and `lse` is :math:`\log Z`: an average, and how much it weighs.
-    Source: milakov2018, dao2022 (book/references.bib).
+    :math:`Z = \sum_j e^{s_j}`, `out` is :math:`\sum_j e^{s_j} v_j / Z` and
+    `lse` is :math:`\log Z`: an average, and how much it weighs. Source:
+    milakov2018, dao2022 (book/references.bib).
     """
 
     #: attention over these keys alone, [..., T, d_v]; zero where a query sees
@@ -36,7 +36,7 @@ def partial_attention(
     mask: Tensor | None = None,
     scale: bool = True,
 ) -> Partial:
-    """Attention over the keys given, as if there were no others, with its log-sum-exp.
+    """Attention over the keys given, as if there were no others.
 
     Parameters
     ----------
@@ -57,8 +57,11 @@ def partial_attention(
 
     Examples
     --------
-    >>> part = partial_attention(torch.zeros(1, 2), torch.zeros(3, 2), torch.tensor([[1.0], [2.0], [3.0]]))
-    >>> part.out, part.lse  # the mean of three, and log 3
+    The mean of three, and log 3:
+
+    >>> values = torch.tensor([[1.0], [2.0], [3.0]])
+    >>> part = partial_attention(torch.zeros(1, 2), torch.zeros(3, 2), values)
+    >>> part.out, part.lse
     (tensor([[2.]]), tensor([1.0986]))
     """
     stages = dissect(Q, K, V, mask, scale)
@@ -71,7 +74,9 @@ def empty_partial(
     dtype: torch.dtype = torch.float32,
     device: str | torch.device = "cpu",
 ) -> Partial:
-    r"""Attention over no key at all: zeros, and a log-sum-exp of :math:`-\infty`. Merging with it changes nothing.
+    r"""Attention over no key at all; merging with it changes nothing.
+
+    Its output is zero, its log-sum-exp :math:`-\infty`.
 
     Parameters
     ----------
@@ -87,24 +92,29 @@ def empty_partial(
     Partial
         out of that shape, lse of that shape without its last axis.
 
+    Raises
+    ------
+    ValueError
+        If the shape has fewer than two axes.
+
     Examples
     --------
     >>> empty_partial((1, 2))
     Partial(out=tensor([[0., 0.]]), lse=tensor([-inf]))
     """
-    lse = torch.full(
-        tuple(shape[:-1]),
-        -torch.inf,
-        dtype=at_least_float32(dtype),
-        device=device,
-    )
+    _check_axes("shape", shape)
+    rows, wide = tuple(shape[:-1]), at_least_float32(dtype)
+    lse = torch.full(rows, -torch.inf, dtype=wide, device=device)
     return Partial(torch.zeros(tuple(shape), dtype=dtype, device=device), lse)
 
 
 def merge(a: Partial, b: Partial) -> Partial:
     r"""Join attention over two parts of the keys into attention over both.
 
-    .. math:: \ell = \log(e^{\ell_a} + e^{\ell_b}), \qquad o = e^{\ell_a - \ell}\, o_a + e^{\ell_b - \ell}\, o_b
+    .. math::
+
+        \ell = \log(e^{\ell_a} + e^{\ell_b}), \qquad
+        o = e^{\ell_a - \ell}\, o_a + e^{\ell_b - \ell}\, o_b
 
     Each output counts by its share of the common denominator. The order does
     not matter, nor does the grouping, and `empty_partial` changes nothing: so
@@ -124,38 +134,36 @@ def merge(a: Partial, b: Partial) -> Partial:
     Raises
     ------
     ValueError
-        If the shapes of `a` and `b`, or of an `out` and its `lse`, disagree.
+        If the shapes of `a` and `b`, or of an `out` and its `lse`, disagree,
+        or if these have too few axes.
 
     Examples
     --------
-    >>> one = Partial(torch.tensor([[8.0]]), torch.tensor([1.0]).log())  # one key, of value 8
-    >>> three = Partial(torch.tensor([[0.0]]), torch.tensor([3.0]).log())  # three keys, of value 0
+    One key, of value 8, and three keys, of value 0:
+
+    >>> one = Partial(torch.tensor([[8.0]]), torch.tensor([1.0]).log())
+    >>> three = Partial(torch.tensor([[0.0]]), torch.tensor([3.0]).log())
     >>> merge(one, three).out
     tensor([[2.]])
     """
     _check_pair(a, b)
     top = torch.maximum(a.lse, b.lse).detach()
-    top = top.masked_fill(
-        top == -torch.inf, 0.0
-    )  # both empty: shift by anything finite
-    share_a, share_b = (
-        torch.exp(a.lse - top),
-        torch.exp(b.lse - top),
-    )  # the larger is 1
+    # both empty: shift by anything finite
+    top = top.masked_fill(top == -torch.inf, 0.0)
+    # the larger of these is 1
+    share_a, share_b = torch.exp(a.lse - top), torch.exp(b.lse - top)
     total = share_a + share_b
     empty = total == 0
     total = total.masked_fill(empty, 1.0)
-    out = (share_a / total)[..., None] * a.out + (share_b / total)[
-        ..., None
-    ] * b.out
-    return Partial(
-        out.to(a.out.dtype),
-        (torch.log(total) + top).masked_fill(empty, -torch.inf),
-    )
+    share_a, share_b = share_a / total, share_b / total
+    out = share_a[..., None] * a.out + share_b[..., None] * b.out
+    lse = (torch.log(total) + top).masked_fill(empty, -torch.inf)
+    return Partial(out.to(a.out.dtype), lse)
 
 
 def _check_pair(a: Partial, b: Partial) -> None:
     for name, part in (("a", a), ("b", b)):
+        _check_axes(f"{name}.out", part.out.shape)
         if part.out.shape[:-1] != part.lse.shape:
             out, lse = list(part.out.shape), list(part.lse.shape)
             raise ValueError(
@@ -166,4 +174,12 @@ def _check_pair(a: Partial, b: Partial) -> None:
         raise ValueError(
             f"a and b must have outputs of one shape, got {list(a.out.shape)}"
             f" and {list(b.out.shape)}."
+        )
+
+
+def _check_axes(name: str, shape: Sequence[int]) -> None:
+    if len(shape) < 2:
+        raise ValueError(
+            f"{name} must have at least two axes (sequence, width), got"
+            f" {list(shape)}."
         )

@@ -1,8 +1,10 @@
-"""Attention over a sequence that no one process holds: keys and values travel round a ring."""
+"""Attention over a sequence that no one process holds.
 
-import math
+Keys and values travel round a ring.
+"""
+
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -10,17 +12,16 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.autograd.function import Function
 
-from surgeon.anatomy.dot_product import check_inputs
-from surgeon.arguments import positive_integer
+from surgeon.arguments import positive_integer, truth, whole_number
 from surgeon.procedures.flash import flash_attention
-from surgeon.procedures.online import Partial, empty_partial, merge
-from surgeon.procedures.tiles import (
-    Tiling,
-    backward_tiles,
-    fold_leading,
+from surgeon.procedures.inputs import (
+    fold,
+    full_precision,
     refuse_second_derivative,
-    usual_block,
 )
+from surgeon.procedures.online import Partial, empty_partial, merge
+from surgeon.procedures.tile_loops import backward_tiles
+from surgeon.procedures.tiles import Tiling, usual_block
 
 Group = dist.ProcessGroup
 
@@ -62,29 +63,16 @@ def shard(x: Tensor, rank: int, world: int, *, zigzag: bool = True) -> Tensor:
     >>> [shard(x, rank, 2).flatten().tolist() for rank in range(2)]
     [[0, 1, 6, 7], [2, 3, 4, 5]]
     """
-    if not isinstance(rank, int) or not 0 <= rank < positive_integer(
-        "world", world
-    ):
-        raise ValueError(
-            f"rank must be an integer from 0 to world - 1 ({world - 1}), got"
-            f" {rank!r}."
-        )
-    pieces = (2 if zigzag else 1) * world
-    if x.shape[-2] % pieces:
-        raise ValueError(
-            f"x must have a multiple of {pieces} tokens to be shared by"
-            f" {world}, got {x.shape[-2]}."
-        )
-    blocks = x.chunk(pieces, -2)
-    return (
-        torch.cat([blocks[rank], blocks[-1 - rank]], -2)
-        if zigzag
-        else blocks[rank].clone()
-    )
+    _check_share(x, rank, world, zigzag)
+    if not zigzag:
+        return x.chunk(world, -2)[rank].clone()
+    blocks = x.chunk(2 * world, -2)
+    early, late = blocks[rank], blocks[-1 - rank]
+    return torch.cat([early, late], -2)
 
 
 def unshard(shares: Sequence[Tensor], *, zigzag: bool = True) -> Tensor:
-    """Undo `shard`: the shares of all ranks, in the order of the ranks, as one sequence.
+    """Undo `shard`: the shares of all ranks, in their order, as one sequence.
 
     Parameters
     ----------
@@ -98,20 +86,23 @@ def unshard(shares: Sequence[Tensor], *, zigzag: bool = True) -> Tensor:
     Tensor
         [..., T, d].
 
+    Raises
+    ------
+    ValueError
+        If there is no share, or one has too few axes or, in zigzag, an odd
+        number of tokens.
+
     Examples
     --------
     >>> x = torch.arange(12)[:, None]
     >>> torch.equal(unshard([shard(x, rank, 3) for rank in range(3)]), x)
     True
     """
+    _check_shares(shares, zigzag)
     if not zigzag:
         return torch.cat(list(shares), -2)
-    halves = [share.chunk(2, -2) for share in shares]
-    return torch.cat(
-        [early for early, _ in halves]
-        + [late for _, late in reversed(halves)],
-        -2,
-    )
+    early, late = zip(*(share.chunk(2, -2) for share in shares), strict=True)
+    return torch.cat([*early, *reversed(late)], -2)
 
 
 def ring_attention(
@@ -125,7 +116,7 @@ def ring_attention(
     zigzag: bool = True,
     tally: Counter[str] | None = None,
 ) -> Tensor:
-    r"""Scaled dot-product attention over a sequence whose parts are held by the ranks of a process group.
+    r"""Attention over a sequence that the ranks of a process group share.
 
     Every rank calls it with its own share. Keys and values go once round the
     ring; at each hop a rank attends to the share that has come, in tiles, and
@@ -172,39 +163,41 @@ def ring_attention(
     Source: liu2024 (ring attention), milakov2018, dao2022
     (book/references.bib).
     """
-    check_inputs(Q, K, V)
+    inputs = fold(Q, K, V, scale)
+    options = {"causal": causal, "scale": scale, "zigzag": zigzag}
+    for name, option in options.items():
+        truth(name, option)
     ring = Ring(group, tally)
-    ring.agree(Q, K, V, causal, scale, zigzag)
-    given, lead = Q.dtype, Q.shape[:-2]
-    Q, K, V = (fold_leading(x, lead).contiguous() for x in (Q, K, V))
-    factor = 1 / math.sqrt(Q.shape[-1]) if scale else 1.0
-    return (
-        _Ring.apply(Q, K, V, ring, factor, causal, zigzag)
-        .to(given)
-        .reshape(*lead, -1, V.shape[-1])
-    )
+    ring.agree(Q, K, V, **options)
+    folded = (x.contiguous() for x in (inputs.Q, inputs.K, inputs.V))
+    out = RingAttention.apply(*folded, ring, inputs.factor, causal, zigzag)
+    return inputs.unfold(out.to(inputs.dtype))
 
 
 def visible_part(
     rank: int, source: int, tokens: int, causal: bool, zigzag: bool
 ) -> tuple[slice, slice, bool] | None:
-    """Which queries of a rank see which keys of a source's share of `tokens`, and whether only up to the diagonal."""
+    """Which queries of a rank see which keys of a source's share.
+
+    Both have so many tokens; True where they see only up to the diagonal.
+    """
     everything, half = slice(0, tokens), tokens // 2
+    early, late = slice(0, half), slice(half, tokens)
     if not causal:
         return everything, everything, False
     if source == rank:
         return everything, everything, True
-    if (
-        source < rank
-        # an earlier share; in zigzag only its early half is earlier, but for all
-        # queries
-    ):
-        return everything, slice(0, half) if zigzag else everything, False
-    return (slice(half, tokens), everything, False) if zigzag else None
+    if not zigzag:
+        return (everything, everything, False) if source < rank else None
+    # In zigzag, only the early half of an earlier share is earlier, but for
+    # all queries; a later share is earlier for the late queries alone.
+    if source < rank:
+        return everything, early, False
+    return late, everything, False
 
 
-class _Ring(Function):
-    """Forward and backward over [N, tokens, width], where N counts all leading axes together."""
+class RingAttention(Function):
+    """Attention over [N, tokens, width], N for all leading axes together."""
 
     @staticmethod
     def forward(
@@ -221,14 +214,12 @@ class _Ring(Function):
         out, lse = empty_partial(
             (N, tokens, V.shape[-1]), dtype=Q.dtype, device=Q.device
         )
-        here = (K, V)
+        here: tuple[Tensor, ...] = (K, V)
         for hop in range(ring.size):
-            coming = (
-                ring.pass_on(*here) if hop < ring.size - 1 else None
-            )  # under way while this rank works
-            part = visible_part(
-                ring.rank, ring.source(hop), tokens, causal, zigzag
-            )
+            # under way while this rank works
+            coming = ring.pass_on(*here) if hop < ring.size - 1 else None
+            source = ring.source(hop)
+            part = visible_part(ring.rank, source, tokens, causal, zigzag)
             if part:
                 rows, cols, diagonal = part
                 k, v = (x[:, cols] for x in here)
@@ -253,54 +244,66 @@ class _Ring(Function):
         refuse_second_derivative("ring_attention")
         Q, K, V, out, lse = ctx.saved_tensors
         ring, factor, causal, zigzag = ctx.options
-        dQ, gathered = (
-            torch.zeros_like(Q),
-            (torch.zeros_like(K), torch.zeros_like(V)),
-        )
-        here = (K, V)
+        dQ = torch.zeros_like(Q)
+        here: tuple[Tensor, ...] = (K, V)
+        gathered = tuple(map(torch.zeros_like, here))
         for hop in range(ring.size):
             coming = ring.pass_on(*here) if hop < ring.size - 1 else None
-            part = visible_part(
-                ring.rank, ring.source(hop), Q.shape[1], causal, zigzag
-            )
+            source, tokens = ring.source(hop), Q.shape[1]
+            part = visible_part(ring.rank, source, tokens, causal, zigzag)
             if part:
                 rows, cols, diagonal = part
-                q, do, o, log_total = (
-                    x[:, rows] for x in (Q, dout, out, lse)
-                )
-                k, v = (x[:, cols] for x in here)
-                tiles = Tiling(
-                    q,
-                    k,
-                    None,
-                    diagonal,
-                    Q.shape[:1],
-                    (usual_block(q, k),) * 2,
-                )
-                dlse = torch.zeros_like(log_total)
-                dq, dk, dv = backward_tiles(
-                    q, k, v, o, log_total, do, dlse, factor, tiles, None
+                dq, *dkv = gradients_of_part(
+                    *(x[:, rows] for x in (Q, out, lse, dout)),
+                    *(x[:, cols] for x in here),
+                    factor=factor,
+                    diagonal=diagonal,
                 )
                 dQ[:, rows] += dq
-                for total, new in zip(gathered, (dk, dv), strict=True):
+                for total, new in zip(gathered, dkv, strict=True):
                     total[:, cols] += new
             here = coming() if coming else here
-            gathered = ring.pass_on(
-                *gathered
-                # the gradients follow their keys, and the last hop brings them
-                # home
-            )()
+            # the gradients follow their keys, and the last hop brings them
+            # home
+            gathered = ring.pass_on(*gathered)()
         return dQ, *gathered, None, None, None, None
 
 
+def gradients_of_part(
+    q: Tensor,
+    out: Tensor,
+    lse: Tensor,
+    dout: Tensor,
+    k: Tensor,
+    v: Tensor,
+    *,
+    factor: float,
+    diagonal: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of some queries, keys and values by what these share.
+
+    Output and log-sum-exp are those over the keys of all ranks.
+    """
+    block = usual_block(q, k)
+    tiles = Tiling(
+        q, k, causal=diagonal, lead=q.shape[:1], block=(block,) * 2
+    )
+    dlse = torch.zeros_like(lse)
+    with full_precision(q):
+        return backward_tiles(q, k, v, out, lse, dout, dlse, factor, tiles)
+
+
 def pairs(rows: slice, cols: slice, diagonal: bool) -> int:
-    """How many pairs of a query and a key a part has: a rectangle, or a square up to its diagonal."""
+    """How many pairs of a query and a key a part has.
+
+    It is a rectangle, or a square up to its diagonal.
+    """
     queries, keys = rows.stop - rows.start, cols.stop - cols.start
     return queries * (queries + 1) // 2 if diagonal else queries * keys
 
 
 class Ring:
-    """The ranks of a group, each sending to the next and hearing from the one before."""
+    """The ranks of a group, each of which sends to the next."""
 
     def __init__(
         self, group: Group | None, tally: Counter[str] | None
@@ -311,30 +314,33 @@ class Ring:
                 " torchrun and call torch.distributed.init_process_group"
                 " first."
             )
-        self.group: Group = dist.group.WORLD if group is None else group  # type: ignore[assignment]
-        self.rank, self.size = (
-            dist.get_rank(self.group),
-            dist.get_world_size(self.group),
-        )
+        everyone = dist.group.WORLD
+        self.group: Group = everyone if group is None else group  # type: ignore[assignment]
+        self.rank = dist.get_rank(self.group)
+        self.size = dist.get_world_size(self.group)
         if self.rank < 0:
             raise ValueError(
                 "ring_attention must be called by the ranks of its group"
                 " alone, got a rank outside it."
             )
         self.tally = Counter() if tally is None else tally
-        self.next = dist.get_global_rank(
-            self.group, (self.rank + 1) % self.size
-        )
-        self.previous = dist.get_global_rank(
-            self.group, (self.rank - 1) % self.size
-        )
+        self.next = self.globally((self.rank + 1) % self.size)
+        self.previous = self.globally((self.rank - 1) % self.size)
+
+    def globally(self, rank: int) -> int:
+        """The number by which all processes know a rank of this group."""
+        return dist.get_global_rank(self.group, rank)
 
     def source(self, hop: int) -> int:
         """Whose share is here after so many hops."""
         return (self.rank - hop) % self.size
 
-    def pass_on(self, *tensors: Tensor) -> Any:
-        """Send tensors to the next rank; what is returned waits for those of the one before, of the same shapes."""
+    def pass_on(self, *tensors: Tensor) -> Callable[[], tuple[Tensor, ...]]:
+        """Send tensors to the next rank.
+
+        What is returned waits for those of the rank before, of the same
+        shapes.
+        """
         if self.size == 1:
             return lambda: tensors
         room = tuple(torch.empty_like(x) for x in tensors)
@@ -356,34 +362,33 @@ class Ring:
 
         return wait
 
-    def guarded(self, talk: Any) -> Any:
-        """Do what needs the others; if one is gone or silent, say which rank noticed, and whom it was talking to."""
+    def guarded(self, talk: Callable[[], Any]) -> Any:
+        """Do what needs the others.
+
+        If one is gone or silent, say who noticed, and whom it was talking to.
+        """
         try:
             return talk()
         except RuntimeError as error:
+            before, after = (
+                (self.rank + step) % self.size for step in (-1, 1)
+            )
             raise RuntimeError(
                 f"ring_attention: rank {self.rank} of {self.size} lost a"
-                f" neighbour (hears from {(self.rank - 1) % self.size}, sends"
-                f" to {(self.rank + 1) % self.size}); it died or did not"
-                f" answer in time: {error}"
+                f" neighbour (hears from {before}, sends to {after}); it died"
+                f" or did not answer in time: {error}"
             ) from error
 
-    def agree(
-        self,
-        Q: Tensor,
-        K: Tensor,
-        V: Tensor,
-        causal: bool,
-        scale: bool,
-        zigzag: bool,
-    ) -> None:
-        """Raise the same ValueError on every rank unless all came with shares of one shape and the same options."""
-        lead = list(Q.shape[:-2])
+    def agree(self, Q: Tensor, K: Tensor, V: Tensor, **options: bool) -> None:
+        """Raise the same ValueError on every rank unless all agree.
+
+        They must come with shares of one shape and with the same options.
+        """
         mine = {
             "shapes": [list(x.shape) for x in (Q, K, V)],
             "dtype": str(Q.dtype),
             "gradients": [x.requires_grad for x in (Q, K, V)],
-            "options": {"causal": causal, "scale": scale, "zigzag": zigzag},
+            "options": options,
         }
         everyone: list[Any] = [None] * self.size
         self.guarded(
@@ -396,17 +401,52 @@ class Ring:
                     f"Q, K and V must have the same {what} on every rank, got"
                     f" {answers}."
                 )
-        if (
-            any(list(x.shape[:-2]) != lead for x in (K, V))
-            or Q.shape[-2] != K.shape[-2]
-        ):
-            shapes = ", ".join(str(list(x.shape)) for x in (Q, K, V))
+        if len({x.shape[:-1] for x in (Q, K, V)}) > 1:
+            shapes = ", ".join(str(shape) for shape in mine["shapes"])
             raise ValueError(
                 "Q, K and V must be shares of one sequence, with the same"
                 f" leading axes, got {shapes}."
             )
-        if causal and zigzag and Q.shape[-2] % 2:
+        odd = Q.shape[-2] % 2
+        if options["causal"] and options["zigzag"] and odd:
             raise ValueError(
                 "a share cut in zigzag order must have two equal blocks, got"
                 f" {Q.shape[-2]} tokens."
             )
+
+
+def _check_share(x: Tensor, rank: int, world: int, zigzag: bool) -> None:
+    positive_integer("world", world)
+    if whole_number(rank) not in range(world):
+        raise ValueError(
+            f"rank must be an integer from 0 to world - 1 ({world - 1}), got"
+            f" {rank!r}."
+        )
+    _check_axes("x", x)
+    pieces = 2 * world if truth("zigzag", zigzag) else world
+    if x.shape[-2] % pieces:
+        raise ValueError(
+            f"x must have a multiple of {pieces} tokens to be shared by"
+            f" {world}, got {x.shape[-2]}."
+        )
+
+
+def _check_shares(shares: Sequence[Tensor], zigzag: bool) -> None:
+    truth("zigzag", zigzag)
+    if not len(shares):
+        raise ValueError("shares must hold at least one share, got none.")
+    for rank, share in enumerate(shares):
+        _check_axes(f"shares[{rank}]", share)
+        if zigzag and share.shape[-2] % 2:
+            raise ValueError(
+                f"shares[{rank}] must have two equal blocks in zigzag order,"
+                f" got {share.shape[-2]} tokens."
+            )
+
+
+def _check_axes(name: str, x: Tensor) -> None:
+    if x.ndim < 2:
+        raise ValueError(
+            f"{name} must have at least two axes (sequence, width), got shape"
+            f" {list(x.shape)}."
+        )

@@ -1,4 +1,7 @@
-"""Does a ring on these machines give what one process gives? `torchrun --nproc-per-node 4 -m surgeon.procedures.ring_check`."""
+"""Does a ring on these machines give what one process gives?
+
+`torchrun --nproc-per-node 4 -m surgeon.procedures.ring_check`
+"""
 
 import argparse
 import json
@@ -16,17 +19,20 @@ from torch import Tensor
 from surgeon.procedures.flash import flash_attention
 from surgeon.procedures.ring import ring_attention, shard, unshard
 
-LAYOUTS = [
-    ("all keys", False, False),
-    ("causal, in order", True, False),
-    ("causal, zigzag", True, True),
-]
+# Whether causal, and whether cut in zigzag order.
+LAYOUTS = {
+    "all keys": (False, False),
+    "causal, in order": (True, False),
+    "causal, zigzag": (True, True),
+}
 
 
 def check_ring(
     tokens: int, heads: int, width: int, device: str = "cpu"
 ) -> list[dict[str, Any]]:
-    """Run a ring in each layout, forward and backward, on the process group that is there, and compare.
+    """Run a ring in each layout, forward and backward, and compare.
+
+    It runs on the process group that is there.
 
     Parameters
     ----------
@@ -51,67 +57,83 @@ def check_ring(
         As `surgeon.procedures.ring.ring_attention` and
         `surgeon.procedures.ring.shard`.
     """
-    rank, world = dist.get_rank(), dist.get_world_size()
     generator = torch.Generator().manual_seed(0)
-    draws = [
-        torch.randn(heads, tokens, width, generator=generator)
-        for _ in range(4)
+    shape = heads, tokens, width
+    draws = torch.randn(
+        4, *shape, generator=generator, dtype=torch.float32, device="cpu"
+    )
+    *whole, pull = draws.to(device)
+    return [
+        {"layout": layout} | check_layout(whole, pull, causal, zigzag)
+        for layout, (causal, zigzag) in LAYOUTS.items()
     ]
-    *whole, pull = (x.to(device) for x in draws)
-    results = []
-    for layout, causal, zigzag in LAYOUTS:
-        mine = [
-            shard(x, rank, world, zigzag=zigzag).requires_grad_()
-            for x in whole
-        ]
-        tally: Counter[str] = Counter()
-        dist.barrier()
-        start = time.perf_counter()
-        output = ring_attention(
-            *mine, causal=causal, zigzag=zigzag, tally=tally
-        )
-        forward = tally["bytes"]
-        gradients = torch.autograd.grad(
-            output, mine, shard(pull, rank, world, zigzag=zigzag)
-        )
-        answer: dict[str, float] = {
-            "pairs": tally["pairs"],
-            "bytes forward": forward,
-            "bytes": tally["bytes"],
-        }
-        answer["seconds"] = time.perf_counter() - start
-        answers, errors = [None] * world, []
-        dist.all_gather_object(answers, answer)
-        inputs = [x.clone().requires_grad_() for x in whole]
-        alone = flash_attention(
-            inputs[0], inputs[1], inputs[2], causal=causal
-        )
-        assert isinstance(alone, Tensor)
-        for part, right in zip(
-            [output, *gradients],
-            [alone, *torch.autograd.grad(alone, inputs, pull)],
-            strict=True,
-        ):
-            shares = [
-                torch.empty_like(part, memory_format=torch.contiguous_format)
-                for _ in range(world)
-            ]
-            dist.all_gather(shares, part.detach().contiguous())
-            errors.append(
-                float(
-                    (unshard(shares, zigzag=zigzag) - right.detach()).norm()
-                    / right.detach().norm()
-                )
-            )
-        results.append(
-            {"layout": layout, "error": max(errors)}
-            | {key: [a[key] for a in answers] for key in answer}  # type: ignore[index]
-        )
-    return results
+
+
+def check_layout(
+    whole: list[Tensor], pull: Tensor, causal: bool, zigzag: bool
+) -> dict[str, Any]:
+    """One layout: its largest error, and what each rank did.
+
+    Gradients are those of the output times `pull`.
+    """
+    rank, world = dist.get_rank(), dist.get_world_size()
+    *mine, my_pull = (
+        shard(x, rank, world, zigzag=zigzag) for x in (*whole, pull)
+    )
+    mine = [x.requires_grad_() for x in mine]
+    tally: Counter[str] = Counter()
+    dist.barrier()
+    start = time.perf_counter()
+    output = ring_attention(*mine, causal=causal, zigzag=zigzag, tally=tally)
+    forward = tally["bytes"]
+    ours = [output, *torch.autograd.grad(output, mine, my_pull)]
+    answer = {
+        "pairs": tally["pairs"],
+        "bytes forward": forward,
+        "bytes": tally["bytes"],
+        "seconds": time.perf_counter() - start,
+    }
+    theirs = one_process(whole, pull, causal)
+    error = max(
+        relative_error(gathered(part, zigzag), right)
+        for part, right in zip(ours, theirs, strict=True)
+    )
+    answers: list[Any] = [None] * world
+    dist.all_gather_object(answers, answer)
+    return {"error": error} | {
+        what: [each[what] for each in answers] for what in answer
+    }
+
+
+def one_process(
+    whole: list[Tensor], pull: Tensor, causal: bool
+) -> list[Tensor]:
+    """What is right: the output and the gradients of Q, K and V."""
+    Q, K, V = (x.clone().requires_grad_() for x in whole)
+    output = flash_attention(Q, K, V, causal=causal)
+    assert isinstance(output, Tensor)
+    return [output, *torch.autograd.grad(output, (Q, K, V), pull)]
+
+
+def gathered(part: Tensor, zigzag: bool) -> Tensor:
+    """The whole sequence of which every rank has a share."""
+    part = part.detach().contiguous()
+    shares = [torch.empty_like(part) for _ in range(dist.get_world_size())]
+    dist.all_gather(shares, part)
+    return unshard(shares, zigzag=zigzag)
+
+
+def relative_error(x: Tensor, right: Tensor) -> float:
+    """In the Frobenius norm."""
+    right = right.detach()
+    return float((x - right).norm() / right.norm())
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Join the group that torchrun started, check, and let rank 0 print what was found as JSON."""
+    """Join the group that torchrun started, check, and print as JSON.
+
+    Rank 0 prints for all.
+    """
     parser = argparse.ArgumentParser(
         prog="surgeon.procedures.ring_check", description=__doc__
     )

@@ -1,6 +1,8 @@
 """Attention to the few keys that score highest."""
 
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -8,20 +10,20 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import Function
 
-from surgeon.anatomy.dot_product import check_inputs
 from surgeon.anatomy.softmax import stable_softmax
-from surgeon.arguments import positive_integer
-from surgeon.procedures.tiles import (
-    Tiling,
-    fold_leading,
+from surgeon.arguments import positive_integer, truth
+from surgeon.procedures.inputs import (
+    Inputs,
+    block_size,
+    fold,
+    full_precision,
     refuse_second_derivative,
 )
+from surgeon.procedures.tiles import Tiling
 
-ROOM = (
-    2**22
-    # numbers in the largest tensor of a block of queries, by default: 16 MiB in
-    # float32
-)
+# Numbers in the largest tensor of a block of queries, by default: 16 MiB in
+# float32
+ROOM = 2**22
 
 
 class TopK(NamedTuple):
@@ -46,10 +48,11 @@ def topk_attention(
     causal: bool = False,
     block_q: int | None = None,
 ) -> TopK:
-    r"""Attention of each query to the `k` keys with its largest scores, as if a mask hid all others from it.
+    r"""Attention of each query to the `k` keys with its largest scores.
 
-    Every score is computed, but only those of a block of queries are held at
-    a time; the softmax sees `k` of each row.
+    It is as if a mask hid all others from it. Every score is computed, but
+    only those of a block of queries are held at a time; the softmax sees `k`
+    of each row.
 
     Parameters
     ----------
@@ -98,33 +101,44 @@ def topk_attention(
 
     Examples
     --------
-    >>> Q, K, V = torch.ones(1, 1), torch.tensor([[0.0], [2.0], [2.0]]), torch.tensor([[8.0], [1.0], [3.0]])
-    >>> topk_attention(Q, K, V, k=2)
-    TopK(output=tensor([[2.]]), weights=tensor([[0.5000, 0.5000]]), indices=tensor([[1, 2]]))
+    >>> Q, K = torch.ones(1, 1), torch.tensor([[0.0], [2.0], [2.0]])
+    >>> best = topk_attention(Q, K, torch.tensor([[8.0], [1.0], [3.0]]), k=2)
+    >>> best.output, best.indices
+    (tensor([[2.]]), tensor([[1, 2]]))
     """
-    check_inputs(Q, K, V)
-    k = min(positive_integer("k", k), K.shape[-2])
-    given, lead = (
-        Q.dtype,
-        torch.broadcast_shapes(Q.shape[:-2], K.shape[:-2], V.shape[:-2]),
+    inputs = fold(Q, K, V, scale)
+    mask, reader = inputs.read(mask)
+    S = inputs.K.shape[1]
+    k = min(positive_integer("k", k), S)
+    rows = block_size("block_q", block_q, usual_rows(inputs, k))
+    tiling = partial(
+        Tiling,
+        reader=reader,
+        causal=truth("causal", causal),
+        lead=inputs.lead,
+        block=(rows, S),  # all keys in one tile
     )
-    factor = 1 / math.sqrt(Q.shape[-1]) if scale else 1.0
-    Q, K, V = (fold_leading(x, lead) for x in (Q, K, V))
+    folded = inputs.Q, inputs.K, inputs.V
+    output, weights, indices = _TopK.apply(
+        *folded, mask, k, inputs.factor, tiling
+    )
+    in_given_precision = output.to(inputs.dtype), weights.to(inputs.dtype)
+    return TopK(*map(inputs.unfold, (*in_given_precision, indices)))
+
+
+def usual_rows(inputs: Inputs, k: int) -> int:
+    """Queries at a time, by default: as many as `ROOM` has room for."""
+    Q, K, V = inputs.Q, inputs.K, inputs.V
     widest = max(K.shape[1], k * Q.shape[2], k * V.shape[2])
-    usual = min(max(ROOM // (max(len(Q), 1) * widest), 1), 256)
-    rows = usual if block_q is None else positive_integer("block_q", block_q)
-    tiles = Tiling(Q, K, mask, causal, lead, (rows, K.shape[1]))
-    output, weights, indices = _TopK.apply(Q, K, V, mask, k, factor, tiles)
-    return TopK(
-        *(
-            x.reshape(*lead, *x.shape[1:])
-            for x in (output.to(given), weights.to(given), indices)
-        )
-    )
+    return min(max(ROOM // (max(len(Q), 1) * widest), 1), 256)
 
 
 class _TopK(Function):
-    """Forward and backward over [N, tokens, width], where N counts all leading axes together."""
+    """Forward and backward over [N, tokens, width], N for all leading axes.
+
+    `tiling` makes the tiles from Q and K, for each way anew, so that none of
+    their memory waits for the backward.
+    """
 
     @staticmethod
     def forward(
@@ -135,12 +149,14 @@ class _TopK(Function):
         mask: Tensor | None,
         k: int,
         factor: float,
-        tiles: Tiling,
+        tiling: Callable[[Tensor, Tensor], Tiling],
     ) -> tuple[Tensor, Tensor, Tensor]:
-        output, weights, indices = forward_topk(Q, K, V, k, factor, tiles)
+        with full_precision(Q):
+            found = forward_topk(Q, K, V, k, factor, tiling(Q, K))
+        output, weights, indices = found
         ctx.save_for_backward(Q, K, V, mask, weights, indices)
         ctx.mark_non_differentiable(indices)
-        ctx.factor, ctx.tiles = factor, tiles
+        ctx.factor, ctx.tiling = factor, tiling
         return output, weights, indices
 
     @staticmethod
@@ -149,38 +165,24 @@ class _TopK(Function):
     ) -> tuple[Tensor | None, ...]:
         refuse_second_derivative("topk_attention")
         Q, K, V, mask, weights, indices = ctx.saved_tensors
-        dmask = (
-            torch.zeros_like(mask, dtype=doutput.dtype)
-            if ctx.needs_input_grad[3]
-            else None
-        )
-        dQ, dK, dV = backward_topk(
-            Q,
-            K,
-            V,
-            weights,
-            indices,
-            doutput,
-            dweights,
-            ctx.factor,
-            ctx.tiles,
-            dmask,
-        )
-        return (
-            dQ,
-            dK,
-            dV,
-            dmask if dmask is None else dmask.to(mask.dtype),
-            None,
-            None,
-            None,
-        )
+        dmask = None
+        if ctx.needs_input_grad[3]:
+            dmask = torch.zeros_like(mask, dtype=Q.dtype)
+        chosen = weights, indices, doutput, dweights
+        with full_precision(Q):
+            tiles = ctx.tiling(Q, K)
+            gradients = backward_topk(
+                Q, K, V, *chosen, ctx.factor, tiles, dmask
+            )
+        if dmask is not None:
+            dmask = dmask.to(mask.dtype)
+        return *gradients, dmask, None, None, None
 
 
 def forward_topk(
     Q: Tensor, K: Tensor, V: Tensor, k: int, factor: float, tiles: Tiling
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Output [N, T, d_v], weights and indices [N, T, k], a block of queries at a time."""
+    """Output [N, T, d_v], weights and indices [N, T, k], block by block."""
     blocks = []
     for i, q in enumerate(tiles.blocks_of_queries(Q * factor)):
         blocked, bias = tiles.bias(i, 0)  # one tile holds all keys
@@ -209,18 +211,19 @@ def backward_topk(
     tiles: Tiling,
     dmask: Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of Q, K and V; that of the mask is added to `dmask`. No score is computed again."""
+    """Gradients of Q, K and V; that of the mask is added to `dmask`.
+
+    No score is computed again.
+    """
     dQ, dK, dV = [], torch.zeros_like(K), torch.zeros_like(V)
     rows = (Q, weights, indices, doutput, dweights)
-    for i, (q, w, chosen, do, dw) in enumerate(
-        zip(*map(tiles.blocks_of_queries, rows), strict=True)
-    ):
+    blocks = zip(*map(tiles.blocks_of_queries, rows), strict=True)
+    for i, (q, w, chosen, do, dw) in enumerate(blocks):
         dw = dw + (_take(V, chosen) @ do[..., None]).squeeze(-1)  # [N, t, k]
         ds = w * (dw - (w * dw).sum(-1, keepdim=True))  # through the softmax
         if dmask is not None:
-            whole = q.new_zeros(*q.shape[:2], K.shape[1]).scatter_add_(
-                -1, chosen, ds
-            )
+            whole = q.new_zeros(*q.shape[:2], K.shape[1])
+            whole.scatter_add_(-1, chosen, ds)
             tiles.add_to_mask(dmask, whole, i, 0)
         ds = ds * factor
         dQ.append(_mix(ds, _take(K, chosen)))
@@ -230,11 +233,12 @@ def backward_topk(
 
 
 def largest(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """The `k` largest scores of each row, [..., k], and where they stand, in rising order; the first ones of equals.
+    """The `k` largest scores of each row and where they stand, [..., k].
 
-    They lie in the `k` groups of neighbours that have the largest maxima:
-    each of these holds a score as good as any of the others. So only the
-    maxima are sorted, and then those groups.
+    Places rise, and of equal scores the first ones are taken. They lie in
+    the `k` groups of neighbours that have the largest maxima: each of these
+    holds a score as good as any of the others. So only the maxima are sorted,
+    and then those groups.
     """
     S = scores.shape[-1]
     size = math.isqrt(S // k)  # as many maxima as candidates
@@ -253,7 +257,10 @@ def largest(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
 
 def first_largest(scores: Tensor, k: int) -> Tensor:
-    """Places of the `k` largest, in rising order. PyTorch leaves open which of equal ones it takes; here the first."""
+    """Places of the `k` largest, in rising order; the first of equal ones.
+
+    PyTorch leaves open which of them it takes.
+    """
     best, places = scores.topk(min(k + 1, scores.shape[-1]))
     if best.shape[-1] > k:
         last, next_best = best[..., k - 1], best[..., k]
@@ -265,7 +272,9 @@ def first_largest(scores: Tensor, k: int) -> Tensor:
 
 
 def topk_mask(scores: Tensor, k: int) -> Tensor:
-    """The mask under which dense attention is `topk_attention`: the meaning of it, in one line, on the whole matrix.
+    """The mask under which dense attention is `topk_attention`.
+
+    It says what top-k means, in one line, on the whole matrix.
 
     Parameters
     ----------
@@ -285,44 +294,42 @@ def topk_mask(scores: Tensor, k: int) -> Tensor:
     Raises
     ------
     ValueError
-        If `k` is not a positive integer.
+        If `k` is not a positive integer, or scores have fewer than two axes.
 
     Examples
     --------
     >>> topk_mask(torch.tensor([[0.0, 2.0, 1.0, 1.0]]), 2)
     tensor([[False,  True,  True, False]])
     """
-    order = scores.sort(dim=-1, descending=True, stable=True).indices[
-        ..., : positive_integer("k", k)
-    ]
-    return torch.zeros_like(scores, dtype=torch.bool).scatter_(
-        -1, order, True
-    ) & (scores > -torch.inf)
+    positive_integer("k", k)
+    if scores.ndim < 2:
+        raise ValueError(
+            "scores must have at least two axes (queries, keys), got shape"
+            f" {list(scores.shape)}."
+        )
+    best = scores.sort(dim=-1, descending=True, stable=True).indices[..., :k]
+    chosen = torch.zeros_like(scores, dtype=torch.bool)
+    return chosen.scatter_(-1, best, True) & (scores > -torch.inf)
 
 
 def _take(x: Tensor, indices: Tensor) -> Tensor:
     """Rows of x [N, S, d] by indices [N, t, k]: [N, t, k, d]."""
-    return (
-        x.flatten(0, 1)
-        .index_select(0, _places(x, indices))
-        .unflatten(0, indices.shape)
-    )
+    rows = x.flatten(0, 1).index_select(0, _places(x, indices))
+    return rows.unflatten(0, indices.shape)
 
 
 def _give(x: Tensor, indices: Tensor, rows: Tensor) -> None:
     """Add rows [N, t, k, d] where `_take` would find them."""
-    x.view(-1, x.shape[-1]).index_add_(
-        0, _places(x, indices), rows.flatten(0, 2)
-    )
+    places = _places(x, indices)
+    x.view(-1, x.shape[-1]).index_add_(0, places, rows.flatten(0, 2))
 
 
 def _places(x: Tensor, indices: Tensor) -> Tensor:
-    start = (
-        torch.arange(len(x), device=x.device) * x.shape[1]
-    )  # where each of the N begins, if all lie in one row
+    # where each of the N begins, if all lie in one row
+    start = torch.arange(len(x), device=x.device) * x.shape[1]
     return (indices + start[:, None, None]).flatten()
 
 
 def _mix(weights: Tensor, rows: Tensor) -> Tensor:
-    """Weighted sums over the chosen: [N, t, k] and [N, t, k, d] to [N, t, d]."""
+    """Weighted sums over the chosen, [N, t, k] and [N, t, k, d]."""
     return (weights[..., None, :] @ rows).squeeze(-2)

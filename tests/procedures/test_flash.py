@@ -10,7 +10,7 @@ from oracle import CONVENTIONS, budget, normal, reference
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from surgeon.anatomy.dot_product import attention
-from surgeon.procedures import tiles
+from surgeon.procedures import tile_loops
 from surgeon.procedures.flash import flash_attention
 from surgeon.procedures.online import (
     Partial,
@@ -67,7 +67,7 @@ def test_both_ways_through_the_scores_are_tried():
     """The test above would be half as good if its large scores were small."""
     for size, small in [(1.0, True), (50.0, False)]:
         Q, K, V = (x.detach() for x in inputs(2, size=size))
-        assert tiles.scores_are_small(Q, K, V, None, 1 / math.sqrt(7)) is small
+        assert tile_loops.scores_are_small(Q, K, V, None, 1 / math.sqrt(7)) is small
 
 
 @pytest.mark.parametrize(
@@ -76,10 +76,10 @@ def test_both_ways_through_the_scores_are_tried():
 def test_scores_are_small_only_where_that_is_certain(mask):
     """Numbers to add are scores as well, and of NaN nothing is certain."""
     Q, K, V = (x.detach() for x in inputs(2))
-    assert tiles.scores_are_small(Q, K, V, mask, 0.1) is (mask is None)
-    assert not tiles.scores_are_small(Q * torch.nan, K, V, None, 0.1)
-    assert not tiles.scores_are_small(Q, K, V * 1e30, None, 0.1)
-    assert float((Q @ K.mT).abs().max()) * 0.1 <= tiles.SMALL
+    assert tile_loops.scores_are_small(Q, K, V, mask, 0.1) is (mask is None)
+    assert not tile_loops.scores_are_small(Q * torch.nan, K, V, None, 0.1)
+    assert not tile_loops.scores_are_small(Q, K, V * 1e30, None, 0.1)
+    assert float((Q @ K.mT).abs().max()) * 0.1 <= tile_loops.SMALL
 
 
 def test_it_is_pytorch_s_attention():
