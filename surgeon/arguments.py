@@ -42,6 +42,16 @@ def natural_number(name: str, value: int) -> int:
     return number
 
 
+def place(name: str, value: int, count: int) -> int:
+    """The value, if it is one of `count` places from 0; or a ValueError."""
+    number = whole_number(value)
+    if number is None or not 0 <= number < count:
+        raise ValueError(
+            f"{name} must be an integer from 0 to {count - 1}, got {value!r}."
+        )
+    return number
+
+
 def divisor(name: str, value: int, of: str, whole: int) -> int:
     """The value, if it is a positive integer that divides `whole`.
 

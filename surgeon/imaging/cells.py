@@ -1,7 +1,11 @@
-"""The cells of a matrix as a figure shows them: colours, values, names, and what is blocked looks blocked."""
+"""The cells of a matrix as a figure shows them.
+
+Each has its colour, its value where there is room, and the names of its row
+and its column; what is blocked looks blocked.
+"""
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -18,21 +22,26 @@ FEW = 10  # tokens up to which values are printed
 MANY = 40  # tokens beyond which labels are thinned
 
 
+class Scale(NamedTuple):
+    """Which number has which colour."""
+
+    cmap: Colormap
+    norm: Normalize
+
+
 def draw_cells(
     ax: Axes,
     matrix: np.ndarray,
     rows: list[str],
     columns: list[str],
     blocked: np.ndarray,
-    cmap: Colormap,
-    norm: Normalize,
+    scale: Scale,
     values: bool | None,
     digits: int = 2,
 ) -> AxesImage:
     """Colours, names, hatching and values of one matrix."""
-    image = ax.imshow(
-        matrix, cmap=cmap, norm=norm, interpolation="none"
-    )  # one pixel a cell, in SVG too
+    # One pixel a cell, in SVG too.
+    image = ax.imshow(matrix, **scale._asdict(), interpolation="none")
     broken = ~np.isfinite(matrix) & ~blocked
     _cover(ax, blocked, facecolor=PALE, edgecolor="#a3a9b2", hatch="////")
     _cover(ax, broken, facecolor="black")
@@ -41,70 +50,49 @@ def draw_cells(
     _name(ax, "y", rows, room)
     _name(ax, "x", columns, room)
     cells = [tuple(cell) for cell in np.argwhere(~blocked).tolist()]
-    texts = [
-        f"{matrix[cell]:z.{digits}f}".replace("-", "−")
-        .replace("inf", "∞")
-        .replace("nan", "NaN")
-        for cell in cells
-    ]
+    texts = [_number(matrix[cell], digits) for cell in cells]
     fontsize = min(11.0, room / (0.68 * max(map(len, texts), default=1)))
     if values is None:
         values = max(matrix.shape) <= FEW and fontsize >= 7
-    if values:
-        for (i, j), text in zip(cells, texts, strict=True):
-            colour = (
-                "white" if broken[i, j] else ink(cmap(norm(matrix[i, j])))
-            )
-            ax.text(
-                j,
-                i,
-                text,
-                ha="center",
-                va="center",
-                fontsize=fontsize,
-                color=colour,
-            )
+    if not values:
+        return image
+    look: Any = {"ha": "center", "va": "center", "fontsize": fontsize}
+    for cell, text in zip(cells, texts, strict=True):
+        ground = scale.cmap(scale.norm(matrix[cell]))
+        colour = "white" if broken[cell] else ink(ground)
+        ax.text(cell[1], cell[0], text, color=colour, **look)
     return image
+
+
+def _number(value: float, digits: int) -> str:
+    text = f"{value:z.{digits}f}".replace("-", "−")
+    return text.replace("inf", "∞").replace("nan", "NaN")
 
 
 def _cover(ax: Axes, cells: np.ndarray, **look: Any) -> None:
     """Lay rectangles over cells, one for each run in a row."""
     for i, row in enumerate(cells):
-        edges = np.flatnonzero(
-            np.diff(np.concatenate([[0], row.astype(int), [0]]))
-        )
+        beside = np.concatenate([[0], row.astype(int), [0]])
+        edges = np.flatnonzero(np.diff(beside))
         for start, stop in edges.reshape(-1, 2):
-            ax.add_patch(
-                Rectangle(
-                    (start - 0.5, i - 0.5),
-                    stop - start,
-                    1,
-                    linewidth=0,
-                    **look,
-                )
-            )
+            corner, width = (start - 0.5, i - 0.5), stop - start
+            ax.add_patch(Rectangle(corner, width, 1, linewidth=0, **look))
 
 
 def _name(ax: Axes, which: str, labels: list[str], room: float) -> None:
-    """Put names to rows or columns: turned where they are long, fewer where they are many."""
-    fontsize = min(10.0, 0.95 * room)
-    step = 1
+    """Name rows or columns: turned where long, fewer where they are many."""
+    fontsize, step = min(10.0, 0.95 * room), 1
     if len(labels) > MANY or fontsize < 6:
-        fontsize, step = (
-            10.0,
-            max(math.ceil(11 / room), math.ceil(len(labels) / 16)),
-        )
-    look: dict[str, Any] = {
-        "fontsize": fontsize,
-        "parse_math": False,
-    }  # a token may hold dollars
-    if which == "x" and 0.62 * fontsize * max(map(len, labels)) > room * step:
-        steep = room * step < 1.5 * fontsize
-        look |= (
-            {"rotation": 90}
-            if steep
-            else {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
-        )
+        fontsize = 10.0
+        step = max(math.ceil(11 / room), math.ceil(len(labels) / 16))
+    # A token may hold dollars.
+    look: dict[str, Any] = {"fontsize": fontsize, "parse_math": False}
+    longest = 0.62 * fontsize * max(map(len, labels))
+    if which == "x" and longest > room * step:
+        if room * step < 1.5 * fontsize:
+            look |= {"rotation": 90}
+        else:
+            look |= {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
     axis = ax.xaxis if which == "x" else ax.yaxis
     axis.set_ticks(range(0, len(labels), step), labels[::step], **look)
     axis.set_tick_params(length=0)
@@ -113,14 +101,17 @@ def _name(ax: Axes, which: str, labels: list[str], room: float) -> None:
 def figure_size(
     rows: int, columns: int, grid: tuple[int, int] = (1, 1)
 ) -> tuple[float, float]:
-    """Inches for matrices of square cells in a grid on the page's width, with room for names and the colours."""
+    """Inches for matrices of square cells in a grid on the page's width.
+
+    There is room for names and for the scale of colours.
+    """
     side = (WIDTH - 1.7) / grid[1]
     height = float(np.clip(side * rows / columns, 0.25 * side, 1.15 * side))
     return WIDTH, 0.6 + (height + 0.35) * grid[0]
 
 
 def _cell_points(ax: Axes, rows: int, columns: int) -> float:
-    """Points that one cell has, nearly: layout moves the axes a little later on."""
+    """Points that one cell has, nearly: layout moves the axes later on."""
     figure = ax.get_figure(root=True)
     assert figure is not None
     inches = np.asarray(ax.get_position().size) * figure.get_size_inches()
@@ -144,7 +135,7 @@ def read_weights(
     vmin: float,
     vmax: float,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The weights as numbers, and which cells are blocked; NaN may stand, to be drawn."""
+    """The weights as numbers, NaN included, and which cells are blocked."""
     if not isinstance(weights, Tensor) or not weights.is_floating_point():
         got = getattr(weights, "dtype", type(weights).__name__)
         raise ValueError(
@@ -167,3 +158,17 @@ def read_weights(
     check_blocked(weights.detach().nan_to_num(nan=0.0), may_look)
     blocked = ~may_look & ~weights.isnan()
     return weights.detach().cpu().double().numpy(), blocked.cpu().numpy()
+
+
+def read_heads(
+    weights: Tensor, mask: Tensor | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """The weights of every head of every layer, as `read_weights` reads."""
+    shape = "[layers, heads, T, T]"
+    numbers, blocked = read_weights(weights, 4, shape, mask, 0.0, 1.0)
+    if numbers.shape[2] != numbers.shape[3]:
+        raise ValueError(
+            "attention_weights must have as many queries as keys, got"
+            f" {numbers.shape[2]} and {numbers.shape[3]}."
+        )
+    return numbers, blocked

@@ -1,4 +1,4 @@
-"""Queries and keys set by hand, so that a pattern of attention has a known cause."""
+"""Queries and keys set by hand: a pattern of attention with a known cause."""
 
 import math
 from collections.abc import Sequence
@@ -21,9 +21,13 @@ def hand_set_pattern(
     phrases: Sequence[int] = (),
     dtype: torch.dtype = torch.float32,
 ) -> tuple[Tensor, Tensor]:
-    r"""Queries and keys whose scaled scores are `lead` where a key is wanted and 0 elsewhere.
+    r"""Queries and keys whose scaled scores are `lead` for a wanted key.
 
-    .. math:: \frac{q_i \cdot k_j}{\sqrt{d_k}} = \ell \cdot [\,\text{query } i \text{ wants key } j\,]
+    For all others they are 0:
+
+    .. math::
+       \frac{q_i \cdot k_j}{\sqrt{d_k}}
+       = \ell \cdot [\,\text{query } i \text{ wants key } j\,]
 
     A query that wants one key of `T` gives it the weight :math:`e^\ell /
     (e^\ell + T - 1)`. A query of zeros wants none, and reads all of them

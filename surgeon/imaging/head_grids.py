@@ -1,4 +1,4 @@
-"""Many heads at a glance, and one head as lines between tokens: figures for anyone's attention weights."""
+"""Many heads at a glance, and one head as lines between tokens."""
 
 import math
 import textwrap
@@ -13,7 +13,13 @@ from matplotlib.colors import Normalize, to_rgba
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from surgeon.imaging.cells import FEW, add_colorbar, read_weights
+from surgeon.arguments import place
+from surgeon.imaging.cells import (
+    FEW,
+    add_colorbar,
+    read_heads,
+    read_weights,
+)
 from surgeon.imaging.style import (
     BLUE,
     GREY,
@@ -22,7 +28,12 @@ from surgeon.imaging.style import (
     WIDTH,
     new_figure,
 )
-from surgeon.imaging.words import read_labels, read_tokens, tell_apart
+from surgeon.imaging.words import (
+    count_cells,
+    read_labels,
+    read_tokens,
+    tell_apart,
+)
 
 SIDE = 0.92  # of a thumbnail, where the distance to the next is 1
 BLOCKED = "#c3c7cd"  # too small to be hatched
@@ -36,7 +47,7 @@ def plot_all_heads(
     *,
     mask: Tensor | None = None,
 ) -> Figure:
-    """Draw every head of every layer as a thumbnail, all on one scale of colours from 0 to 1.
+    """Draw every head of every layer as a thumbnail, all on one scale.
 
     Parameters
     ----------
@@ -68,57 +79,44 @@ def plot_all_heads(
     --------
     >>> import torch
     >>> fig = plot_all_heads(torch.eye(3).expand(2, 5, 3, 3))
-    >>> len(fig.axes[0].images), fig.axes[0].get_xlabel(), fig.axes[0].get_ylabel()
+    >>> ax = fig.axes[0]
+    >>> len(ax.images), ax.get_xlabel(), ax.get_ylabel()
     (10, 'head', 'layer')
     """
-    weights, blocked = _read_heads(attention_weights, mask)
+    weights, blocked = read_heads(attention_weights, mask)
     L, H, T, _ = weights.shape
-    read = (
-        ""
-        if tokens is None
-        else " ".join(read_labels("tokens", tokens, T, "tokens"))
-    )
-    below = textwrap.wrap(read, 84)
+    names = tokens if tokens is not None else [""] * T
+    spelt = " ".join(read_labels("tokens", names, T, "tokens"))
+    below = textwrap.wrap(spelt, 84)
     width = WIDTH - 1.25  # the rest is for layers' numbers and the colours
-    fig, ax = new_figure(
-        size=(
-            WIDTH,
-            min(
-                9.0,
-                width * L / H + 0.4 + 0.3 * bool(title) + 0.17 * len(below),
-            ),
-        )
-    )
-    ax.set_facecolor("#d4d8dd")  # what lies between thumbnails
+    height = width * L / H + 0.4 + 0.3 * bool(title) + 0.17 * len(below)
+    fig, ax = new_figure(size=(WIDTH, min(9.0, height)))
+    _lay_out(ax, L, H)
+    ax.set_title(title, parse_math=False)
     colours, norm = WEIGHTS.with_extremes(bad="black"), Normalize(0.0, 1.0)
     for layer, head in np.ndindex(L, H):
-        left, top = head - SIDE / 2, layer - SIDE / 2
         cells = colours(norm(np.ma.masked_invalid(weights[layer, head])))
         cells[blocked[layer, head]] = to_rgba(BLOCKED)
-        ax.imshow(
-            cells,
-            extent=(left, left + SIDE, top + SIDE, top),
-            interpolation="none",
-        )
-    ax.set_title(title, parse_math=False)
+        left, top = head - SIDE / 2, layer - SIDE / 2
+        extent = (left, left + SIDE, top + SIDE, top)
+        ax.imshow(cells, extent=extent, interpolation="none")
+    ax.set(xlim=(-0.5, H - 0.5), ylim=(L - 0.5, -0.5), aspect="equal")
+    scale: Any = ScalarMappable(norm, WEIGHTS)
+    add_colorbar(fig, scale, ax, "weight")
+    if below:
+        look: Any = {"fontsize": 9, "color": INK, "parse_math": False}
+        fig.supxlabel("\n".join(below), **look)
+    return fig
+
+
+def _lay_out(ax: Axes, L: int, H: int) -> None:
+    """The names and numbers of layers and heads, and no frame."""
+    ax.set_facecolor("#d4d8dd")  # what lies between thumbnails
+    ax.spines[:].set_visible(False)
+    ax.set(xlabel="head", ylabel="layer")
     ax.set_xticks(range(0, H, math.ceil(H / 16)))
     ax.set_yticks(range(0, L, math.ceil(L / 16)))
     ax.tick_params(length=0)
-    ax.spines[:].set_visible(False)
-    scale: Any = ScalarMappable(norm, WEIGHTS)
-    ax.set(
-        xlim=(-0.5, H - 0.5),
-        ylim=(L - 0.5, -0.5),
-        aspect="equal",
-        xlabel="head",
-        ylabel="layer",
-    )
-    add_colorbar(fig, scale, ax, "weight")
-    if below:
-        fig.supxlabel(
-            "\n".join(below), fontsize=9, color=INK, parse_math=False
-        )
-    return fig
 
 
 def describe_heads(
@@ -150,35 +148,24 @@ def describe_heads(
     Examples
     --------
     >>> import torch
-    >>> text = describe_heads(torch.eye(3).expand(2, 5, 3, 3), ["cut", "the", "wire"])
-    >>> "More than half of a head's weight lies on the diagonal in 10 heads (most in layer 0, head 0: 100%)" in text
+    >>> weights = torch.eye(3).expand(2, 5, 3, 3)
+    >>> text = describe_heads(weights, ["cut", "the", "wire"])
+    >>> "on the diagonal in 10 heads (most in layer 0, head 0: 100%)" in text
     True
     """
-    weights, blocked = _read_heads(attention_weights, mask)
+    weights, blocked = read_heads(attention_weights, mask)
     L, H, T, _ = weights.shape
-    label = tell_apart(
-        read_labels(
-            "tokens", tokens if tokens is not None else range(T), T, "tokens"
-        )
-    )
-    holes = np.isnan(weights).sum()
+    names = tokens if tokens is not None else range(T)
+    label = tell_apart(read_labels("tokens", names, T, "tokens"))
+    counts = count_cells(blocked, "are blocked, and grey")
+    counts += count_cells(np.isnan(weights), "hold NaN, and are black")
     weights = np.nan_to_num(weights)
     layer, head, i, j = np.unravel_index(np.argmax(weights), weights.shape)
     text = (
         f"Grid of {L * H} thumbnails of attention weights, {L} layers in rows"
         f" by {H} heads in columns, each {T} queries by {T} keys. The largest"
         f" weight is {weights[layer, head, i, j]:.2f}, in layer {layer}, head"
-        f" {head}, from {label[i]} to {label[j]}."
-    )
-    text += (
-        f" {blocked.sum()} of {blocked.size} cells are blocked, and grey."
-        if blocked.any()
-        else ""
-    )
-    text += (
-        f" {holes} of {weights.size} cells hold NaN, and are black."
-        if holes
-        else ""
+        f" {head}, from {label[i]} to {label[j]}.{counts}"
     )
     total = np.maximum(weights.sum((-2, -1)), 1e-300)
     shares = {
@@ -206,7 +193,10 @@ def plot_token_lines(
     key_tokens: Sequence[str] | None = None,
     query: int | None = None,
 ) -> Axes:
-    """Draw one attention matrix as lines between tokens: queries left, keys right, the opacity is the weight.
+    """Draw one attention matrix as lines between tokens.
+
+    Queries stand on the left, keys on the right; a line's opacity is its
+    weight.
 
     Parameters
     ----------
@@ -246,7 +236,8 @@ def plot_token_lines(
     Examples
     --------
     >>> import torch
-    >>> ax = plot_token_lines(torch.tensor([[1.0, 0.0], [0.3, 0.7]]), ["cut", "once"])
+    >>> weights = torch.tensor([[1.0, 0.0], [0.3, 0.7]])
+    >>> ax = plot_token_lines(weights, ["cut", "once"])
     >>> ax.collections[0].get_alpha().tolist()
     [1.0, 0.3, 0.7]
     """
@@ -254,58 +245,41 @@ def plot_token_lines(
         attention_weights, tokens, key_tokens, query
     )
     T, S = weights.shape
-    ax = ax or new_figure(size=(4.4, 0.9 + 0.24 * max(T, S)))[1]
-    left, right = (
-        np.arange(T) + (max(T, S) - T) / 2,
-        np.arange(S) + (max(T, S) - S) / 2,
-    )  # both centred
-    ends = [
-        (i, j)
-        for i, j in np.argwhere(weights >= FAINTEST).tolist()
-        if query in (None, i)
-    ]
-    alpha = (
-        np.array([min(weights[i, j], 1.0) for i, j in ends]).round(6)
-        if ends
-        else None
-    )
-    ax.add_collection(
-        LineCollection(
-            [[(0.0, left[i]), (1.0, right[j])] for i, j in ends],
-            colors=BLUE,
-            linewidths=2.2,
-            alpha=alpha,
-        )
-    )
-    for names, x, places, side in (
-        (queries, -0.03, left, "right"),
-        (keys, 1.03, right, "left"),
-    ):
-        for n, (name, y) in enumerate(zip(names, places, strict=True)):
-            ink = GREY if side == "right" and query not in (None, n) else INK
-            ax.text(
-                x,
-                y,
-                name,
-                ha=side,
-                va="center",
-                fontsize=10,
-                color=ink,
-                parse_math=False,
-            )
-        ax.text(
-            x,
-            -1.0,
-            "query" if side == "right" else "key",
-            ha=side,
-            va="center",
-            fontsize=10,
-            color=GREY,
-        )
-    ax.set(xlim=(-0.45, 1.45), ylim=(max(T, S) - 0.4, -1.5))
+    most = max(T, S)
+    ax = ax or new_figure(size=(4.4, 0.9 + 0.24 * most))[1]
+    # The shorter side stands at the middle of the longer.
+    left, right = (np.arange(n) + (most - n) / 2 for n in (T, S))
+    drawn = weights >= FAINTEST
+    if query is not None:
+        drawn &= (np.arange(T) == query)[:, None]
+    ends = [((0.0, left[i]), (1.0, right[j])) for i, j in np.argwhere(drawn)]
+    alpha = weights[drawn].clip(max=1.0).round(6) if ends else None
+    look: Any = {"colors": BLUE, "linewidths": 2.2, "alpha": alpha}
+    ax.add_collection(LineCollection(ends, **look))
+    grey = [query not in (None, i) for i in range(T)]
+    _write(ax, -0.03, "right", "query", queries, left, grey)
+    _write(ax, 1.03, "left", "key", keys, right, [False] * S)
+    ax.set(xlim=(-0.45, 1.45), ylim=(most - 0.4, -1.5))
     ax.set_title(title, parse_math=False)
     ax.set_axis_off()
     return ax
+
+
+def _write(
+    ax: Axes,
+    x: float,
+    side: str,
+    what: str,
+    names: list[str],
+    places: np.ndarray,
+    grey: list[bool],
+) -> None:
+    """One side's names at their places, and above them what they are."""
+    look: Any = {"ha": side, "va": "center", "fontsize": 10}
+    for name, y, faint in zip(names, places, grey, strict=True):
+        colour = GREY if faint else INK
+        ax.text(x, y, name, color=colour, parse_math=False, **look)
+    ax.text(x, -1.0, what, color=GREY, **look)
 
 
 def describe_token_lines(
@@ -337,10 +311,12 @@ def describe_token_lines(
     Examples
     --------
     >>> import torch
-    >>> print(describe_token_lines(torch.tensor([[1.0, 0.0], [0.3, 0.7]]), ["cut", "once"]))
-    3 lines from 2 queries on the left to 2 keys on the right, the darker the larger the weight. The darkest, 1.00, runs
-    from "cut" to "cut"; the key "cut" takes 65% of the weight. Strongest key of each query: "cut" to "cut" 1.00, "once"
-    to "once" 0.70.
+    >>> weights = torch.tensor([[1.0, 0.0], [0.3, 0.7]])
+    >>> print(describe_token_lines(weights, ["cut", "once"]))
+    3 lines from 2 queries on the left to 2 keys on the right, the darker
+    the larger the weight. The darkest, 1.00, runs from "cut" to "cut"; the
+    key "cut" takes 65% of the weight. Strongest key of each query: "cut" to
+    "cut" 1.00, "once" to "once" 0.70.
     """
     weights, queries, keys = _read_lines(
         attention_weights, tokens, key_tokens, query
@@ -350,11 +326,9 @@ def describe_token_lines(
     drawn = weights[list(chosen)]
     row, j = np.unravel_index(np.argmax(drawn), drawn.shape)
     given = drawn.sum(0)
-    asked = (
-        f"{len(queries)} queries"
-        if query is None
-        else f"the query {queries[query]}"
-    )
+    asked = f"{len(queries)} queries"
+    if query is not None:
+        asked = f"the query {queries[query]}"
     text = (
         f"{(drawn >= FAINTEST).sum()} lines from {asked} on the left to"
         f" {len(keys)} keys on the right, the darker the larger the weight."
@@ -372,20 +346,6 @@ def describe_token_lines(
     return f"{text} Strongest key of each query: {', '.join(best) or 'none'}."
 
 
-def _read_heads(
-    weights: Tensor, mask: Tensor | None
-) -> tuple[np.ndarray, np.ndarray]:
-    numbers, blocked = read_weights(
-        weights, 4, "[layers, heads, T, T]", mask, 0.0, 1.0
-    )
-    if numbers.shape[2] != numbers.shape[3]:
-        raise ValueError(
-            "attention_weights must have as many queries as keys, got"
-            f" {numbers.shape[2]} and {numbers.shape[3]}."
-        )
-    return numbers, blocked
-
-
 def _read_lines(
     weights: Tensor,
     tokens: Sequence[str],
@@ -394,15 +354,8 @@ def _read_lines(
 ) -> tuple[np.ndarray, list[str], list[str]]:
     numbers, _ = read_weights(weights, 2, "[queries, keys]", None, 0.0, 1.0)
     queries, keys = read_tokens(tokens, key_tokens, *numbers.shape)
-    if query is not None and (
-        not isinstance(query, int)
-        or isinstance(query, bool)
-        or not 0 <= query < len(queries)
-    ):
-        raise ValueError(
-            f"query must be an integer from 0 to {len(queries) - 1}, or None,"
-            f" got {query!r}."
-        )
+    if query is not None:
+        query = place("query", query, len(queries))
     return np.nan_to_num(numbers), queries, keys
 
 

@@ -1,4 +1,4 @@
-"""Weights to figures: queries are rows, keys are columns, and blocked cells look blocked."""
+"""Matrices as figures: queries are rows, keys are columns."""
 
 import math
 from collections.abc import Sequence
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from surgeon.arguments import positive_integer
 from surgeon.imaging.cells import (
+    Scale,
     add_colorbar,
     draw_cells,
     figure_size,
@@ -74,7 +75,8 @@ def plot_attention_heatmap(
     Examples
     --------
     >>> import torch
-    >>> ax = plot_attention_heatmap(torch.tensor([[1.0, 0.0], [0.3, 0.7]]), ["cut", "once"])
+    >>> weights = torch.tensor([[1.0, 0.0], [0.3, 0.7]])
+    >>> ax = plot_attention_heatmap(weights, ["cut", "once"])
     >>> [text.get_text() for text in ax.texts]
     ['1.00', '0.00', '0.30', '0.70']
     """
@@ -83,16 +85,8 @@ def plot_attention_heatmap(
     )
     queries, keys = read_tokens(tokens, key_tokens, *weights.shape)
     ax = ax or new_figure(size=figure_size(*weights.shape))[1]
-    image = draw_cells(
-        ax,
-        weights,
-        queries,
-        keys,
-        blocked,
-        WEIGHTS,
-        Normalize(vmin, vmax),
-        values,
-    )
+    scale = Scale(WEIGHTS, Normalize(vmin, vmax))
+    image = draw_cells(ax, weights, queries, keys, blocked, scale, values)
     ax.set(title=title, xlabel="key", ylabel="query")
     if colorbar:
         add_colorbar(ax.figure, image, ax, "weight")
@@ -143,7 +137,8 @@ def plot_multihead_attention(
     Examples
     --------
     >>> import torch
-    >>> fig = plot_multihead_attention(torch.eye(3).expand(5, 3, 3), ["one", "two", "three"], 5)
+    >>> weights = torch.eye(3).expand(5, 3, 3)
+    >>> fig = plot_multihead_attention(weights, ["one", "two", "three"], 5)
     >>> [ax.get_title() for ax in fig.axes[:5]]
     ['Head 0', 'Head 1', 'Head 2', 'Head 3', 'Head 4']
     """
@@ -157,44 +152,38 @@ def plot_multihead_attention(
             f" got {num_heads!r}."
         )
     queries, keys = read_tokens(tokens, key_tokens, T, S)
-    names = read_labels(
-        "titles",
-        titles if titles is not None else [f"Head {h}" for h in range(H)],
-        H,
-        "heads",
-    )
+    heads = [f"Head {h}" for h in range(H)] if titles is None else titles
+    heads = read_labels("titles", heads, H, "heads")
+    scale = Scale(WEIGHTS, Normalize(vmin, vmax))
+    fig, panels = _grid(H, columns, (T, S))
+    for ax, head, w, hidden in zip(
+        panels, heads, weights, blocked, strict=True
+    ):
+        image = draw_cells(ax, w, queries, keys, hidden, scale, values)
+        ax.set_title(head)
+    add_colorbar(fig, image, panels, "weight")
+    return fig
+
+
+def _grid(
+    H: int, columns: int | None, shape: tuple[int, int]
+) -> tuple[Figure, list[Axes]]:
+    """One panel a head; words stand at the left, and below the lowest."""
     if columns is None:
         columns = {4: 2, 5: 3, 6: 3, 9: 3}.get(H, 4)
     columns = min(H, positive_integer("columns", columns))
     rows = math.ceil(H / columns)
-    fig, axes = new_figure(
-        rows, columns, size=figure_size(T, S, (rows, columns))
-    )
-    grid = np.atleast_1d(axes).ravel()
-    for h, ax in enumerate(grid[:H]):
-        image = draw_cells(
-            ax,
-            weights[h],
-            queries,
-            keys,
-            blocked[h],
-            WEIGHTS,
-            Normalize(vmin, vmax),
-            values,
-        )
-        ax.set_title(names[h])
-        if h % columns == 0:
-            ax.set_ylabel("query")
-        else:
-            ax.tick_params(labelleft=False)
-        if h + columns >= H:  # nothing below it
-            ax.set_xlabel("key")
-        else:
-            ax.tick_params(labelbottom=False)
-    for ax in grid[H:]:
+    size = figure_size(*shape, (rows, columns))
+    fig, axes = new_figure(rows, columns, size=size)
+    panels = list(np.atleast_1d(axes).ravel())
+    for ax in panels[H:]:
         ax.remove()
-    add_colorbar(fig, image, list(grid[:H]), "weight")
-    return fig
+    for h, ax in enumerate(panels[:H]):
+        leftmost, lowest = h % columns == 0, h + columns >= H
+        ax.set_ylabel("query" if leftmost else "")
+        ax.set_xlabel("key" if lowest else "")
+        ax.tick_params(labelleft=leftmost, labelbottom=lowest)
+    return fig, panels[:H]
 
 
 def plot_matrix(
@@ -211,7 +200,9 @@ def plot_matrix(
     ylabel: str = "",
     colorbar: bool = True,
 ) -> Axes:
-    r"""Draw a matrix of numbers round a meaningful zero, such as scores: blue above it, orange below.
+    r"""Draw a matrix of numbers round a meaningful zero, such as scores.
+
+    Numbers above zero are blue, below it orange, the larger the darker.
 
     Parameters
     ----------
@@ -243,58 +234,41 @@ def plot_matrix(
     Examples
     --------
     >>> import torch
-    >>> ax = plot_matrix(torch.tensor([[1.5, -torch.inf], [-3.0, 0.5]]), digits=1)
+    >>> scores = torch.tensor([[1.5, -torch.inf], [-3.0, 0.5]])
+    >>> ax = plot_matrix(scores, digits=1)
     >>> [text.get_text() for text in ax.texts], ax.images[0].get_clim()
     (['1.5', '−3.0', '0.5'], (-3.0, 3.0))
     """
-    if (
-        not isinstance(matrix, Tensor)
-        or matrix.ndim != 2
-        or 0 in matrix.shape
-    ):
-        got = (
-            f"shape {list(matrix.shape)}"
-            if isinstance(matrix, Tensor)
-            else type(matrix).__name__
-        )
-        raise ValueError(
-            "matrix must be a tensor of shape [rows, columns], none of them"
-            f" 0, got {got}."
-        )
+    numbers = _check_matrix(matrix)
     if limit is not None and not 0 < limit < math.inf:
         raise ValueError(f"limit must be positive and finite, got {limit}.")
-    numbers = matrix.detach().cpu().double().numpy()
     R, C = numbers.shape
-    rows = read_labels(
-        "row_labels",
-        range(R) if row_labels is None else row_labels,
-        R,
-        "rows",
-    )
-    columns = read_labels(
-        "column_labels",
-        range(C) if column_labels is None else column_labels,
-        C,
-        "columns",
-    )
-    limit = (
-        limit
-        or float(np.abs(numbers[np.isfinite(numbers)]).max(initial=0.0))
-        or 1.0
-    )
+    rows = range(R) if row_labels is None else row_labels
+    columns = range(C) if column_labels is None else column_labels
+    rows = read_labels("row_labels", rows, R, "rows")
+    columns = read_labels("column_labels", columns, C, "columns")
+    if limit is None:
+        finite = numbers[np.isfinite(numbers)]
+        limit = float(np.abs(finite).max(initial=0.0)) or 1.0
+    scale = Scale(SCORES, Normalize(-limit, limit))
     ax = ax or new_figure(size=figure_size(R, C))[1]
+    blocked = numbers == -np.inf
     image = draw_cells(
-        ax,
-        numbers,
-        rows,
-        columns,
-        numbers == -np.inf,
-        SCORES,
-        Normalize(-limit, limit),
-        values,
-        digits,
+        ax, numbers, rows, columns, blocked, scale, values, digits
     )
     ax.set(title=title, xlabel=xlabel, ylabel=ylabel)
     if colorbar:
         add_colorbar(ax.figure, image, ax, "")
     return ax
+
+
+def _check_matrix(matrix: Tensor) -> np.ndarray:
+    """The matrix's numbers, if it is one."""
+    tensor = isinstance(matrix, Tensor)
+    if not tensor or matrix.ndim != 2 or 0 in matrix.shape:
+        shape = f"shape {list(matrix.shape)}" if tensor else ""
+        raise ValueError(
+            "matrix must be a tensor of shape [rows, columns], none of them"
+            f" 0, got {shape or type(matrix).__name__}."
+        )
+    return matrix.detach().cpu().double().numpy()

@@ -1,4 +1,4 @@
-"""Who reaches whom: how strongly each output row of a function depends on each input row."""
+"""Who reaches whom: how each output row depends on each input row."""
 
 from collections.abc import Callable
 
@@ -9,11 +9,15 @@ from surgeon.anatomy.softmax import at_least_float32
 
 
 def influence_map(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    r"""How strongly each output depends on each input, at `x`: the sizes of the blocks of the Jacobian.
+    r"""How strongly each output depends on each input, at `x`.
 
-    .. math:: M_{ij} = \left\lVert \frac{\partial y_i}{\partial x_j} \right\rVert_F, \qquad y = f(x)
+    A cell holds the size of a block of the Jacobian:
 
-    A cell is 0 if and only if every derivative in its block came out as
+    .. math::
+       M_{ij} = \left\lVert \frac{\partial y_i}{\partial x_j}
+       \right\rVert_F, \qquad y = f(x)
+
+    It is 0 if and only if every derivative in its block came out as
     exactly 0, as it does where no path leads from token `j` to output `i`. A
     causal function has zeros above the diagonal.
 
@@ -46,11 +50,16 @@ def influence_map(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
 
     Examples
     --------
-    >>> influence_map(lambda x: x.cumsum(0), torch.ones(3, 1))  # each row is the sum of all rows so far
+    Each row is the sum of all rows so far:
+
+    >>> influence_map(lambda x: x.cumsum(0), torch.ones(3, 1))
     tensor([[1., 0., 0.],
             [1., 1., 0.],
             [1., 1., 1.]])
-    >>> influence_map(lambda x: x.flip(0), torch.ones(2, 4))  # each block is the identity of width 4, of norm 2
+
+    Each block is the identity of width 4, whose norm is 2:
+
+    >>> influence_map(lambda x: x.flip(0), torch.ones(2, 4))
     tensor([[0., 2.],
             [2., 0.]])
     """
@@ -61,9 +70,8 @@ def influence_map(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         if not y.requires_grad:  # a constant
             return x.new_zeros(len(y), len(x))
         slopes = torch.stack([_gradient(number, x) for number in y.flatten()])
-    blocks = slopes.unflatten(0, y.shape).transpose(
-        1, 2
-    )  # [T, S, output width, width]
+    # [T, output width, S, width] -> [T, S, output width, width]
+    blocks = slopes.unflatten(0, y.shape).transpose(1, 2)
     return _frobenius(blocks).to(x.dtype)
 
 
@@ -76,7 +84,10 @@ def _gradient(number: Tensor, x: Tensor) -> Tensor:
 
 
 def _frobenius(blocks: Tensor) -> Tensor:
-    """Norms over the last two axes; no square underflows, so that a tiny block is not taken for none."""
+    """Norms over the last two axes.
+
+    No square underflows, so that a tiny block is not taken for none.
+    """
     blocks = blocks.to(at_least_float32(blocks.dtype)).flatten(-2)
     unit = blocks.abs().amax(-1, keepdim=True)
     unit = unit.masked_fill((unit == 0) | ~unit.isfinite(), 1.0)

@@ -1,4 +1,7 @@
-"""Weights to numbers: four statistics of an attention pattern, and what the mask alone would give."""
+"""Weights to numbers: four statistics of an attention pattern.
+
+And what the mask alone would give.
+"""
 
 from collections.abc import Sequence
 
@@ -62,32 +65,37 @@ def analyze_attention_patterns(
     Examples
     --------
     >>> analyze_attention_patterns(torch.eye(4))
-    {'max_attention': 1.0, 'entropy': 0.0, 'diagonal_mass': 1.0, 'local_vs_global': inf}
-    >>> analyze_attention_patterns(torch.full((4, 4), 0.25))["local_vs_global"]  # 10 cells inside, 6 outside
+    {'max_attention': 1.0, 'entropy': 0.0, 'diagonal_mass': 1.0,
+     'local_vs_global': inf}
+
+    Of 16 cells, 10 lie inside the window and 6 outside:
+
+    >>> even = torch.full((4, 4), 0.25)
+    >>> analyze_attention_patterns(even)["local_vs_global"]
     1.6666666666666667
     """
     weights, live = _read(attention_weights, mask)
     T, S = weights.shape[-2:]
-    distance = (
-        (torch.arange(T)[:, None] - torch.arange(S)).abs().to(weights.device)
-    )  # |i - j|, [T, S]
-    mass = weights.reshape(-1, T, S).sum(
-        0, dtype=torch.float64
-    )  # leading axes pooled: [T, S]
+    # |i - j|: [T, S].
+    distance = (torch.arange(T)[:, None] - torch.arange(S)).abs()
+    distance = distance.to(weights.device)
     inside = distance <= natural_number("window", window)
+    # Leading axes are pooled: [T, S].
+    mass = weights.reshape(-1, T, S).sum(0, dtype=torch.float64)
     local, outside = float(mass[inside].sum()), float(mass[~inside].sum())
+    entropies = row_entropy(weights)[live]
     return {
         "max_attention": float(weights.max()),
-        "entropy": float(
-            row_entropy(weights)[live].mean(dtype=torch.float64)
-        ),
+        "entropy": float(entropies.mean(dtype=torch.float64)),
         "diagonal_mass": float(mass[distance == 0].sum() / mass.sum()),
         "local_vs_global": local / outside if outside > 0 else float("inf"),
     }
 
 
 def row_entropy(attention_weights: Tensor) -> Tensor:
-    r"""Shannon's entropy of each row, :math:`H_i = -\sum_j a_{ij} \log a_{ij}`, in nats.
+    r"""Shannon's entropy of each row, in nats.
+
+    .. math:: H_i = -\sum_j a_{ij} \log a_{ij}
 
     A weight of zero adds nothing (:math:`x \log x \to 0`), so keys that a
     mask hides do not count, and it passes a gradient of zero back where the
@@ -116,24 +124,27 @@ def row_entropy(attention_weights: Tensor) -> Tensor:
 
     Examples
     --------
-    >>> row_entropy(torch.tensor([[1.0, 0.0], [0.5, 0.5]]))  # the second: log 2
+    >>> row_entropy(torch.tensor([[1.0, 0.0], [0.5, 0.5]]))  # 0 and log 2
     tensor([0.0000, 0.6931])
     """
     weights = check_weights(attention_weights, axes=1)
-    safe = weights.masked_fill(
-        weights == 0, 1.0
-    )  # 1 log 1 = 0, and nothing flows back into what was filled
-    return (
-        (safe * -torch.log(safe)).sum(-1).clamp(min=0.0)
-    )  # a weight of 1, rounded up, has a logarithm above 0
+    # 1 log 1 = 0, and nothing flows back into what was filled.
+    safe = weights.masked_fill(weights == 0, 1.0)
+    entropies = (safe * -torch.log(safe)).sum(-1)
+    # A weight of 1, rounded up, has a logarithm above 0.
+    return entropies.clamp(min=0.0)
 
 
 def normalized_entropy(
     attention_weights: Tensor, mask: Tensor | None = None
 ) -> float:
-    r"""How much of the entropy that the mask allows is there: 1 is spread evenly, 0 is one key a query.
+    r"""How much of the entropy that the mask allows is there.
 
-    .. math:: \frac{\sum_i H_i}{\sum_i \log n_i}, \qquad n_i = \text{number of keys that query } i \text{ may look at}
+    It is 1 where weight is spread evenly, 0 where each query has one key:
+
+    .. math::
+       \frac{\sum_i H_i}{\sum_i \log n_i}, \qquad
+       n_i = \text{number of keys that query } i \text{ may look at}
 
     Dividing by :math:`\log S` instead counts keys that the mask hides, and
     calls the most even causal attention uneven.
@@ -162,19 +173,17 @@ def normalized_entropy(
     >>> from surgeon.anatomy.masks import create_causal_mask
     >>> causal = create_causal_mask(64)
     >>> even = uniform_weights(causal)
-    >>> round(normalized_entropy(even), 2), round(normalized_entropy(even, causal), 2)
-    (0.77, 1.0)
+    >>> round(normalized_entropy(even), 2)
+    0.77
+    >>> round(normalized_entropy(even, causal), 2)
+    1.0
     """
     weights, live = _read(attention_weights, mask)
-    choices = visible(mask, weights.shape, weights.device).sum(-1)[
-        live
-    ]  # [rows with any weight]
+    # How many keys each query may look at: [rows with any weight].
+    choices = visible(mask, weights.shape, weights.device).sum(-1)[live]
     most = float(torch.log(choices.to(torch.float64)).sum())
-    return (
-        float(row_entropy(weights)[live].sum(dtype=torch.float64)) / most
-        if most > 0
-        else float("nan")
-    )
+    found = float(row_entropy(weights)[live].sum(dtype=torch.float64))
+    return found / most if most > 0 else float("nan")
 
 
 def uniform_weights(
@@ -183,7 +192,9 @@ def uniform_weights(
     *,
     dtype: torch.dtype = torch.float32,
 ) -> Tensor:
-    r"""The weights of queries that care for no key more than for another: 1 / (visible keys) on each visible key.
+    """The weights of queries that care for no key more than for another.
+
+    Each key that a query sees has the weight 1 / (keys that it sees).
 
     Parameters
     ----------
@@ -214,20 +225,14 @@ def uniform_weights(
     tensor([[1.0000, 0.0000],
             [0.5000, 0.5000]])
     """
-    shape = getattr(mask, "shape", None) if shape is None else shape
-    if shape is None:
-        raise ValueError(
-            "uniform_weights needs a mask or a shape, got neither."
-        )
-    if len(shape) < 2 or min(shape) < 1:
-        raise ValueError(
-            "shape must be [..., queries, keys], each at least 1, got"
-            f" {list(shape)}."
-        )
-    may_look = visible(
-        mask, shape, "cpu" if mask is None else mask.device
-    ).to(dtype)
-    return may_look / may_look.sum(-1, keepdim=True).clamp(min=1)
+    shape = _check_shape(mask, shape)
+    device = "cpu" if mask is None else mask.device
+    # 1 where a query may look, 0 where it may not: [..., T, S].
+    may_look = visible(mask, shape, device).to(dtype)
+    # How many keys each query sees: [..., T, 1].
+    keys = may_look.sum(-1, keepdim=True)
+    # They share a weight of one; a query that sees none keeps its zeros.
+    return may_look / keys.clamp(min=1)
 
 
 def baseline_patterns(
@@ -260,42 +265,36 @@ def baseline_patterns(
     Examples
     --------
     >>> from surgeon.anatomy.masks import create_causal_mask
-    >>> for even in (baseline_patterns(create_causal_mask(64)), baseline_patterns(shape=(64, 64))):
-    ...     print(f"{even['diagonal_mass']:.3f}")
-    0.074
-    0.016
+    >>> causal = baseline_patterns(create_causal_mask(64))
+    >>> open_to_all = baseline_patterns(shape=(64, 64))
+    >>> [round(e["diagonal_mass"], 3) for e in (causal, open_to_all)]
+    [0.074, 0.016]
     """
-    return analyze_attention_patterns(
-        uniform_weights(mask, shape, dtype=torch.float64),
-        mask=mask,
-        window=window,
-    )
+    even = uniform_weights(mask, shape, dtype=torch.float64)
+    return analyze_attention_patterns(even, mask=mask, window=window)
 
 
 def check_weights(attention_weights: Tensor, *, axes: int = 2) -> Tensor:
-    """The weights in at least float32, if they are weights: floating, not negative, rows that sum to one or to zero.
+    """The weights in at least float32, if they are weights.
 
-    The sum may be off by 1e-4, or by four roundings of the precision that
+    They are floating, not negative, and each row sums to one or to zero. The
+    sum may be off by 1e-4, or by four roundings of the precision that
     came where that is more.
     """
-    if (
-        not isinstance(attention_weights, Tensor)
-        or not attention_weights.is_floating_point()
-    ):
-        got = getattr(
-            attention_weights, "dtype", type(attention_weights).__name__
-        )
+    given = attention_weights
+    if not isinstance(given, Tensor) or not given.is_floating_point():
+        got = getattr(given, "dtype", type(given).__name__)
         raise ValueError(
             f"attention_weights must be a floating-point tensor, got {got}."
         )
-    shape = list(attention_weights.shape)
+    shape = list(given.shape)
     if len(shape) < axes or 0 in shape:
         ending = "[..., queries, keys]" if axes == 2 else "[..., keys]"
         raise ValueError(
             f"attention_weights must have shape {ending}, none of them 0, got"
             f" {shape}."
         )
-    weights = attention_weights.to(at_least_float32(attention_weights.dtype))
+    weights = given.to(at_least_float32(given.dtype))
     if weights.isnan().any():
         raise ValueError("attention_weights must be numbers, got NaN.")
     if (weights < 0).any():
@@ -304,7 +303,7 @@ def check_weights(attention_weights: Tensor, *, axes: int = 2) -> Tensor:
             f" {float(weights.detach().min()):.4g}."
         )
     sums = weights.detach().sum(-1)
-    tolerance = max(1e-4, 4 * torch.finfo(attention_weights.dtype).eps)
+    tolerance = max(1e-4, 4 * torch.finfo(given.dtype).eps)
     wrong = sums[((sums - 1).abs() > tolerance) & (sums > tolerance)]
     if len(wrong):
         raise ValueError(
@@ -325,10 +324,30 @@ def check_blocked(weights: Tensor, may_look: Tensor) -> None:
         )
 
 
+def _check_shape(
+    mask: Tensor | None, shape: Sequence[int] | None
+) -> Sequence[int]:
+    """The shape of the weights wanted: as given, or else the mask's."""
+    shape = getattr(mask, "shape", None) if shape is None else shape
+    if shape is None:
+        raise ValueError(
+            "uniform_weights needs a mask or a shape, got neither."
+        )
+    if len(shape) < 2 or min(shape) < 1:
+        raise ValueError(
+            "shape must be [..., queries, keys], each at least 1, got"
+            f" {list(shape)}."
+        )
+    return shape
+
+
 def _read(
     attention_weights: Tensor, mask: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """The weights as they came, but zero where the mask hides a whole row, and which rows hold any, [..., T]."""
+    """The weights as they came, and which rows hold any, [..., T].
+
+    A row that the mask hides whole is zero, whatever it held.
+    """
     check_weights(attention_weights)
     weights = attention_weights.detach()
     may_look = visible(mask, weights.shape, weights.device)

@@ -1,4 +1,7 @@
-"""How many directions a matrix has, in degrees; how far its rows are from equal, and from an average of others."""
+"""How many directions a matrix has, in degrees, and how its rows lie.
+
+How far are they from equal, and how far from an average of others?
+"""
 
 import torch
 from scipy.optimize import nnls
@@ -8,9 +11,14 @@ from surgeon.anatomy.softmax import at_least_float32
 
 
 def effective_rank(matrix: Tensor) -> Tensor:
-    r"""A rank that counts in degrees: the exponential of the entropy of the singular values, as shares of their sum.
+    r"""A rank that counts in degrees.
 
-    .. math:: \exp\left(-\sum_i p_i \log p_i\right), \qquad p_i = \frac{\sigma_i}{\sum_k \sigma_k}
+    It is the exponential of the entropy of the singular values, as shares of
+    their sum:
+
+    .. math::
+       \exp\left(-\sum_i p_i \log p_i\right), \qquad
+       p_i = \frac{\sigma_i}{\sum_k \sigma_k}
 
     Shares are of the singular values themselves, as in the source, not of
     their squares.
@@ -41,7 +49,7 @@ def effective_rank(matrix: Tensor) -> Tensor:
     --------
     >>> round(float(effective_rank(torch.eye(7))), 4)
     7.0
-    >>> effective_rank(torch.tensor([[100.0, 0.0], [0.0, 1.0]]))  # its rank is 2
+    >>> effective_rank(torch.tensor([[100.0, 0.0], [0.0, 1.0]]))  # rank 2
     tensor(1.0571)
     """
     singular = torch.linalg.svdvals(_check_matrix("matrix", matrix))
@@ -52,11 +60,14 @@ def effective_rank(matrix: Tensor) -> Tensor:
 
 
 def distance_to_rank_one(x: Tensor) -> Tensor:
-    r"""How far the rows of `x` are from being all the same: 0 if they are, 1 if their mean is zero.
+    r"""How far the rows of `x` are from being all the same.
 
-    .. math:: \frac{\lVert x - 1 \bar x^\top \rVert_F}{\lVert x \rVert_F}, \qquad
-              \bar x = \text{mean row} = \arg\min_u \lVert x - 1 u^\top
-              \rVert_F
+    It is 0 if they are the same, 1 if their mean is zero:
+
+    .. math::
+       \frac{\lVert x - 1 \bar x^\top \rVert_F}{\lVert x \rVert_F}, \qquad
+       \bar x = \text{mean row}
+       = \arg\min_u \lVert x - 1 u^\top \rVert_F
 
     A matrix with equal rows has rank one, and is the kind of rank one that
     repeated averaging leads to. One whose rows are unequal multiples of one
@@ -80,15 +91,18 @@ def distance_to_rank_one(x: Tensor) -> Tensor:
     Notes
     -----
     Source: dong2021 (book/references.bib), which measures the same residual
-    in the norm
-    :math:`\sqrt{\lVert x \rVert_1 \lVert x \rVert_\infty}` (largest column sum and largest row sum of absolute values)
-    instead of Frobenius', in which the best row is the mean.
+    in the norm :math:`\sqrt{\lVert x \rVert_1 \lVert x \rVert_\infty}`
+    (largest column sum and largest row sum of absolute values) instead of
+    Frobenius', in which the best row is the mean.
 
     Examples
     --------
     >>> distance_to_rank_one(torch.tensor([[3.0, 1.0], [3.0, 1.0]]))
     tensor(0.)
-    >>> distance_to_rank_one(torch.tensor([[7.0], [1.0]]))  # mean 4: the root of (9 + 9) / (49 + 1)
+
+    The mean is 4, the distance the root of (9 + 9) / (49 + 1):
+
+    >>> distance_to_rank_one(torch.tensor([[7.0], [1.0]]))
     tensor(0.6000)
     """
     x = _check_matrix("x", x)
@@ -99,9 +113,13 @@ def distance_to_rank_one(x: Tensor) -> Tensor:
 
 
 def hull_distance(points: Tensor, vertices: Tensor) -> Tensor:
-    r"""How far each point is from the convex hull of the vertices, that is, from their nearest weighted average.
+    r"""How far each point is from the convex hull of the vertices.
 
-    .. math:: \min_w \Bigl\lVert p - \sum_j w_j v_j \Bigr\rVert, \qquad w_j \ge 0, \quad \sum_j w_j = 1
+    That is, from their nearest weighted average:
+
+    .. math::
+       \min_w \Bigl\lVert p - \sum_j w_j v_j \Bigr\rVert, \qquad
+       w_j \ge 0, \quad \sum_j w_j = 1
 
     Parameters
     ----------
@@ -134,14 +152,17 @@ def hull_distance(points: Tensor, vertices: Tensor) -> Tensor:
     --------
     >>> triangle = torch.tensor([[0.0, 0.0], [4.0, 0.0], [0.0, 4.0]])
     >>> points = torch.tensor([[1.0, 1.0], [1.0, -3.0], [5.0, 5.0]])
-    >>> hull_distance(points, triangle).round(decimals=6) + 0.0  # the last: three times the root of 2
+
+    The last is at three times the root of 2:
+
+    >>> hull_distance(points, triangle).round(decimals=6) + 0.0
     tensor([0.0000, 3.0000, 4.2426], dtype=torch.float64)
     """
     points, vertices = _check_rows(points, vertices)
     lead = torch.broadcast_shapes(points.shape[:-2], vertices.shape[:-2])
-    points = points.expand(*lead, -1, -1).reshape(-1, *points.shape[-2:])
-    vertices = vertices.expand(*lead, -1, -1).reshape(
-        -1, *vertices.shape[-2:]
+    points, vertices = (
+        x.expand(*lead, -1, -1).reshape(-1, *x.shape[-2:])
+        for x in (points, vertices)
     )
     hulls = zip(points, vertices, strict=True)
     distances = [_distance(p, hull) for some, hull in hulls for p in some]
@@ -151,7 +172,9 @@ def hull_distance(points: Tensor, vertices: Tensor) -> Tensor:
 def in_convex_hull(
     points: Tensor, vertices: Tensor, *, tolerance: float = 1e-9
 ) -> Tensor:
-    """Whether each point is a weighted average of the vertices, with weights that are not negative.
+    """Whether each point is a weighted average of the vertices.
+
+    The weights of the average are not negative.
 
     Parameters
     ----------
@@ -173,18 +196,19 @@ def in_convex_hull(
 
     Examples
     --------
-    >>> in_convex_hull(torch.tensor([[0.5], [2.0]]), torch.tensor([[0.0], [1.0]]))
+    >>> interval = torch.tensor([[0.0], [1.0]])
+    >>> in_convex_hull(torch.tensor([[0.5], [2.0]]), interval)
     tensor([ True, False])
     """
     if not tolerance >= 0:
         raise ValueError(f"tolerance must not be negative, got {tolerance}.")
-    return hull_distance(
-        points, vertices
-    ) <= tolerance * vertices.double().abs().amax((-2, -1)).unsqueeze(-1)
+    distance = hull_distance(points, vertices)
+    size = vertices.detach().double().abs().amax((-2, -1))
+    return distance <= tolerance * size.unsqueeze(-1)
 
 
 def _distance(point: Tensor, vertices: Tensor) -> float:
-    """From a point [d] to the nearest weighted average of the rows of vertices [S, d].
+    """From a point [d] to the nearest weighted average of vertices [S, d].
 
     Weights w that are only kept from being negative find it all the same.
     Write them as t u, where u adds up to one: the sum of squares is then t²
@@ -192,16 +216,11 @@ def _distance(point: Tensor, vertices: Tensor) -> float:
     nearest.
     """
     towards = vertices - point
-    size = float(_size(towards))
-    system = torch.cat(
-        [towards / size, torch.ones(len(vertices), 1, dtype=torch.float64)], 1
-    )
+    ones = torch.ones(len(vertices), 1, dtype=torch.float64)
+    system = torch.cat([towards / _size(towards), ones], 1)
     weights, _ = nnls(system.T.numpy(), [0.0] * len(point) + [1.0])
-    return float(
-        torch.linalg.vector_norm(
-            torch.from_numpy(weights / weights.sum()) @ towards
-        )
-    )
+    nearest = torch.from_numpy(weights / weights.sum()) @ towards
+    return float(torch.linalg.vector_norm(nearest))
 
 
 def _size(x: Tensor) -> Tensor:
@@ -213,9 +232,9 @@ def _size(x: Tensor) -> Tensor:
 def _check_matrix(name: str, x: Tensor) -> Tensor:
     """The tensor in at least float32, without its gradient."""
     if not isinstance(x, Tensor) or not x.is_floating_point():
+        got = getattr(x, "dtype", type(x).__name__)
         raise ValueError(
-            f"{name} must be a floating-point tensor, got"
-            f" {getattr(x, 'dtype', type(x).__name__)}."
+            f"{name} must be a floating-point tensor, got {got}."
         )
     if x.ndim < 2 or 0 in x.shape:
         raise ValueError(
@@ -231,10 +250,8 @@ def _check_matrix(name: str, x: Tensor) -> Tensor:
 
 def _check_rows(points: Tensor, vertices: Tensor) -> tuple[Tensor, Tensor]:
     """Both in float64, if they can be held against each other."""
-    points, vertices = (
-        _check_matrix("points", points).double(),
-        _check_matrix("vertices", vertices).double(),
-    )
+    points = _check_matrix("points", points).double()
+    vertices = _check_matrix("vertices", vertices).double()
     if points.shape[-1] != vertices.shape[-1]:
         raise ValueError(
             "points and vertices must share their last axis (width), got"

@@ -12,27 +12,20 @@ from surgeon.arguments import positive_integer
 
 # Colours that a colour-blind reader can tell apart (okabe2008), on an opaque
 # light ground that dark mode leaves alone.
-BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY = (
-    "#0072b2",
-    "#d55e00",
-    "#009e73",
-    "#e69f00",
-    "#b5578f",
-    "#56b4e9",
-)
+BLUE, VERMILION, GREEN = "#0072b2", "#d55e00", "#009e73"
+ORANGE, PURPLE, SKY = "#e69f00", "#b5578f", "#56b4e9"
 INK, GREY, PALE, PAPER = "#1b1f24", "#6b7280", "#e3e5e8", "#ffffff"
 PALETTE = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY)
 
 # Equal steps of the number are equal steps of lightness (CIE L*): 97 to 16,
 # and 97 to 30 on both sides of zero.
-WEIGHTS = LinearSegmentedColormap.from_list(
-    "weights",
-    ["#f4f9fb", "#b0cee3", "#6ea3ce", "#1d78b8", "#004e8a", "#002756"],
-)
+RAMP = ["#f4f9fb", "#b0cee3", "#6ea3ce", "#1d78b8", "#004e8a", "#002756"]
+WEIGHTS = LinearSegmentedColormap.from_list("weights", RAMP)
 BELOW = ["#79310f", "#a84b20", "#d36c3c", "#e89a77", "#f5c8b4"]
 ABOVE = ["#b5d6ed", "#75b3e1", "#2090d5", "#006bae", "#004885"]
+AT_ZERO = "#f8f8f8"
 SCORES = LinearSegmentedColormap.from_list(
-    "scores", [*BELOW, "#f8f8f8", *ABOVE]
+    "scores", [*BELOW, AT_ZERO, *ABOVE]
 )
 WIDTH = 6.4  # inches: the column of the page
 
@@ -59,8 +52,7 @@ def house_style() -> dict[str, Any]:
         "axes.labelcolor": INK,
         "axes.spines.right": False,
         "axes.spines.top": False,
-        # the width travels with the cycle, so that it holds outside of the
-        # context too
+        # The width travels with the cycle: it holds outside of the context.
         "axes.prop_cycle": (
             cycler(color=PALETTE) + cycler(linewidth=[2.0] * len(PALETTE))
         ),
@@ -89,7 +81,9 @@ def new_figure(
     sharex: bool | str = False,
     sharey: bool | str = False,
 ) -> tuple[Figure, Any]:
-    """A figure in the house style that pyplot knows nothing of, so that none stays open.
+    """A figure in the house style.
+
+    Pyplot knows nothing of it, so none stays open.
 
     Parameters
     ----------
@@ -118,31 +112,27 @@ def new_figure(
     >>> fig.get_size_inches().tolist()
     [6.4, 3.8]
     """
-    rows, columns = (
-        positive_integer("rows", rows),
-        positive_integer("columns", columns),
-    )
+    rows = positive_integer("rows", rows)
+    columns = positive_integer("columns", columns)
+    size = size or (WIDTH, 3.8 if rows == 1 else 2.8 * rows)
+    shared: Any = {"sharex": sharex, "sharey": sharey}
     style: Any = house_style()
     with matplotlib.rc_context(style):
-        fig = Figure(
-            figsize=size or (WIDTH, 3.8 if rows == 1 else 2.8 * rows),
-            layout="constrained",
-        )
-        axes = fig.subplots(rows, columns, sharex=sharex, sharey=sharey)  # type: ignore[arg-type]
+        fig = Figure(figsize=size, layout="constrained")
+        axes = fig.subplots(rows, columns, **shared)
+    look = {"labelsize": style["xtick.labelsize"], "labelcolor": INK}
     for ax in fig.axes:  # ticks are made later, outside of the context
-        ax.tick_params(
-            labelsize=style["xtick.labelsize"], color=GREY, labelcolor=INK
-        )
+        ax.tick_params(color=GREY, **look)
     return fig, axes
 
 
 def ink(rgba: Any) -> str:
-    """Black or white, whichever contrasts more (WCAG 2: at least 4.5 to 1, on any colour)."""
+    """Black or white, whichever contrasts more with the colour.
+
+    On any colour that is at least 4.5 to 1, as WCAG 2 asks.
+    """
     channels = np.asarray(rgba[:3], dtype=float)
-    linear = np.where(
-        channels <= 0.04045,
-        channels / 12.92,
-        ((channels + 0.055) / 1.055) ** 2.4,
-    )
+    bright = ((channels + 0.055) / 1.055) ** 2.4
+    linear = np.where(channels <= 0.04045, channels / 12.92, bright)
     luminance = float(linear @ (0.2126, 0.7152, 0.0722))
     return "black" if (luminance + 0.05) ** 2 > 1.05 * 0.05 else "white"

@@ -1,4 +1,4 @@
-"""Weights and tokens in words: the names of rows and columns, and what a heat map shows."""
+"""In words: the names of rows and columns, and what a heat map shows."""
 
 import math
 from collections.abc import Sequence
@@ -9,6 +9,8 @@ from torch import Tensor
 
 from surgeon.imaging.cells import FEW, read_weights
 
+SHAPES = "[queries, keys] or [num_heads, queries, keys]"
+
 
 def describe_attention(
     attention_weights: Tensor,
@@ -17,7 +19,7 @@ def describe_attention(
     key_tokens: Sequence[str] | None = None,
     mask: Tensor | None = None,
 ) -> str:
-    """Say in words what a heat map of these weights shows: its alternative text.
+    """Say in words what a heat map shows: its alternative text.
 
     Parameters
     ----------
@@ -43,82 +45,64 @@ def describe_attention(
     Examples
     --------
     >>> import torch
-    >>> print(describe_attention(torch.tensor([[1.0, 0.0], [0.3, 0.7]]), ["cut", "once"]))
-    Heat map of attention weights, 2 queries in rows by 2 keys in columns. The largest weight is 1.00, from "cut" to
-    "cut"; 85% of the weight lies on the diagonal. Strongest key of each query: "cut" to "cut" 1.00, "once" to
-    "once" 0.70.
+    >>> weights = torch.tensor([[1.0, 0.0], [0.3, 0.7]])
+    >>> print(describe_attention(weights, ["cut", "once"]))
+    Heat map of attention weights, 2 queries in rows by 2 keys in columns.
+    The largest weight is 1.00, from "cut" to "cut"; 85% of the weight lies
+    on the diagonal. Strongest key of each query: "cut" to "cut" 1.00,
+    "once" to "once" 0.70.
     """
-    several = (
-        isinstance(attention_weights, Tensor) and attention_weights.ndim == 3
-    )
-    shape = "[queries, keys] or [num_heads, queries, keys]"
+    axes = getattr(attention_weights, "ndim", 2)
     weights, blocked = read_weights(
-        attention_weights, 3 if several else 2, shape, mask, 0.0, math.inf
+        attention_weights, 3 if axes == 3 else 2, SHAPES, mask, 0.0, math.inf
     )
     T, S = weights.shape[-2:]
-    counts = count_cells(blocked, "are blocked, and hatched") + count_cells(
-        np.isnan(weights), "hold NaN, and are black"
-    )
+    read = read_tokens(tokens, key_tokens, T, S)
+    queries, keys = (tell_apart(names) for names in read)
+    size = f"{T} queries in rows by {S} keys in columns."
+    size += count_cells(blocked, "are blocked, and hatched")
+    size += count_cells(np.isnan(weights), "hold NaN, and are black")
     weights = np.nan_to_num(weights)
-    queries, keys = (
-        tell_apart(names) for names in read_tokens(tokens, key_tokens, T, S)
-    )
 
-    def strongest(matrix: np.ndarray) -> str:
+    def largest(matrix: np.ndarray) -> str:
         i, j = np.unravel_index(np.argmax(matrix), matrix.shape)
         on_diagonal = np.diagonal(matrix).sum() / (matrix.sum() or 1.0)
-        place = f"from {queries[i]} to {keys[j]}"
         return (
-            f"largest weight is {matrix[i, j]:.2f}, {place};"
-            f" {on_diagonal:.0%} of the weight lies on the diagonal."
+            f"largest weight is {matrix[i, j]:.2f}, from {queries[i]} to"
+            f" {keys[j]}; {on_diagonal:.0%} of the weight lies on the"
+            " diagonal."
         )
 
-    size = f"{T} queries in rows by {S} keys in columns."
-    if several:
-        heads = " ".join(
-            f"Head {h}: the {strongest(matrix)}"
-            for h, matrix in enumerate(weights)
-        )
-        return (
-            f"Grid of {len(weights)} heat maps of attention weights, one a"
-            f" head, {size}{counts} {heads}"
-        )
-    text = (
-        f"Heat map of attention weights, {size}{counts} The"
-        f" {strongest(weights)}"
-    )
+    if axes == 3:
+        text = f"Grid of {len(weights)} heat maps of attention weights, one"
+        heads = [f"Head {h}: the {largest(w)}" for h, w in enumerate(weights)]
+        return f"{text} a head, {size} {' '.join(heads)}"
+    text = f"Heat map of attention weights, {size} The {largest(weights)}"
     if T > FEW:
         return text
-    rows = [
-        (
-            f"{queries[i]} to {keys[row.argmax()]} {row.max():.2f}"
-            if row.any()
-            else f"{queries[i]} to none"
-        )
-        for i, row in enumerate(weights)
-    ]
+    rows = strongest_keys(weights, queries, keys)
     return f"{text} Strongest key of each query: {', '.join(rows)}."
 
 
 def read_tokens(
     tokens: Sequence[str], key_tokens: Sequence[str] | None, T: int, S: int
 ) -> tuple[list[str], list[str]]:
+    """The names of the queries and of the keys."""
     queries = read_labels("tokens", tokens, T, "queries")
     if key_tokens is None and T != S:
         raise ValueError(
             f"key_tokens must name the {S} keys where there are {T} queries,"
             " got none."
         )
-    return queries, (
-        queries
-        if key_tokens is None
-        else read_labels("key_tokens", key_tokens, S, "keys")
-    )
+    if key_tokens is None:
+        return queries, queries
+    return queries, read_labels("key_tokens", key_tokens, S, "keys")
 
 
 def read_labels(
     name: str, labels: Sequence[Any], count: int, of: str
 ) -> list[str]:
+    """The labels as strings of one line, if there is one for each of them."""
     if isinstance(labels, str) or not hasattr(labels, "__len__"):
         raise ValueError(
             f"{name} must be a sequence of {count} strings, got"
@@ -132,6 +116,7 @@ def read_labels(
 
 
 def tell_apart(names: list[str]) -> list[str]:
+    """The names in quotes, with its place behind one that occurs again."""
     return [
         f'"{name}"' if names.count(name) == 1 else f'"{name}" at {i}'
         for i, name in enumerate(names)
@@ -139,6 +124,19 @@ def tell_apart(names: list[str]) -> list[str]:
 
 
 def count_cells(cells: np.ndarray, what: str) -> str:
-    return (
-        f" {cells.sum()} of {cells.size} cells {what}." if cells.any() else ""
-    )
+    """A sentence on how many cells there are, if there is any."""
+    if not cells.any():
+        return ""
+    return f" {cells.sum()} of {cells.size} cells {what}."
+
+
+def strongest_keys(
+    weights: np.ndarray, queries: list[str], keys: list[str]
+) -> list[str]:
+    """For each query the key with its largest weight, and that weight."""
+    return [
+        f"{query} to {keys[row.argmax()]} {row.max():.2f}"
+        if row.any()
+        else f"{query} to none"
+        for query, row in zip(queries, weights, strict=True)
+    ]

@@ -4,10 +4,10 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
-from oracle import CAUSAL, normal
+from oracle import CAUSAL
+from pictures import SEVEN, TOKENS, weights_of
 
 from surgeon.anatomy.masks import create_causal_mask
-from surgeon.anatomy.softmax import stable_softmax
 from surgeon.imaging.head_grids import (
     BLOCKED,
     FAINTEST,
@@ -18,16 +18,7 @@ from surgeon.imaging.head_grids import (
 )
 from surgeon.imaging.style import BLUE, GREY, INK, WEIGHTS, new_figure
 
-TOKENS = ["the", "surgeon", "cut", "the", "wire"]
-SEVEN = ["le", "chirurgien", "coupe", "un", "fil", "très", "fin"]
-
-
 pytestmark = pytest.mark.usefixtures("nothing_global")
-
-
-def weights_of(*shape, mask=None):
-    scores = 2 * normal(*shape, grad=False)
-    return stable_softmax(scores if mask is None else scores + mask)
 
 
 def drawn(ax):
@@ -198,8 +189,8 @@ def test_all_heads_say_what_is_wrong(function, arguments, message):
     [
         ((torch.ones(5), TOKENS), {}, r"must have shape \[queries, keys\], none of them 0, got \[5\]\."),
         ((torch.eye(5), SEVEN), {}, r"tokens must name each of the 5 queries, got 7\."),
-        ((torch.eye(5), TOKENS), {"query": 5}, r"query must be an integer from 0 to 4, or None, got 5\."),
-        ((torch.eye(5), TOKENS), {"query": True}, r"query must be an integer from 0 to 4, or None, got True\."),
+        ((torch.eye(5), TOKENS), {"query": 5}, r"query must be an integer from 0 to 4, got 5\."),
+        ((torch.eye(5), TOKENS), {"query": True}, r"query must be an integer from 0 to 4, got True\."),
         ((torch.eye(5) * 2, TOKENS), {}, r"must lie between vmin and vmax \(0 and 1\), got 2\."),
     ],
     ids=["axes", "tokens", "query", "bool", "range"],
