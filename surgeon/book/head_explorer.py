@@ -1,4 +1,7 @@
-"""Every head of a model in the reader's hands: figures that stand still, and the numbers to set them moving."""
+"""Every head of a model in the reader's hands.
+
+Figures that stand still, and the numbers that set them moving.
+"""
 
 import json
 from base64 import b64encode
@@ -8,14 +11,14 @@ import numpy as np
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from surgeon.arguments import place
 from surgeon.book.page import drawn, show
-from surgeon.imaging.cells import read_weights
+from surgeon.imaging.cells import read_heads
 from surgeon.imaging.words import read_labels
 
 DIGITS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
-STEPS = (
-    len(DIGITS) ** 2 - 1
-)  # a weight is two digits, so it is off by 1 / 8190 at most
+# A weight is two digits, so it is off by 1 / 8190 at most.
+STEPS = len(DIGITS) ** 2 - 1
 LARGEST = 300_000  # bytes that a reader's browser is asked to load
 
 
@@ -44,20 +47,15 @@ def encode_weights(weights: np.ndarray) -> str:
     >>> encode_weights(np.array([[1.0, 0.0], [0.5, 0.5]]))
     '//AAgAgA'
     """
-    if not ((weights >= 0) & (weights <= 1)).all():
-        worst = weights[~((weights >= 0) & (weights <= 1))].flat[0]
+    outside = weights[~((weights >= 0) & (weights <= 1))]
+    if outside.size:
         raise ValueError(
-            f"weights must lie between 0 and 1, got {worst:.4g}."
+            f"weights must lie between 0 and 1, got {outside[0]:.4g}."
         )
-    steps = np.round(STEPS * np.asarray(weights, dtype=np.float64)).astype(
-        np.int64
-    )
+    steps = np.round(STEPS * weights.astype(np.float64)).astype(np.int64)
+    pairs = np.stack([steps // len(DIGITS), steps % len(DIGITS)], -1)
     digits = np.frombuffer(DIGITS, dtype=np.uint8)
-    return (
-        digits[np.stack([steps // len(DIGITS), steps % len(DIGITS)], -1)]
-        .tobytes()
-        .decode("ascii")
-    )
+    return digits[pairs].tobytes().decode("ascii")
 
 
 def head_explorer(
@@ -67,7 +65,9 @@ def head_explorer(
     layer: int = 0,
     head: int = 0,
 ) -> None:
-    """Show the heads of a model without a mask: a reader chooses one, points at a token and sees where it looks.
+    """Show the heads of a model without a mask.
+
+    A reader chooses one, points at a token and sees where it looks.
 
     Parameters
     ----------
@@ -102,7 +102,9 @@ def head_explorer(
     >>> import torch
     >>> from surgeon.imaging.head_grids import plot_all_heads
     >>> weights = torch.eye(3).expand(2, 5, 3, 3)
-    >>> head_explorer([(weights, ["cut", "the", "wire"])], [(plot_all_heads(weights), "Ten heads.", "Ten diagonals.")])
+    >>> texts = [(weights, ["cut", "the", "wire"])]
+    >>> fig = plot_all_heads(weights)
+    >>> head_explorer(texts, [(fig, "Ten heads.", "Ten diagonals.")])
     [10 heads on 1 text: Ten heads.]
     """
     if not len(texts) or not len(figures):
@@ -118,16 +120,7 @@ def head_explorer(
                 f"texts must all have {L} layers of {H} heads, got"
                 f" {weights.shape[0]} of {weights.shape[1]}."
             )
-    for name, place, count in (("layer", layer, L), ("head", head, H)):
-        if (
-            not isinstance(place, int)
-            or isinstance(place, bool)
-            or not 0 <= place < count
-        ):
-            raise ValueError(
-                f"{name} must be an integer from 0 to {count - 1}, got"
-                f" {place!r}."
-            )
+    layer, head = place("layer", layer, L), place("head", head, H)
     still = "".join(drawn(*one) for one in figures)
     captions = " ".join(caption for _, caption, _ in figures)
     packed = [
@@ -136,46 +129,34 @@ def head_explorer(
     ]
     while packed and len(_json(packed)) > LARGEST:
         packed.pop()
-    texts_said = (
-        "1 text" if len(packed) == 1 else f"{len(packed) or 'no'} texts"
-    )
-    plain = f"[{L * H} heads on {texts_said}: {captions}]"
+    count = "1 text" if len(packed) == 1 else f"{len(packed) or 'no'} texts"
+    plain = f"[{L * H} heads on {count}: {captions}]"
     if not packed:
         show(plain, html=still)
         return
     data = b64encode(_json(packed)).decode()
-    show(
-        plain,
-        html=(
-            f'<head-explorer layers="{L}" heads="{H}" tokens="{T}"'
-            f' layer="{layer}" head="{head}" '
-            f'src="data:application/json;base64,{data}">{still}</head-explorer>'
-        ),
+    element = (
+        f'<head-explorer layers="{L}" heads="{H}" tokens="{T}"'
+        f' layer="{layer}" head="{head}"'
+        f' src="data:application/json;base64,{data}">'
     )
+    show(plain, html=f"{element}{still}</head-explorer>")
 
 
 def _read(
     weights: Tensor, tokens: Sequence[str]
 ) -> tuple[np.ndarray, list[str]]:
-    numbers, _ = read_weights(
-        weights, 4, "[layers, heads, T, T]", None, 0.0, 1.0
-    )
-    if numbers.shape[2] != numbers.shape[3]:
+    """One text's weights and the names of its tokens, if they fit."""
+    numbers, _ = read_heads(weights)
+    holes = np.isnan(numbers).sum()
+    if holes:
         raise ValueError(
-            "attention_weights must have as many queries as keys, got"
-            f" {numbers.shape[2]} and {numbers.shape[3]}."
+            f"attention_weights must hold numbers, got NaN in {holes} cells."
         )
-    if np.isnan(numbers).any():
-        raise ValueError(
-            "attention_weights must hold numbers, got NaN in"
-            f" {np.isnan(numbers).sum()} cells."
-        )
-    return numbers.clip(0.0, 1.0), read_labels(
-        "tokens", tokens, numbers.shape[2], "tokens"
-    )
+    names = read_labels("tokens", tokens, numbers.shape[2], "tokens")
+    return numbers.clip(0.0, 1.0), names
 
 
 def _json(packed: list[dict]) -> bytes:
-    return json.dumps(
-        packed, ensure_ascii=False, separators=(",", ":")
-    ).encode()
+    tight = (",", ":")
+    return json.dumps(packed, ensure_ascii=False, separators=tight).encode()

@@ -1,7 +1,12 @@
-"""Attention on numbers that a browser can draw as well: inputs by counting, every stage, and the vital signs."""
+"""Attention on numbers that a browser can draw as well.
+
+Inputs by counting, every stage, and the vital signs. The same is written in
+JavaScript, in book/_static/operating-table/attention.mjs.
+"""
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -22,8 +27,7 @@ from surgeon.anatomy.softmax import (
     naive_softmax,
     stable_softmax,
 )
-from surgeon.arguments import check_seed, positive_integer
-from surgeon.imaging.patterns import row_entropy
+from surgeon.arguments import check_seed, positive_integer, whole_number
 
 MOST_WORDS = 32
 WIDEST = 1024
@@ -36,27 +40,54 @@ PRECISIONS = {
 MASKS = ("none", "causal", "reverse", "padding", "front")
 
 
-class Operation(NamedTuple):
-    """Every stage of one attention; `powers` are what softmax divides by their sum."""
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What the knobs of an operating table are set to.
 
-    scores: Tensor
-    scaled: Tensor
-    masked: Tensor
-    powers: Tensor
-    weights: Tensor
-    output: Tensor
+    Parameters
+    ----------
+    d_k, seed
+        As `draw_inputs` takes them.
+    mask, padded, flipped
+        As `permissions` takes them.
+    scale, stable, temperature, precision
+        As `operate` takes them.
+    """
+
+    d_k: int = 64
+    seed: int = 0
+    mask: str = "none"
+    padded: int = 2
+    flipped: Sequence[tuple[int, int]] = ()
+    scale: bool = True
+    stable: bool = True
+    temperature: float = 1.0
+    precision: str = "float32"
+
+
+class Operation(NamedTuple):
+    """Every stage of one attention."""
+
+    scores: Tensor  #: :math:`QK^T`, [T, S]
+    scaled: Tensor  #: over the root of d_k, and the temperature, [T, S]
+    masked: Tensor  #: minus infinity where a query may not look, [T, S]
+    powers: Tensor  #: what softmax divides by their sum, [T, S]
+    weights: Tensor  #: shares of one in each row, [T, S]
+    output: Tensor  #: weighted sums of the rows of V, [T, 4]
 
 
 def draw_inputs(
     words: Sequence[str], d_k: int, seed: int = 0
 ) -> tuple[Tensor, Tensor, Tensor]:
-    r"""Standard-normal queries, keys and values that depend on seed, place and coordinate alone, not on any order.
+    r"""Standard-normal queries, keys and values, in any order.
 
-    The `n`-th uniform number of a seed is the `n`-th of the generator
-    mulberry32, whose state after `n` steps is
-    :math:`\text{seed} + n \cdot \text{6d2b79f5}_{16} \bmod 2^{32}`; two uniform ones give two normal ones (Box and
-    Muller). The same is written in JavaScript in
-    book/_static/operating-table/attention.mjs.
+    Each number depends on seed, place and coordinate alone. The `n`-th
+    uniform number of a seed is the `n`-th of the generator mulberry32, whose
+    state after `n` steps is
+
+    .. math:: \text{seed} + n \cdot \text{6d2b79f5}_{16} \bmod 2^{32}
+
+    Two uniform numbers give two normal ones (Box and Muller).
 
     Parameters
     ----------
@@ -86,8 +117,11 @@ def draw_inputs(
     Examples
     --------
     >>> Q, K, V = draw_inputs(["the", "wire", "the"], 5)
-    >>> Q.shape, bool((Q[0] == Q[2]).all()), bool((Q == draw_inputs(["the", "wire", "the"], 7)[0][:, :5]).all())
-    (torch.Size([3, 5]), True, True)
+    >>> Q.shape, torch.equal(Q[0], Q[2])
+    (torch.Size([3, 5]), True)
+    >>> wider, _, _ = draw_inputs(["the", "wire", "the"], 7)
+    >>> torch.equal(wider[:, :5], Q)
+    True
     """
     words = list(words)
     if not 1 <= len(words) <= MOST_WORDS:
@@ -96,28 +130,29 @@ def draw_inputs(
         )
     if positive_integer("d_k", d_k) > WIDEST:
         raise ValueError(f"d_k must be at most {WIDEST}, got {d_k}.")
-    check_seed(seed)
-    places = np.array([words.index(word) for word in words])
-    matrices = []
-    for which, width in enumerate((d_k, d_k, D_V)):
-        numbers = which + 3 * (
-            places[:, None] + MOST_WORDS * np.arange(width)
-        )
-        matrices.append(torch.from_numpy(_normal(seed, numbers)))
-    return matrices[0], matrices[1], matrices[2]
+    seed = check_seed(seed)
+    # Equal words have equal places, and so equal vectors: [T, 1].
+    place = np.array([[words.index(word)] for word in words])
+
+    def draw(which: int, width: int) -> Tensor:
+        # Every number of the three matrices has its own place in the stream.
+        n = which + 3 * (place + MOST_WORDS * np.arange(width))
+        return torch.from_numpy(_normal(seed, n))
+
+    return draw(0, d_k), draw(1, d_k), draw(2, D_V)
 
 
 def _uniform(seed: int, n: np.ndarray) -> np.ndarray:
     """The n-th numbers of a seed's stream, in (0, 1)."""
-    a = np.uint32(seed) + (n.astype(np.uint32) + np.uint32(1)) * np.uint32(
-        0x6D2B79F5
-    )  # modulo 2**32, as all of this
-    t = (a ^ (a >> np.uint32(15))) * (a | np.uint32(1))
-    t ^= t + (t ^ (t >> np.uint32(7))) * (t | np.uint32(61))
-    return ((t ^ (t >> np.uint32(14))).astype(np.float64) + 0.5) / 2**32
+    u = np.uint32  # arithmetic modulo 2**32
+    a = u(seed) + (n.astype(u) + u(1)) * u(0x6D2B79F5)
+    t = (a ^ (a >> u(15))) * (a | u(1))
+    t ^= t + (t ^ (t >> u(7))) * (t | u(61))
+    return ((t ^ (t >> u(14))).astype(np.float64) + 0.5) / 2**32
 
 
 def _normal(seed: int, n: np.ndarray) -> np.ndarray:
+    """The n-th normal numbers, each even one and the next from one draw."""
     even = n & ~1
     radius = np.sqrt(-2 * np.log(_uniform(seed, even)))
     angle = 2 * np.pi * _uniform(seed, even + 1)
@@ -168,8 +203,10 @@ def permissions(
         raise ValueError(
             f"mask must be one of {', '.join(MASKS)}, got {mask!r}."
         )
-    padding = min(max(padded, 0), T)
-    if mask in ("padding", "front") and padding != padded:
+    padding = whole_number(padded)
+    if mask not in ("padding", "front"):
+        padding = 0
+    if padding is None or not 0 <= padding <= T:
         raise ValueError(
             f"padded must lie between 0 and seq_len ({T}), got {padded}."
         )
@@ -203,7 +240,9 @@ def operate(
     temperature: float = 1.0,
     precision: str = "float32",
 ) -> Operation:
-    r"""Attention with a temperature, and with a softmax of any precision, overflow included.
+    r"""Attention with a temperature, and a softmax of any precision.
+
+    What overflows there, overflows here.
 
     .. math:: \mathrm{softmax}\left(\frac{QK^T}{\sqrt{d_k}\,\tau}\right) V
 
@@ -239,7 +278,8 @@ def operate(
     --------
     >>> Q, K, V = draw_inputs(["cut", "once"], 1024)
     >>> everyone = permissions("none", 2)
-    >>> operate(100 * Q, K, V, everyone, stable=False).weights.isnan().any()
+    >>> done = operate(100 * Q, K, V, everyone, stable=False)
+    >>> done.weights.isnan().any()
     tensor(True)
     """
     if not 0 < temperature < math.inf:
@@ -253,13 +293,17 @@ def operate(
         )
     stages = dissect(Q, K, V, may_look, scale)
     scaled, masked = stages.scaled / temperature, stages.masked / temperature
+    # From here to the weights, in the precision that was asked for.
     low = masked.to(PRECISIONS[precision])
-    wide = low.to(at_least_float32(low.dtype)) if stable else low
-    powers = torch.exp(wide - finite_maximum(wide, -1) if stable else wide)
-    weights = (stable_softmax if stable else naive_softmax)(low).double()
-    return Operation(
-        stages.scores, scaled, masked, powers.double(), weights, weights @ V
-    )
+    if stable:
+        wide = low.to(at_least_float32(low.dtype))
+        powers = torch.exp(wide - finite_maximum(wide, -1)).double()
+        weights = stable_softmax(low).double()
+    else:
+        powers = torch.exp(low).double()
+        weights = naive_softmax(low).double()
+    output = weights @ V
+    return Operation(stages.scores, scaled, masked, powers, weights, output)
 
 
 def vital_signs(weights: Tensor, may_look: Tensor) -> dict[str, float]:
@@ -287,43 +331,63 @@ def vital_signs(weights: Tensor, may_look: Tensor) -> dict[str, float]:
         the query); `empty` and `broken` (rows). NaN where no row is left to
         be measured.
 
+    Raises
+    ------
+    ValueError
+        If the weights are no matrix, or `may_look` is not boolean of their
+        shape.
+
     Examples
     --------
     >>> even = torch.full((2, 2), 0.5, dtype=torch.float64)
-    >>> {name: round(sign, 2) for name, sign in vital_signs(even, permissions("none", 2)).items()}
-    {'largest': 0.5, 'entropy': 0.69, 'evenness': 1.0, 'gradient': 0.5, 'future': 0.25, 'empty': 0, 'broken': 0}
+    >>> signs = vital_signs(even, permissions("none", 2))
+    >>> {name: round(sign, 2) for name, sign in signs.items()}
+    {'largest': 0.5, 'entropy': 0.69, 'evenness': 1.0, 'gradient': 0.5,
+     'future': 0.25, 'empty': 0, 'broken': 0}
     """
-    seen = may_look.sum(-1)
-    sums = weights.sum(-1)
+    _check_rows(weights, may_look)
+    # Sort the rows, [T]: of those that live, some have a choice.
+    sums, seen = weights.sum(-1), may_look.sum(-1)
     empty = seen == 0
     broken = sums.isnan() | (~empty & ((sums - 1).abs() > 0.01))
     live = ~(empty | broken)
     chooses = live & (seen > 1)
-    shares = (
-        weights / sums[:, None]
-        # what half precision rounded off is no part of an entropy or a Jacobian
-    )
-    a, free = shares[chooses], shares[live]
-    jacobian = a.diag_embed() - a[:, :, None] * a[:, None, :]
-    entropies = row_entropy(free) if len(free) else free.sum(-1)
-    most = float(seen[live].double().log().sum())
+    # What half precision rounded off is no part of an entropy.
+    shares = weights / sums[:, None]
+    entropies = torch.special.entr(shares[live]).sum(-1)
+    # The softmax's Jacobian in each row that has a choice: [rows, S, S].
+    a = shares[chooses]
+    jacobians = a.diag_embed() - a[:, :, None] * a[:, None, :]
+    alive = weights.masked_fill(~live[:, None], 0.0)
     return {
-        "largest": _median(weights[chooses].amax(-1)) if len(a) else math.nan,
-        "entropy": float(entropies.mean()) if len(free) else math.nan,
-        "evenness": float(entropies.sum()) / most if most > 0 else math.nan,
-        "gradient": (
-            _median(jacobian.flatten(1).norm(dim=-1)) if len(a) else math.nan
-        ),
-        "future": _future(weights, live) if len(free) else math.nan,
+        "largest": _median(weights[chooses].amax(-1)),
+        "entropy": float(entropies.mean()),
+        "evenness": _share(entropies.sum(), seen[live].double().log().sum()),
+        "gradient": _median(jacobians.flatten(1).norm(dim=-1)),
+        "future": _share(alive.triu(1).sum(), alive.sum()),
         "empty": int(empty.sum()),
         "broken": int(broken.sum()),
     }
 
 
-def _future(weights: Tensor, live: Tensor) -> float:
-    kept = weights.masked_fill(~live[:, None], 0.0)
-    return float(kept.triu(1).sum() / kept.sum())
+def _check_rows(weights: Tensor, may_look: Tensor) -> None:
+    if weights.ndim != 2 or 0 in weights.shape:
+        raise ValueError(
+            "weights must have shape [queries, keys], none of them 0, got"
+            f" {list(weights.shape)}."
+        )
+    if may_look.dtype != torch.bool or may_look.shape != weights.shape:
+        raise ValueError(
+            f"may_look must be boolean of shape {list(weights.shape)}, got"
+            f" {may_look.dtype} of shape {list(may_look.shape)}."
+        )
 
 
 def _median(numbers: Tensor) -> float:
-    return float(numbers.quantile(0.5))
+    """The middle one, NaN of none."""
+    return float(numbers.quantile(0.5)) if len(numbers) else math.nan
+
+
+def _share(part: Tensor, whole: Tensor) -> float:
+    """How much of the whole a part is, NaN of nothing."""
+    return float(part / whole) if whole > 0 else math.nan

@@ -1,4 +1,4 @@
-"""What a page of the book says to its reader: a claim it stands by, a function's source, a figure."""
+"""What a page says to its reader: a claim, a function's source, a figure."""
 
 import ast
 import hashlib
@@ -70,8 +70,8 @@ def claim(
 
     Examples
     --------
-    >>> claim("Two rows, seven columns: fourteen cells.", 2 * 7, within=(14, 14))
-    ✓ Two rows, seven columns: fourteen cells. 14 (between 14 and 14)
+    >>> claim("Two rows of seven columns: fourteen.", 2 * 7, within=(14, 14))
+    ✓ Two rows of seven columns: fourteen. 14 (between 14 and 14)
     14
     """
     low, high = within or (at_least, at_most)
@@ -124,7 +124,9 @@ def claim(
 
 
 def source(*objects: Callable[..., Any]) -> None:
-    """Show functions or classes from their files, without their docstrings, each with a link to the place.
+    """Show functions or classes from their files, each with a link there.
+
+    Their docstrings are left out.
 
     Parameters
     ----------
@@ -138,30 +140,26 @@ def source(*objects: Callable[..., Any]) -> None:
     """
     for thing in objects:
         try:
-            function = inspect.unwrap(
-                thing
-            )  # a decorator is defined elsewhere
-            path = PACKAGE.name / Path(
-                inspect.getsourcefile(function) or ""
-            ).resolve().relative_to(PACKAGE)
+            function = inspect.unwrap(thing)  # its decorator is elsewhere
+            file = Path(inspect.getsourcefile(function) or "").resolve()
+            path = file.relative_to(PACKAGE.parent).as_posix()
+            file.relative_to(PACKAGE)  # a file beside it is none of ours
             lines, first = inspect.getsourcelines(function)
         except (TypeError, ValueError, OSError):
             raise ValueError(
                 f"source needs a function or class of surgeon, got {thing!r}."
             ) from None
         code = _without_docstrings(textwrap.dedent("".join(lines)))
-        url = f"https://github.com/{REPOSITORY}/blob/main/{path.as_posix()}#L{first}-L{first + len(lines) - 1}"
-        show(
-            code,
-            markdown=(
-                f"```python\n{code}\n```\n\n[`{path.as_posix()}`, line"
-                f" {first}]({url})"
-            ),
-        )
+        url = f"https://github.com/{REPOSITORY}/blob/main/{path}"
+        url += f"#L{first}-L{first + len(lines) - 1}"
+        link = f"[`{path}`, line {first}]({url})"
+        show(code, markdown=f"```python\n{code}\n```\n\n{link}")
 
 
 def figure(fig: Figure, caption: str, alt: str) -> None:
-    """Show a figure as SVG, with a caption and an alternative text that may be computed.
+    """Show a figure as SVG, with a caption and an alternative text.
+
+    Both may be computed.
 
     Parameters
     ----------
@@ -182,27 +180,32 @@ def figure(fig: Figure, caption: str, alt: str) -> None:
 
 
 def drawn(fig: Figure, caption: str, alt: str) -> str:
-    """The HTML of what `figure` shows, for what has a figure inside it; takes and raises the same."""
+    """The HTML of what `figure` shows, for what has a figure inside it.
+
+    It takes and raises the same.
+    """
     for name, text in (("caption", caption), ("alt", alt)):
         if not text.strip():
             raise ValueError(f"{name} must say something, got an empty text.")
     buffer = io.BytesIO()
-    with matplotlib.rc_context(
-        {"svg.hashsalt": caption}
-    ):  # the same figure gives the same file
+    # The same figure gives the same file.
+    with matplotlib.rc_context({"svg.hashsalt": caption}):
         fig.savefig(buffer, format="svg", metadata={"Date": None})
     width, height = (round(96 * inches) for inches in fig.get_size_inches())
     data = b64encode(buffer.getvalue()).decode()
     return (
-        '<figure class="measured"><img'
-        f' src="data:image/svg+xml;base64,{data}" width="{width}"'
-        f' height="{height}" '
-        f'alt="{html.escape(alt)}"><figcaption>{_inline(caption)}</figcaption></figure>'
+        '<figure class="measured">'
+        f'<img src="data:image/svg+xml;base64,{data}" width="{width}"'
+        f' height="{height}" alt="{html.escape(alt)}">'
+        f"<figcaption>{_inline(caption)}</figcaption></figure>"
     )
 
 
 class _Shown:
-    """One thing in several forms; the front end takes the richest that it knows, a terminal the plain one."""
+    """One thing in several forms.
+
+    The front end takes the richest that it knows, a terminal the plain one.
+    """
 
     def __init__(self, plain: str, **forms: str) -> None:
         self.plain, self.forms = plain, forms
@@ -213,12 +216,12 @@ class _Shown:
     def _repr_mimebundle_(
         self, include: Any = None, exclude: Any = None
     ) -> dict[str, str]:
-        return {f"text/{form}": text for form, text in self.forms.items()} | {
-            "text/plain": self.plain
-        }
+        rich = {f"text/{form}": text for form, text in self.forms.items()}
+        return rich | {"text/plain": self.plain}
 
 
 def show(plain: str, **forms: str) -> None:
+    """Show text, and what says more to a front end: `html`, `markdown`."""
     display(_Shown(plain, **forms))
 
 
@@ -226,19 +229,15 @@ def _without_docstrings(code: str) -> str:
     """The code with every docstring's lines taken out."""
     lines = code.splitlines()
     for node in ast.walk(ast.parse(code)):
-        if (
-            isinstance(node, ast.FunctionDef | ast.ClassDef)
-            and ast.get_docstring(node) is not None
-        ):
+        if not isinstance(node, ast.FunctionDef | ast.ClassDef):
+            continue
+        if ast.get_docstring(node) is not None:
             doc = node.body[0]
-            for number in range(
-                doc.lineno, (doc.end_lineno or doc.lineno) + 1
-            ):
-                lines[number - 1] = ""
+            first, last = doc.lineno - 1, doc.end_lineno or doc.lineno
+            lines[first:last] = [""] * (last - first)
     text = "\n".join(lines).strip("\n")
-    text = re.sub(
-        r"(:[^\S\n]*(#[^\n]*)?)\n(\s*\n)+", r"\1\n", text
-    )  # nothing between a head and its body
+    # Nothing stands between a head and its body.
+    text = re.sub(r"(:[^\S\n]*(#[^\n]*)?)\n(\s*\n)+", r"\1\n", text)
     return re.sub(r"\n{3,}", "\n\n", text)
 
 
@@ -251,16 +250,14 @@ def _anchor(statement: str) -> str:
 
 
 def _digits(number: float) -> str:
-    return (
-        f"{number:.0f}"
-        if number.is_integer() and abs(number) < 1e6
-        else f"{number:.4g}"
-    )
+    if number.is_integer() and abs(number) < 1e6:
+        return f"{number:.0f}"
+    return f"{number:.4g}"
 
 
 def _bound(low: float | None, high: float | None) -> str:
     if low is not None and high is not None:
         return f"between {low:.12g} and {high:.12g}"
-    return (
-        f"at least {low:.12g}" if low is not None else f"at most {high:.12g}"
-    )
+    if low is not None:
+        return f"at least {low:.12g}"
+    return f"at most {high:.12g}"
