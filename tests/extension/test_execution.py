@@ -118,12 +118,10 @@ def test_what_is_kept_of_a_page_is_merged_and_goes_with_it():
     ours, theirs = SimpleNamespace(), SimpleNamespace()
     fingerprints.kept(ours).update(a="1", b="1")
     fingerprints.kept(theirs).update(a="2", b="2", c="2")
-    ledger.kept(theirs)["c"] = ["a claim"]
     surgeon_book.merge(None, ours, ["b", "c"], theirs)
     assert fingerprints.kept(ours) == {"a": "1", "b": "2", "c": "2"}
-    assert ledger.kept(ours) == {"c": ["a claim"]}
     surgeon_book.purge(None, ours, "c")
-    assert (fingerprints.kept(ours), ledger.kept(ours)) == ({"a": "1", "b": "2"}, {})
+    assert fingerprints.kept(ours) == {"a": "1", "b": "2"}
 
 
 def test_a_page_that_cannot_be_read_is_named(env, package):

@@ -40,7 +40,7 @@ def edit(book: SmallBook, path: str, old: str, new: str) -> None:
         ("theme/static/page.js", '"use strict";', '"use strict"; // so', "_static/page.js"),
         ("theme/templates/navbar-logo.html", 'aria-label="Home"', 'aria-label="Way home"', "book/words.html"),
         ("theme/icons.py", 'viewBox="0 0 16 16"', 'viewBox="0 0 17 17"', "_static/site.css"),
-        ("site/description.py", '"locale": "en_GB"', '"locale": "en_IE"', "book/words.html"),
+        ("site/description.py", '"og:locale": "en_GB"', '"og:locale": "en_IE"', "book/words.html"),
     ],
 )
 def test_a_change_of_the_look_is_in_the_next_build_which_runs_nothing(book, file, old, new, shown):

@@ -268,7 +268,7 @@ def test_the_package_page_follows_the_package_and_the_pages(tmp_path):
 def terms(*groups: str) -> glossary.Glossary:
     env = SimpleNamespace(config=SimpleNamespace(root_doc="g"), toctree_includes={})
     found = [glossary.Term(group.split(",")[0], tuple(group.split(",")), "") for group in groups]
-    glossary.kept(env)["g"] = found
+    glossary.Terms.of(env)["g"] = found
     return glossary.Glossary(env)
 
 

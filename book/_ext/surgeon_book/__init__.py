@@ -11,7 +11,7 @@ from typing import Any
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 
-from surgeon_book import checkout, sources
+from surgeon_book import checkout, nodes, sources
 from surgeon_book.execution import failures, fingerprints, kernels, rewriting
 from surgeon_book.page import (
     corners,
@@ -32,6 +32,7 @@ from surgeon_book.theme import slim, styles
 
 SUBJECTS = (
     checkout,
+    nodes,
     kernels,
     fingerprints,
     rewriting,
@@ -62,9 +63,7 @@ SUBJECTS = (
     styles,
     parts,
 )
-KEPT: tuple[Callable[[BuildEnvironment], dict[str, Any]], ...] = tuple(
-    subject.kept for subject in (fingerprints, ledger, usage, api, glossary, openings, downloads)
-)
+KEPT: tuple[Callable[[BuildEnvironment], dict[str, Any]], ...] = tuple(subject.kept for subject in (fingerprints,))
 
 
 def purge(app: Sphinx, env: BuildEnvironment, docname: str) -> None:

@@ -5,6 +5,8 @@ from pathlib import Path
 from sphinx.application import Sphinx
 from sphinx.config import Config
 
+from surgeon_book.order import Configured
+
 ROOT = Path(__file__).resolve().parents[3]
 
 
@@ -22,4 +24,4 @@ def _found(app: Sphinx, path: str | None) -> str | None:
 
 
 def setup(app: Sphinx) -> None:
-    app.connect("config-inited", anchor, priority=400)  # before anyone looks for them
+    app.connect("config-inited", anchor, priority=Configured.PATHS_ARE_FOUND)

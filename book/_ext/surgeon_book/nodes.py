@@ -1,10 +1,13 @@
-"""Tables and links made of docutils' nodes, and the order of the pages."""
+"""Tables and links made of docutils' nodes, the order of the pages, and what is filled in when all are read."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
+from sphinx.transforms.post_transforms import SphinxPostTransform
+from sphinx.util.docutils import SphinxDirective
 
 
 def table(
@@ -35,3 +38,35 @@ def in_order(env: BuildEnvironment) -> Iterator[str]:
             seen.add(page)
             yield page
             waiting += reversed(env.toctree_includes.get(page, []))
+
+
+class Later(nodes.General, nodes.Element):
+    """Stands where something will be that can be said when every page has been read: `what` names it."""
+
+
+Fill = Callable[[Sphinx, str, Later], list[nodes.Node]]  # from a page and the place on it
+FILLS: dict[str, Fill] = {}
+
+
+def fill_later(app: Sphinx, what: str, fill: Fill) -> None:
+    """Make a directive of that name, whose place is filled in each time that its page is written."""
+    FILLS[what] = fill
+    app.add_directive(what, LaterDirective)
+
+
+class LaterDirective(SphinxDirective):
+    def run(self) -> list[nodes.Node]:
+        return [Later(what=self.name)]
+
+
+class FillIn(SphinxPostTransform):
+    default_priority = 5  # before references are resolved
+
+    def run(self, **options: Any) -> None:
+        for place in list(self.document.findall(Later)):
+            place.replace_self(FILLS[place["what"]](self.app, self.env.docname, place))
+
+
+def setup(app: Sphinx) -> None:
+    app.add_node(Later)
+    app.add_post_transform(FillIn)

@@ -15,6 +15,8 @@ from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.util import logging as sphinx_logging
 
+from surgeon_book.order import Finished
+
 LOGGER = sphinx_logging.getLogger(__name__)
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -114,4 +116,4 @@ def setup(app: Sphinx) -> None:
     app.connect("builder-inited", failures.begin)
     app.connect("env-purge-doc", remove_report)
     app.connect("doctree-read", name_failing_cell)
-    app.connect("build-finished", failures.finish, priority=999)  # after everything that may still warn or write
+    app.connect("build-finished", failures.finish, priority=Finished.BELIEVED)

@@ -13,6 +13,7 @@ from sphinx.environment import BuildEnvironment
 
 from surgeon_book import sources
 from surgeon_book.execution.failures import unfinished
+from surgeon_book.order import Begun
 from surgeon_book.reference import parts
 
 
@@ -43,7 +44,7 @@ def setup(app: Sphinx) -> None:
     rewriting = Rewriting()
     app.add_config_value("surgeon_assets", "", "html", types=[str])
     app.connect("config-inited", note_assets)
-    app.connect("builder-inited", rewriting.begin, priority=400)  # before failures.begin leaves its own mark
+    app.connect("builder-inited", rewriting.begin, priority=Begun.MARK_OF_THE_LAST_IS_SEEN)
     app.connect("env-get-outdated", rewriting.removed)
     app.connect("env-before-read-docs", rewriting.read)
     app.connect("env-updated", rewriting.updated)

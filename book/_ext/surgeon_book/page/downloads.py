@@ -16,7 +16,9 @@ from docutils import nodes
 from myst_nb.ext.eval import EvalRoleAny
 from nbformat import NotebookNode
 from sphinx.application import Sphinx
-from sphinx.environment import BuildEnvironment
+
+from surgeon_book.memory import Memory
+from surgeon_book.order import Page
 
 EVAL = re.compile(r"\{eval\}(`+)(.+?)\1", re.DOTALL)
 DOC = re.compile(r"\{doc\}`(?:([^`<]+?)\s*<)?([^`<>]+?)>?`")
@@ -35,9 +37,10 @@ pip install "attention-surgeon @ git+https://github.com/{repository}"
 `{file}`, as a notebook in JupyterLab with jupyterlab-myst.*"""  # noqa: E501
 
 
-def kept(env: BuildEnvironment) -> dict[str, Values]:
-    """Page -> expression in its prose -> what it was worth, each time that it was asked."""
-    return env.__dict__.setdefault("surgeon_values", {})
+class Told(Memory[Values]):
+    """Each expression in a page's prose -> what it was worth, each time that it was asked."""
+
+    store = "surgeon_values"
 
 
 class Remembering(EvalRoleAny):
@@ -46,7 +49,7 @@ class Remembering(EvalRoleAny):
     def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
         found, messages = super().run()
         env = self.document.settings.env
-        values = kept(env).setdefault(env.docname, {})
+        values = Told.of(env).setdefault(env.docname, {})
         values.setdefault(_line(self.text), []).append("".join(map(_plain, found)))
         return found, messages
 
@@ -118,7 +121,7 @@ def lead_back(app: Sphinx, page: str, text: str) -> str:
 
 def ready(app: Sphinx, page: str, notebook: NotebookNode) -> NotebookNode:
     """The executed notebook, with its numbers in the prose, its set-up folded and a note on how to run it."""
-    values = in_turn(kept(app.env).get(page, {}))
+    values = in_turn(Told.of(app.env).get(page, {}))
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             cell.source = lead_back(app, page, fill(cell.source, values))
@@ -158,5 +161,6 @@ def write(
 
 
 def setup(app: Sphinx) -> None:
+    app.add_env_collector(Told)
     app.connect("builder-inited", lambda app: app.add_role("eval", Remembering(), override=True))
-    app.connect("html-page-context", write, priority=900)  # after the theme has copied its own
+    app.connect("html-page-context", write, priority=Page.COMPLETE)  # after the theme has copied its own

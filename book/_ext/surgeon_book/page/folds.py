@@ -4,6 +4,8 @@ from typing import Any
 
 from sphinx.application import Sphinx
 
+from surgeon_book.order import Page
+
 
 def name(app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any) -> None:
     generate = context.get("generate_toctree_html")
@@ -20,4 +22,4 @@ def name(app: Sphinx, pagename: str, templatename: str, context: dict[str, Any],
 
 
 def setup(app: Sphinx) -> None:
-    app.connect("html-page-context", name, priority=900)  # after the theme has put its own there
+    app.connect("html-page-context", name, priority=Page.COMPLETE)

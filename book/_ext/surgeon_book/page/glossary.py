@@ -14,6 +14,7 @@ from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 
+from surgeon_book.memory import Memory
 from surgeon_book.nodes import in_order
 
 # Text is looked through where it is read from top to bottom. What is folded away, said elsewhere or a name is not.
@@ -44,15 +45,15 @@ class Term(NamedTuple):
     definition: str
 
 
-def kept(env: BuildEnvironment) -> dict[str, list[Term]]:
-    """Page -> the terms that it defines."""
-    return env.__dict__.setdefault("surgeon_terms", {})
+class Terms(Memory[list[Term]]):
+    """The terms that a page defines."""
 
+    store = "surgeon_terms"
 
-def collect(app: Sphinx, doctree: nodes.document) -> None:
-    found = [read(item) for glossary in doctree.findall(addnodes.glossary) for item in glossary.children[0]]
-    if found:
-        kept(app.env)[app.env.docname] = found
+    def process_doc(self, app: Sphinx, doctree: nodes.document) -> None:
+        found = [read(item) for glossary in doctree.findall(addnodes.glossary) for item in glossary.children[0]]
+        if found:
+            self.of(app.env)[app.env.docname] = found
 
 
 def read(item: nodes.Element) -> Term:
@@ -68,8 +69,8 @@ class Glossary:
     """Every form of every term, and one pattern that finds them: whole words, whatever their case, longest first."""
 
     def __init__(self, env: BuildEnvironment) -> None:
-        pages = [page for page in in_order(env) if page in kept(env)]
-        every = [(page, term) for page in pages for term in kept(env)[page]]
+        known = Terms.of(env)
+        every = [(page, term) for page in in_order(env) for term in known.get(page, ())]
         self.terms = {_plain(form): (page, term) for page, term in every for form in term.forms}
         longest = sorted(self.terms, key=len, reverse=True)
         forms = "|".join(r"[\s-]+".join(map(re.escape, re.split(r"[\s-]", form))) for form in longest)
@@ -119,7 +120,7 @@ def rewrite(element: nodes.Element, write: Callable[[str], list[nodes.Node]]) ->
 
 
 def link_first_uses(app: Sphinx, doctree: nodes.document, docname: str) -> None:
-    if docname in kept(app.env):
+    if docname in Terms.of(app.env):
         return
     glossary = Glossary(app.env)
     explicit = {link.get("refuri", "").rpartition("#")[2] for link in doctree.findall(nodes.reference)}
@@ -145,5 +146,5 @@ def link_first_uses(app: Sphinx, doctree: nodes.document, docname: str) -> None:
 
 
 def setup(app: Sphinx) -> None:
-    app.connect("doctree-read", collect)
+    app.add_env_collector(Terms)
     app.connect("doctree-resolved", link_first_uses)

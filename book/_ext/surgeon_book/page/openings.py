@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from docutils import nodes
 from sphinx.application import Sphinx
-from sphinx.environment import BuildEnvironment
+
+from surgeon_book.memory import Memory
 
 LENGTH = 160  # what search engines show
 SENTENCE = re.compile(r"(?<=[.?!])\s+(?=[A-Z\0])")
@@ -21,19 +22,23 @@ class Opening(NamedTuple):
     text: str
 
 
-def kept(env: BuildEnvironment) -> dict[str, Opening]:
-    """Page -> its question, and what follows it up to the first cell or section."""
-    return env.__dict__.setdefault("surgeon_openings", {})
+class Openings(Memory[Opening]):
+    """A page's question, and what follows it up to the first cell or section."""
+
+    store = "surgeon_openings"
+
+    def process_doc(self, app: Sphinx, doctree: nodes.document) -> None:
+        self.of(app.env)[app.env.docname] = read(doctree)
 
 
-def collect(app: Sphinx, doctree: nodes.document) -> None:
+def read(doctree: nodes.document) -> Opening:
     section = next(iter(doctree.findall(nodes.section)), None)
     children = list(section.children) if section is not None else []
     paragraphs = [node for node in children if isinstance(node, nodes.paragraph)]
     question = ""
     if paragraphs and [type(child) for child in paragraphs[0] if child.astext().strip()] == [nodes.strong]:
         question = plain(paragraphs.pop(0)).replace(UNSAID, "…")
-    kept(app.env)[app.env.docname] = Opening(_line(question), _line(" ".join(map(plain, paragraphs[:3]))))
+    return Opening(_line(question), _line(" ".join(map(plain, paragraphs[:3]))))
 
 
 def _line(text: str) -> str:
@@ -69,4 +74,4 @@ def describe(opening: Opening, title: str, book: str) -> str:
 
 
 def setup(app: Sphinx) -> None:
-    app.connect("doctree-read", collect, priority=100)  # before equations are typeset
+    app.add_env_collector(Openings)

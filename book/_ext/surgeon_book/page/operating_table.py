@@ -10,6 +10,7 @@ from typing import Any
 from docutils import nodes
 from sphinx.application import Sphinx
 
+from surgeon_book.order import Finished
 from surgeon_book.reference.api import load
 
 NAMES = {math.inf: "Infinity", -math.inf: "-Infinity"}
@@ -103,4 +104,4 @@ def export(app: Sphinx, exception: Exception | None) -> None:
 
 def setup(app: Sphinx) -> None:
     app.connect("html-page-context", bring)
-    app.connect("build-finished", export, priority=950)  # after files that no page names are gone
+    app.connect("build-finished", export, priority=Finished.FIXTURES)

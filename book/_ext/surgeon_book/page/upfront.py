@@ -3,6 +3,8 @@
 from docutils import nodes
 from sphinx.application import Sphinx
 
+from surgeon_book.order import Read
+
 TAG = "tag_up-front"
 
 
@@ -24,4 +26,4 @@ def lift(app: Sphinx, doctree: nodes.document) -> None:
 
 
 def setup(app: Sphinx) -> None:
-    app.connect("doctree-read", lift, priority=900)  # after those who look for a cell's outputs
+    app.connect("doctree-read", lift, priority=Read.MOVED)

@@ -25,8 +25,10 @@ from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
 from surgeon_book.checkout import ROOT
+from surgeon_book.memory import Memory
+from surgeon_book.nodes import Later
 from surgeon_book.reference.package import PACKAGE, Entry, load, public
-from surgeon_book.reference.usage import UsedIn
+from surgeon_book.reference.usage import USED_IN
 
 BLOCK = re.compile(r"^(`{3,}|:{3,})\{api-reference\}\n(.*?)^\1", re.MULTILINE | re.DOTALL)
 THE_REST = "..."
@@ -45,9 +47,15 @@ class Shown(NamedTuple):
     modules: list[Module]
 
 
-def kept(env: BuildEnvironment) -> dict[str, Shown]:
-    """Page with a part of the reference -> what it shows."""
-    return env.__dict__.setdefault("surgeon_api", {})
+class Reference(Memory[Shown]):
+    """What a page shows of the package."""
+
+    store = "surgeon_api"
+
+    def get_outdated_docs(self, app: Sphinx, env: BuildEnvironment, *differences: set[str]) -> list[str]:
+        pages = [page for page in self.of(env) if page in env.found_docs]
+        now = state_now(env) if pages else ""
+        return [page for page in pages if self.of(env)[page].state != now]
 
 
 def state_now(env: BuildEnvironment) -> str:
@@ -121,7 +129,7 @@ class ApiDirective(SphinxDirective):
         MockRSTParser().parse("\n".join(markup(sys.modules[name], every[name]) for name in chosen), parsed)
         sections = [child for child in parsed.children if isinstance(child, nodes.section)]
         shown = [Module(name, at["ids"][0], purpose(at)) for name, at in zip(chosen, sections, strict=True)]
-        kept(self.env)[self.env.docname] = Shown(state_now(self.env), shown)
+        Reference.of(self.env)[self.env.docname] = Shown(state_now(self.env), shown)
         here = [entry for name in chosen for entry in every[name]]
         remember_origins(self.env, here)
         link_names(parsed, [entry for names in every.values() for entry in names], self.env.docname)
@@ -164,22 +172,17 @@ def tell_where_used(parsed: nodes.document, every: list[Entry]) -> None:
         name = next((anchor for anchor in signature["ids"] if anchor in origins), None)
         if name:
             content = signature.parent.children[-1]
-            content.insert(min(1, len(content)), UsedIn(name=origins[name]))
-
-
-def outdated(app: Sphinx, env: BuildEnvironment, added: set, changed: set, removed: set) -> list[str]:
-    pages = [page for page in kept(env) if page in env.found_docs]
-    return [page for page in pages if kept(env)[page].state != state_now(env)] if pages else []
+            content.insert(min(1, len(content)), Later(what=USED_IN, name=origins[name]))
 
 
 def check(app: Sphinx, env: BuildEnvironment) -> None:
     """A book that shows the package shows all of it."""
-    shown = [module.name for page in kept(env).values() for module in page.modules]
+    shown = [module.name for page in Reference.of(env).values() for module in page.modules]
     for name in sorted(set(public(load())) - set(shown)) if shown else ():
         logger.warning("No page of the reference shows %s; a line `...` takes what no other does.", name, type="api")
 
 
 def setup(app: Sphinx) -> None:
     app.add_directive("api-reference", ApiDirective)
-    app.connect("env-get-outdated", outdated)
+    app.add_env_collector(Reference)
     app.connect("env-check-consistency", check)

@@ -10,6 +10,7 @@ from typing import Any
 from sphinx.application import Sphinx
 
 from surgeon_book.checkout import ROOT
+from surgeon_book.order import Docstring
 
 SOURCES = re.compile(r"\bSources?: .*?(?=\n\s*\n|\Z)", re.DOTALL)
 KEY = re.compile(r"\b[a-z]+\d{4,}\b")
@@ -48,5 +49,5 @@ def setup(app: Sphinx) -> None:
     for extension in ("autodoc", "napoleon", "linkcode"):
         app.setup_extension(f"sphinx.ext.{extension}")
     app.config.linkcode_resolve = link_source
-    app.connect("autodoc-process-docstring", name_sources, priority=400)  # before Napoleon rewrites them
-    app.connect("autodoc-process-docstring", keep_whole, priority=600)  # after it
+    app.connect("autodoc-process-docstring", name_sources, priority=Docstring.AS_WRITTEN)
+    app.connect("autodoc-process-docstring", keep_whole, priority=Docstring.REWRITTEN)

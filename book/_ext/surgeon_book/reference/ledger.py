@@ -5,12 +5,11 @@ from typing import NamedTuple
 from bs4 import BeautifulSoup, PageElement, Tag
 from docutils import nodes
 from sphinx.application import Sphinx
-from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
-from sphinx.util.docutils import SphinxDirective
 
 from surgeon_book.execution.failures import place
-from surgeon_book.nodes import in_order, link, table
+from surgeon_book.memory import Memory
+from surgeon_book.nodes import Later, fill_later, in_order, link, table
 
 LOGGER = logging.getLogger(__name__)
 
@@ -22,9 +21,13 @@ class Claim(NamedTuple):
     bound: str
 
 
-def kept(env: BuildEnvironment) -> dict[str, list[Claim]]:
-    """Page -> its claims, in the page's order."""
-    return env.__dict__.setdefault("surgeon_claims", {})
+class Claims(Memory[list[Claim]]):
+    """A page's claims, in its order."""
+
+    store = "surgeon_claims"
+
+    def process_doc(self, app: Sphinx, doctree: nodes.document) -> None:
+        self.of(app.env)[app.env.docname] = collect(app, doctree)
 
 
 def read(html: str) -> list[Claim]:
@@ -42,14 +45,13 @@ def _piece(child: PageElement) -> tuple[str, str]:
     return "code" if isinstance(child, Tag) and child.name == "code" else "text", child.get_text()
 
 
-def collect(app: Sphinx, doctree: nodes.document) -> None:
-    seen: set[str] = set()
-    claims = kept(app.env)[app.env.docname] = []
+def collect(app: Sphinx, doctree: nodes.document) -> list[Claim]:
+    claims: list[Claim] = []
     for output in doctree.findall(nodes.raw):
         if output["format"] != "html" or 'class="claim"' not in output.astext():
             continue
         for claim in read(output.astext()):
-            if claim.anchor in seen:
+            if any(claim.anchor == other.anchor for other in claims):
                 said = "".join(text for _, text in claim.statement)
                 LOGGER.warning(
                     f"This page claims the same thing twice: {said!r}",
@@ -57,33 +59,22 @@ def collect(app: Sphinx, doctree: nodes.document) -> None:
                     type="surgeon",
                     subtype="claim",
                 )
-            seen.add(claim.anchor)
             claims.append(claim)
+    return claims
 
 
-class Ledger(nodes.General, nodes.Element):
-    """Stands where the ledger will be, until every page has been read."""
-
-
-class LedgerDirective(SphinxDirective):
+def fill(app: Sphinx, docname: str, place: Later) -> list[nodes.Node]:
     """`{claims-ledger}`: how many claims the book makes, and a table of them for every page that makes any."""
-
-    def run(self) -> list[nodes.Node]:
-        return [Ledger()]
-
-
-def fill(app: Sphinx, doctree: nodes.document, docname: str) -> None:
-    for placeholder in list(doctree.findall(Ledger)):
-        pages = [page for page in in_order(app.env) if kept(app.env).get(page)]
-        total = sum(len(kept(app.env)[page]) for page in pages)
-        count = f"Claims in the book: {total}. Each of them held when it was built."
-        content: list[nodes.Node] = [nodes.paragraph("", count, classes=["ledger-count"])]
-        for page in pages:
-            title = link(app, docname, page, nodes.Text(app.env.titles[page].astext()))
-            rows = [[_statement(app, docname, page, claim), claim.value, claim.bound] for claim in kept(app.env)[page]]
-            content.append(nodes.rubric("", "", title))
-            content.append(table(("Claim", "Measured", "Bound"), rows, (60, 18, 22), "ledger"))
-        placeholder.replace_self(content)
+    made = Claims.of(app.env)
+    pages = [page for page in in_order(app.env) if made.get(page)]
+    count = f"Claims in the book: {sum(len(made[page]) for page in pages)}. Each of them held when it was built."
+    content: list[nodes.Node] = [nodes.paragraph("", count, classes=["ledger-count"])]
+    for page in pages:
+        title = link(app, docname, page, nodes.Text(app.env.titles[page].astext()))
+        rows = [[_statement(app, docname, page, claim), claim.value, claim.bound] for claim in made[page]]
+        content.append(nodes.rubric("", "", title))
+        content.append(table(("Claim", "Measured", "Bound"), rows, (60, 18, 22), "ledger"))
+    return content
 
 
 def _statement(app: Sphinx, docname: str, page: str, claim: Claim) -> nodes.Node:
@@ -92,7 +83,5 @@ def _statement(app: Sphinx, docname: str, page: str, claim: Claim) -> nodes.Node
 
 
 def setup(app: Sphinx) -> None:
-    app.add_node(Ledger)
-    app.add_directive("claims-ledger", LedgerDirective)
-    app.connect("doctree-read", collect)
-    app.connect("doctree-resolved", fill)
+    app.add_env_collector(Claims)
+    fill_later(app, "claims-ledger", fill)

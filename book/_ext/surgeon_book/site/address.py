@@ -9,6 +9,8 @@ import re
 from sphinx.application import Sphinx
 from sphinx.config import Config
 
+from surgeon_book.order import Configured
+
 
 def of_repository(url: str) -> str:
     """GitHub Pages' address of a repository, or "" for a repository elsewhere."""
@@ -26,4 +28,4 @@ def settle(app: Sphinx, config: Config) -> None:
 
 
 def setup(app: Sphinx) -> None:
-    app.connect("config-inited", settle, priority=600)  # after `kernels`, which knows the repository
+    app.connect("config-inited", settle, priority=Configured.ADDRESS_FOLLOWS)

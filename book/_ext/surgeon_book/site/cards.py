@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 from sphinx.application import Sphinx
 
 from surgeon_book.checkout import ROOT
-from surgeon_book.page.openings import kept
+from surgeon_book.page.openings import Openings
 
 WIDTH, HEIGHT, DPI = 1200, 630, 100
 PNG_END = b"IEND\xaeB`\x82"  # the last chunk of every PNG, and its checksum
@@ -36,7 +36,7 @@ def looks() -> bytes:
 
 
 def words(app: Sphinx, page: str) -> tuple[str, str]:
-    return app.env.titles[page].astext(), kept(app.env)[page].question
+    return app.env.titles[page].astext(), Openings.of(app.env)[page].question
 
 
 def path(app: Sphinx, page: str) -> str:
@@ -115,7 +115,7 @@ def finish(app: Sphinx, exception: Exception | None) -> None:
     if exception or app.builder.format != "html":
         return
     draw_icon(Path(app.outdir, ICON))
-    wanted = {path(app, page): page for page in sorted(kept(app.env))} if app.config.html_baseurl else {}
+    wanted = {path(app, page): page for page in sorted(Openings.of(app.env))} if app.config.html_baseurl else {}
     for old in Path(app.outdir, FOLDER).glob("*.png"):
         if f"{FOLDER}/{old.name}" not in wanted:
             old.unlink()

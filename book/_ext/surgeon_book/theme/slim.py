@@ -18,6 +18,7 @@ from sphinx.writers.html5 import HTML5Translator
 from sphinx_exercise.nodes import solution_node
 
 from surgeon_book.checkout import ROOT
+from surgeon_book.order import Configured, Finished, Page
 
 THEME = Path(__file__).parent
 LAYOUT = Path(pydata_sphinx_theme.__file__).parent / "theme" / "pydata_sphinx_theme"
@@ -125,7 +126,7 @@ def remove_unused(app: Sphinx, problem: Exception | None) -> None:
 
 def setup(app: Sphinx) -> None:
     app.add_node(solution_node, override=True, html=(visit_solution, depart_solution))
-    app.connect("config-inited", check_theme, priority=450)  # before rewriting takes the assets' hash
+    app.connect("config-inited", check_theme, priority=Configured.THEME_IS_KNOWN)
     app.connect("builder-inited", add_scripts)
-    app.connect("html-page-context", choose_scripts, priority=900)  # after those who add theirs
-    app.connect("build-finished", remove_unused, priority=900)  # after styles are put together
+    app.connect("html-page-context", choose_scripts, priority=Page.COMPLETE)
+    app.connect("build-finished", remove_unused, priority=Finished.UNUSED_IS_GONE)

@@ -13,6 +13,7 @@ from typing import Any
 from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
 
+from surgeon_book.order import Finished, Page
 from surgeon_book.theme import icons, rules
 
 THEME = Path(__file__).parent / "theme.css"
@@ -79,5 +80,5 @@ def kept(static: Path, pattern: str) -> list[Path]:
 
 
 def setup(app: Sphinx) -> None:
-    app.connect("html-page-context", link_one, priority=900)  # after those who add theirs
-    app.connect("build-finished", put_together, priority=800)  # after the theme has written its own pygments.css
+    app.connect("html-page-context", link_one, priority=Page.COMPLETE)
+    app.connect("build-finished", put_together, priority=Finished.STYLE)
