@@ -11,8 +11,9 @@ from torch import Tensor
 
 from surgeon.anatomy.masks import create_padding_mask
 from surgeon.arguments import generator_from, positive_integer
-from surgeon.models.cuts import HEADS, LAYERS, Cut, WeightsOf, silent
-from surgeon.models.specimen import Specimen, pool
+from surgeon.models.cuts import Cut, WeightsOf, silent
+from surgeon.models.encoder import HEADS, LAYERS, pool
+from surgeon.models.specimen import Specimen
 from surgeon.procedures.topk import topk_mask
 
 GRADES = ("unrelated", "related", "paraphrase")  # in rising order of likeness

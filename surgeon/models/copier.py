@@ -1,4 +1,4 @@
-"""One layer of cross-attention that learns to copy, and how well its weights tell where it copied from."""
+"""One layer of cross-attention that learns to copy."""
 
 from typing import NamedTuple
 
@@ -9,10 +9,11 @@ from torch import Tensor, nn
 from surgeon.anatomy.heads import MultiHeadAttention
 from surgeon.anatomy.masks import create_padding_mask
 from surgeon.arguments import check_seed, positive_integer
-from surgeon.imaging.patterns import check_weights
 from surgeon.models.copies import PAD, draw_copies
 from surgeon.models.training import learning_rate_at
 from surgeon.models.transformer import cross_entropy
+
+WARMUP = 20  # steps
 
 
 class Reading(NamedTuple):
@@ -20,11 +21,9 @@ class Reading(NamedTuple):
 
     logits: Tensor  #: scores for each letter, [B, T, 26]
     weights: Tensor  #: from outputs to positions of the source, [B, T, S]
-    mixing: (
-        Tensor | None
-        #: from positions to positions, [B, S, S], if it mixes them before it
-        #: reads
-    )
+    #: from positions to positions, [B, S, S], if it mixes them before it
+    #: reads
+    mixing: Tensor | None
 
 
 class Copier(nn.Module):
@@ -60,10 +59,9 @@ class Copier(nn.Module):
         self, room: int, *, d_model: int = 64, mixed: bool = False
     ) -> None:
         super().__init__()
-        self.room = positive_integer("room", room)
-        self.letter = nn.Embedding(
-            PAD + 1, positive_integer("d_model", d_model)
-        )
+        self.room = room = positive_integer("room", room)
+        d_model = positive_integer("d_model", d_model)
+        self.letter = nn.Embedding(PAD + 1, d_model)
         self.position = nn.Embedding(room, d_model)
         self.output = nn.Embedding(room, d_model)
         self.length = nn.Embedding(room + 1, d_model)
@@ -80,30 +78,43 @@ class Copier(nn.Module):
         num_outputs: int,
         mask: Tensor | None = None,
     ) -> Reading:
-        """Read sources [B, S] of these lengths [B] and write `num_outputs` letters; the mask is one of [B, T, S]."""
-        asks = (
-            self.output.weight[:num_outputs] + self.length(lengths)[:, None]
-        )  # [B, T, d_model]
-        context = (
-            self.letter(source) + self.position.weight[: source.shape[1]]
-        )  # [B, S, d_model]
+        """Read texts, and write some of their letters.
+
+        Parameters
+        ----------
+        source, lengths : Tensor
+            Letters, int64 [B, S], and how many of each text are none of the
+            padding, [B].
+        num_outputs : int
+            Letters to write, `T`.
+        mask : Tensor, optional
+            [B, T, S], or what broadcasts to that: what each output may see.
+
+        Returns
+        -------
+        Reading
+        """
+        S, T = source.shape[1], num_outputs
+        # [B, T, d_model]: who writes, and how long the text is
+        asks = self.output.weight[:T] + self.length(lengths)[:, None]
+        # [B, S, d_model]: which letter stands where
+        context = self.letter(source) + self.position.weight[:S]
         mixing = None
         if self.mixer is not None:
-            real = create_padding_mask(lengths, source.shape[1])
+            real = create_padding_mask(lengths, S, device=source.device)
             context, mixing = self.mixer(context, mask=real)
+            mixing = mixing[:, 0]  # of its one head
         # queries from the one, keys and values from the other
         read, weights = self.attention(asks, context, mask)
-        return Reading(
-            self.unembed(read),
-            weights[:, 0],
-            None if mixing is None else mixing[:, 0],
-        )
+        return Reading(self.unembed(read), weights[:, 0], mixing)
 
 
 def make_copier(
     room: int, *, d_model: int = 64, mixed: bool = False, seed: int = 0
 ) -> Copier:
-    """A `Copier` whose initial weights depend on `seed` alone, made without touching PyTorch's global generator.
+    """A `Copier` whose initial weights depend on `seed` alone.
+
+    It is made without touching PyTorch's global generator.
 
     Parameters
     ----------
@@ -124,15 +135,16 @@ def make_copier(
     Examples
     --------
     >>> from surgeon.models.copies import copies_of
-    >>> copies = copies_of(["surgeons"])
-    >>> reading = make_copier(room=10)(copies.source, copies.lengths, 5, create_padding_mask(copies.lengths, 10))
+    >>> source, lengths, _, _ = copies_of(["surgeons"])
+    >>> mask = create_padding_mask(lengths, 10)
+    >>> reading = make_copier(room=10)(source, lengths, 5, mask)
     >>> list(reading.logits.shape), list(reading.weights.shape)
     ([1, 5, 26], [1, 5, 10])
     """
-    with torch.random.fork_rng(
-        devices=[]
-    ):  # modules draw from the global generator: seed it, and put it back
-        torch.default_generator.manual_seed(check_seed(seed))
+    seed = check_seed(seed)
+    # modules draw from the global generator: seed it, and put it back
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
         return Copier(room, d_model=d_model, mixed=mixed)
 
 
@@ -147,10 +159,10 @@ def train_copier(
     learning_rate: float = 1e-2,
     seed: int | torch.Generator = 0,
 ) -> pd.DataFrame:
-    """Train a copier, in place, on texts that it sees once, with the padding hidden from every output.
+    """Train a copier, in place, on texts that it sees once.
 
-    It is told the letters that it should have written, and never where they
-    stood.
+    The padding is hidden from every output. The model is told the letters
+    that it should have written, and never where they stood.
 
     Parameters
     ----------
@@ -184,98 +196,46 @@ def train_copier(
     >>> bool(history.loss.iloc[-1] < history.loss.iloc[0])
     True
     """
+    _check_run(model, max_len, steps, batch_size, learning_rate)
+    texts = draw_copies(
+        steps * batch_size,
+        stride=stride,
+        min_len=min_len,
+        max_len=max_len,
+        seed=seed,
+    )
+    device = model.letter.weight.device
+    batches = (x.to(device).unflatten(0, (steps, batch_size)) for x in texts)
+    optimizer = torch.optim.AdamW(model.parameters(), fused=True)
+    history = []
+    for step, batch in enumerate(zip(*batches, strict=True)):
+        source, lengths, truth, targets = batch
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate_at(step, steps, learning_rate, WARMUP)
+        mask = create_padding_mask(lengths, max_len, device=device)
+        logits = model(source, lengths, truth.shape[1], mask).logits
+        written = truth >= 0  # elsewhere there is no letter to write
+        loss = cross_entropy(logits[written], targets[written])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        history.append(loss.detach())
+    losses = torch.stack(history).tolist()
+    return pd.DataFrame({"step": range(steps), "loss": losses})
+
+
+def _check_run(
+    model: Copier,
+    max_len: int,
+    steps: int,
+    batch_size: int,
+    learning_rate: float,
+) -> None:
     if positive_integer("max_len", max_len) > model.room:
         raise ValueError(
             f"max_len must be at most the model's room ({model.room}), got"
             f" {max_len}."
         )
-    learning_rate_at(
-        0, positive_integer("steps", steps), learning_rate, 20
-    )  # complains now, before texts are drawn
-    count = steps * positive_integer("batch_size", batch_size)
-    texts = draw_copies(
-        count, stride=stride, min_len=min_len, max_len=max_len, seed=seed
-    )
-    optimizer = torch.optim.AdamW(model.parameters(), fused=True)
-    history = []
-    for step, batch in enumerate(
-        zip(*(x.split(batch_size) for x in texts), strict=True)
-    ):
-        source, lengths, truth, targets = batch
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate_at(step, steps, learning_rate, 20)
-        mask = create_padding_mask(lengths, source.shape[1])
-        logits = model(source, lengths, truth.shape[1], mask).logits
-        loss = cross_entropy(logits[truth >= 0], targets[truth >= 0])
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        history.append(loss.detach())
-    return pd.DataFrame(
-        {"step": range(steps), "loss": torch.stack(history).tolist()}
-    )
-
-
-def score_alignment(
-    attention_weights: Tensor, truth: Tensor
-) -> dict[str, float]:
-    r"""Weights against an alignment that is known: with :math:`\pi` the truth, means over all outputs with one.
-
-    .. math:: \text{on\_truth} = \overline{a_{t\,\pi(t)}}, \qquad
-              \text{argmax\_right} = \overline{[\operatorname{argmax}_j a_{tj}
-              = \pi(t)]}
-
-    Parameters
-    ----------
-    attention_weights : Tensor
-        [..., T, S], rows that sum to one or to zero.
-    truth : Tensor
-        Integers [..., T], each a key from 0 to S - 1, or negative where there
-        is none to find.
-
-    Returns
-    -------
-    dict
-        `on_truth` and `argmax_right`, both from 0 to 1. An even row has 1 /
-        (visible keys) for the first.
-
-    Raises
-    ------
-    ValueError
-        If the weights are none, if shapes disagree, if a truth is no key, or
-        if no output has one.
-
-    Notes
-    -----
-    A row of zeros has its largest weight nowhere, and is wrong.
-
-    Examples
-    --------
-    >>> score_alignment(torch.tensor([[0.5, 0.5, 0.0], [0.25, 0.0, 0.75]]), torch.tensor([1, 2]))
-    {'on_truth': 0.625, 'argmax_right': 0.5}
-    """
-    weights = check_weights(attention_weights).detach()
-    expected = list(weights.shape[:-1])
-    if list(truth.shape) != expected:
-        raise ValueError(
-            "truth must have the shape of the weights but for the last axis,"
-            f" {expected}, got {list(truth.shape)}."
-        )
-    if truth.is_floating_point() or (truth >= weights.shape[-1]).any():
-        raise ValueError(
-            "truth must be integers below the number of keys"
-            f" ({weights.shape[-1]}), got {truth.max().item()}."
-        )
-    known = truth >= 0
-    if not known.any():
-        raise ValueError(
-            "truth must name a key for at least one output, got none."
-        )
-    rows, keys = weights[known], truth[known]  # [outputs, S], [outputs]
-    largest = rows.max(-1)
-    right = (largest.indices == keys) & (largest.values > 0)
-    on_truth = rows.gather(-1, keys[:, None])
-    return {
-        "on_truth": float(on_truth.double().mean()),
-        "argmax_right": float(right.double().mean()),
-    }
+    positive_integer("steps", steps)
+    positive_integer("batch_size", batch_size)
+    learning_rate_at(0, steps, learning_rate, WARMUP)

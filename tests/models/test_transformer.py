@@ -1,11 +1,14 @@
 """The language model against PyTorch's own layers, and what a mask lets through; the loop against what can be known."""
 
+import copy
 import itertools
 import math
 import re
 
+import numpy as np
 import pytest
 import torch
+from foreign import foreign_defaults
 from oracle import normal
 from torch import nn
 
@@ -224,6 +227,58 @@ def test_training_reads_the_seed_s_texts_in_order():
     history = train(model, grammar, mask, steps=3, batch_size=7, length=5, learning_rate=1e-12, seed=9)
     assert history.loss.tolist() == pytest.approx(expected.tolist(), rel=1e-5)
     assert expected.unique().numel() == 3
+
+
+def untrained():
+    return make_model(3, 5, d_model=12, num_heads=3).double()
+
+
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+@pytest.mark.parametrize(("warmup", "share"), [(0, 1), (7, 1 / 7)])
+def test_the_first_step_is_adamw_s(weight_decay, warmup, share):
+    """Its two means are still the gradient and its square: a number moves by the rate, after it has decayed."""
+    model, twin, mask = untrained(), untrained(), create_causal_mask(5)
+    texts = CYCLE.sample(11, 5, 3)
+    cross_entropy(twin(texts[:, :-1], mask)[0], texts[:, 1:]).backward()
+    options = {"batch_size": 11, "length": 5, "warmup": warmup, "weight_decay": weight_decay}
+    train(model, CYCLE, mask, steps=1, learning_rate=0.01, **options, seed=3)
+    rate = 0.01 * share
+    for after, before in zip(model.parameters(), twin.parameters(), strict=True):
+        moved = before.grad / (before.grad.abs() + 1e-8)
+        torch.testing.assert_close(after, before * (1 - rate * weight_decay) - rate * moved)
+
+
+def test_it_learns_and_writes_where_it_is_whatever_the_defaults():
+    model, mask, prefix = untrained(), create_causal_mask(5), torch.zeros(7, 1, dtype=torch.int64)
+    twin = copy.deepcopy(model)
+    expected = train(model, CYCLE, mask, steps=3, length=5), generate(model, prefix, 5)
+    with foreign_defaults():
+        found = train(twin, CYCLE, mask, steps=3, length=5), generate(twin, prefix, 5)
+    assert found[0].equals(expected[0])
+    assert torch.equal(found[1], expected[1])
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_cuda_device_gives_the_same():
+    """With the mask and the texts from the CPU; words are drawn where their generator is."""
+    model, mask, prefix = untrained(), create_causal_mask(5), torch.zeros(7, 1, dtype=torch.int64)
+    twin = copy.deepcopy(model).cuda()
+    expected, found = (train(one, CYCLE, mask, steps=3, length=5).loss for one in (model, twin))
+    assert found.tolist() == pytest.approx(expected.tolist(), rel=1e-9)
+    assert torch.equal(generate(twin, prefix.cuda(), 5).cpu(), generate(model, prefix, 5))
+    drawn = generate(twin, prefix.cuda(), 5, seed=torch.Generator("cuda").manual_seed(0))
+    assert drawn.is_cuda
+
+
+def test_integers_are_integers_whoever_made_them():
+    n = np.int64
+    sizes = {"d_model": 12, "num_layers": 1, "seed": 2}
+    model, twin = make_model(n(3), n(T), **{name: n(size) for name, size in sizes.items()}), make_model(3, T, **sizes)
+    run = {"steps": 3, "batch_size": 5, "length": T, "warmup": 2, "seed": 1}
+    found = train(model, CYCLE, None, **{name: n(value) for name, value in run.items()})
+    assert found.equals(train(twin, CYCLE, None, **run))
+    prefix = torch.zeros(2, 1, dtype=torch.int64)
+    assert torch.equal(generate(model, prefix, n(T), seed=n(1)), generate(twin, prefix, T, seed=1))
 
 
 def test_training_is_silent_and_touches_no_global_state(capfd):
