@@ -2,9 +2,11 @@
 # .venv is created with $(PYTHON); where that is empty, with the first of python3, python3.14, ... that is 3.11 or newer.
 PYTHON ?=
 PORT   ?= 8000
+# On Linux without an NVIDIA driver, PyTorch comes without CUDA; TORCH=cuda asks for the other build.
+TORCH  ?=
 VENV   := .venv
 BIN    := $(VENV)/bin
-PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check
+INSTALL := $(BIN)/python .ci/install.py
 # Tools find each other, and the notebooks' kernels, by PATH.
 USING  := PATH="$(CURDIR)/$(BIN):$$PATH"
 
@@ -21,17 +23,18 @@ $(VENV)/venv.stamp: FORCE
 	@test -e $@ && test -x $(BIN)/python && test ! -e $(VENV)/unfinished || { PYTHON='$(PYTHON)' sh .ci/venv && touch $@; }
 
 $(VENV)/book.stamp: requirements.txt pyproject.toml $(VENV)/venv.stamp
-	@echo "Installing what the book needs into $(VENV) (once; PyTorch takes its time) ..."
+	@echo "Installing what the book needs into $(VENV) (once) ..."
 	@touch $(VENV)/unfinished
-	@$(PIP) install -r requirements.txt
-	@$(PIP) install --no-deps -e .
+	@TORCH='$(TORCH)' $(BIN)/python .ci/pytorch.py
+	@$(INSTALL) -r requirements.txt
+	@$(INSTALL) --no-deps -e .
 	@rm $(VENV)/unfinished
 	@touch $@
 
 $(VENV)/dev.stamp: requirements-dev.txt $(VENV)/book.stamp
 	@echo "Installing what the tests need into $(VENV) (once) ..."
 	@touch $(VENV)/unfinished
-	@$(PIP) install -r requirements-dev.txt
+	@$(INSTALL) -r requirements-dev.txt
 	@rm $(VENV)/unfinished
 	@touch $@
 
@@ -52,9 +55,16 @@ serve: ## serve the built site on this machine alone (PORT=8000)
 lab: $(VENV)/dev.stamp ## open the pages as live notebooks in JupyterLab
 	@$(USING) jupyter lab book
 
+# Tests run side by side, in the order of tests/conftest.py; what took longest is told at the end.
+PYTEST := python -m pytest -n logical --maxprocesses 8 --dist loadgroup --no-loadscope-reorder --durations 12
+
 .PHONY: test
 test: $(VENV)/dev.stamp lint ## every test and every check, the strict build included
-	@browser=$$($(USING) sh .ci/browser) && $(USING) CHROMIUM="$$browser" python -m pytest
+	@browser=$$($(USING) sh .ci/browser) && $(USING) CHROMIUM="$$browser" sh .ci/timed test $(PYTEST)
+
+.PHONY: unit
+unit: $(VENV)/dev.stamp ## the tests that need neither the built site nor a browser
+	@$(USING) sh .ci/timed unit $(PYTEST) -m "not site and not browser"
 
 .PHONY: lint
 lint: $(VENV)/dev.stamp ## ruff, mypy, codespell
@@ -68,13 +78,17 @@ seeds: $(VENV)/dev.stamp ## every page with other seeds, with one thread and wit
 	@$(USING) python .ci/seeds.py
 
 $(VENV)/mutants.stamp: pyproject.toml $(VENV)/dev.stamp
-	@$(PIP) install -e '.[mutants]'
+	@$(INSTALL) -e '.[mutants]'
 	@touch $@
 
 .PHONY: mutants
 mutants: $(VENV)/mutants.stamp ## put faults into what everything stands on, one at a time: does a test notice each?
 	@$(USING) python .ci/mutants.py
 	@$(USING) python .ci/zoo.py
+
+.PHONY: limits
+limits: $(VENV)/dev.stamp ## what the project promises of times, weights and widths, measured (LIMITS="import weight")
+	@$(USING) python .ci/limits.py $(LIMITS)
 
 .PHONY: bench
 bench: $(VENV)/dev.stamp ## time and memory against PyTorch's own, in one run (BENCH="--lengths 512 1024")
@@ -85,8 +99,8 @@ audit: $(VENV)/dev.stamp ## weigh the built site and have Lighthouse judge it (n
 	@$(USING) python .ci/audit.py $(AUDIT)
 
 .PHONY: lock
-lock: $(VENV)/dev.stamp ## write both requirements files anew from pyproject.toml (TORCH=2.13.0)
-	@$(USING) TORCH='$(TORCH)' bash .ci/lock
+lock: $(VENV)/dev.stamp ## write both requirements files anew from pyproject.toml (RELEASE=2.13.0, of PyTorch)
+	@$(USING) RELEASE='$(RELEASE)' bash .ci/lock
 
 .PHONY: clean
 clean: ## remove what was built (not the environment)

@@ -1,16 +1,16 @@
-"""The real book, built strictly once for all the tests that look at it."""
+"""What all tests share: the built book, a browser, and how they run side by side."""
 
 import os
-import subprocess
-import sys
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import side_by_side
+from built import ROOT, Book
 from chromium import QUIET, chromium
 from contents import parsed
-from small_book import COLOUR, ROOT, START, STRICT
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -19,13 +19,37 @@ if TYPE_CHECKING:
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
+def book(config: pytest.Config) -> Book:
+    """The book as this run of pytest builds it; its processes, if it has several, share the run's name."""
+    if not hasattr(config, "book"):
+        config.book = Book(getattr(config, "workerinput", {}).get("testrunuid") or uuid.uuid4().hex)
+    return config.book
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    side_by_side.arrange(items)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Of several processes, the first one builds."""
+    wanted = "SITE" not in os.environ and any(item.get_closest_marker("site") for item in session.items)
+    first = getattr(session.config, "workerinput", {}).get("workerid", "gw0") == "gw0"
+    if wanted and first and not session.config.option.collectonly:
+        book(session.config).begin()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    book(session.config).end()
+
+
 @pytest.fixture(scope="session")
-def site() -> tuple[Path, str]:
-    """The folder of the built site and what the build said. A warm `_build` makes it fast."""
-    command = [sys.executable, "-c", START, "build", str(ROOT), *STRICT]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    said = COLOUR.sub("", done.stdout + done.stderr)
-    assert done.returncode == 0, f"The strict build fails:\n{said[-6000:]}"
+def site(pytestconfig) -> tuple[Path, str]:
+    """The folder of the built site and what the build said."""
+    code, said = book(pytestconfig).build()
+    if code:
+        pytest.fail(f"The strict build fails:\n{said[-6000:]}", pytrace=False)
     return ROOT / "_build" / "html", said
 
 

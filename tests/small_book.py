@@ -1,20 +1,26 @@
 """Books small enough to build in seconds, with the real _config.yml and the real extension."""
 
+import json
+import multiprocessing
 import os
 import re
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
+from multiprocessing import forkserver
 from pathlib import Path
+
+from small_book_build import build
 
 ROOT = Path(__file__).resolve().parents[1]
 STRICT = ("-W", "-n", "--keep-going")
 START = "from jupyter_book.cli.main import main; main()"
-# A checker of addresses that JupyterLab brings takes as long to import as all of Sphinx; jsonschema can do without.
-QUICK = f"import sys; sys.modules['rfc3987_syntax'] = None; {START}"
 FRONT = """---
 jupytext:
   text_representation:
@@ -37,6 +43,63 @@ def environment(**variables: str) -> dict[str, str]:
     """As a new user has it: nothing says where surgeon is, or which repository this is."""
     ours = ("PYTHONPATH", "JUPYTER_PATH", "GITHUB_REPOSITORY")
     return {name: value for name, value in os.environ.items() if name not in ours} | variables
+
+
+# Jupyter Book takes longer to import than a small book to build: builds are forked from a process that has imported it.
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(["small_book_imports"])
+
+
+@cache
+def start_fork_server() -> None:
+    """It finds our modules by PYTHONPATH alone, and keeps no other variable of ours."""
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = str(Path(__file__).parent)
+    try:
+        forkserver.ensure_running()
+    finally:
+        del os.environ["PYTHONPATH"]
+        if before is not None:
+            os.environ["PYTHONPATH"] = before
+
+
+@cache
+def paths() -> list[str]:
+    """Where a Python of this environment looks for modules, when nobody tells it to look elsewhere."""
+    command = [sys.executable, "-c", "import json, sys; print(json.dumps(sys.path))"]
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)
+
+
+class Running:
+    """A build under way, in a session of its own."""
+
+    def __init__(self, arguments: list[str], folder: Path, variables: dict[str, str]) -> None:
+        handle, name = tempfile.mkstemp()
+        os.close(handle)
+        self.log = Path(name)
+        start_fork_server()
+        self.process = FORKS.Process(target=build, args=(arguments, str(folder), variables, paths(), name))
+        self.process.start()
+
+    def runs(self) -> bool:
+        return self.process.is_alive()
+
+    def wait(self, timeout: float) -> int:
+        self.process.join(timeout)
+        if self.process.is_alive():
+            self.kill()
+            raise TimeoutError(f"The build took more than {timeout} s: {self.log.read_text()[-3000:]}")
+        return self.process.exitcode
+
+    def kill(self) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.kill()  # should it have no session yet
+        self.process.join()
+
+    def said(self) -> str:
+        return COLOUR.sub("", self.log.read_text())
 
 
 @dataclass
@@ -81,31 +144,21 @@ class SmallBook:
     def line(self, name: str, text: str) -> int:
         return (self.root / f"book/{name}.md").read_text().splitlines().index(text) + 1
 
-    def start(self, *flags: str, page: str = "", **variables: str) -> subprocess.Popen:
-        return subprocess.Popen(
-            [sys.executable, "-c", QUICK, "build", str(self.root / page), *flags],
-            cwd=self.root,
-            env=environment(**variables),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
+    def start(self, *flags: str, page: str = "", **variables: str) -> "Running":
+        return Running(["build", str(self.root / page), *flags], self.root, environment(**variables))
 
     def build(self, *flags: str, page: str = "", **variables: str) -> Build:
-        process = self.start(*flags, page=page, **variables)
-        output, _ = process.communicate(timeout=300)
-        return Build(process.returncode, COLOUR.sub("", output))
+        running = self.start(*flags, page=page, **variables)
+        return Build(running.wait(timeout=300), running.said())
 
     def kill_when(self, moment: str, **variables: str) -> None:
         """Build until the build reaches a moment, 'event page', and end it as a power cut would."""
         self.write("pause", moment)
         process = self.start(*STRICT, **variables)
         reached, deadline = self.root / "paused", time.monotonic() + 120
-        while not reached.exists() and process.poll() is None and time.monotonic() < deadline:
+        while not reached.exists() and process.runs() and time.monotonic() < deadline:
             time.sleep(0.02)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+        process.kill()
         assert reached.exists(), f"The build never came to {moment!r}."
         reached.unlink()
         (self.root / "pause").unlink()

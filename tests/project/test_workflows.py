@@ -135,10 +135,17 @@ def test_newest_runs_weekly_and_without_the_locks():
 
 @each_workflow
 def test_pytorch_comes_without_cuda(path):
+    """`make` sees to it by itself; pip has to be told."""
     for job in jobs(path).values():
-        installs = any("make" in step.get("run", "") or "pip" in step.get("run", "") for step in job["steps"])
+        by_pip = any("pip install" in step.get("run", "") for step in job["steps"])
         index = job.get("env", {}).get("PIP_EXTRA_INDEX_URL")
-        assert index == ("https://download.pytorch.org/whl/cpu" if installs else None)
+        assert index == ("https://download.pytorch.org/whl/cpu" if by_pip else None)
+
+
+def test_newest_runs_the_tests_as_make_does():
+    side_by_side = re.search(r"^PYTEST := (.*?)(?: --durations \d+)?$", MAKEFILE, re.MULTILINE)[1]
+    commands = [step.get("run", "") for step in steps(ROOT / ".github" / "workflows" / "newest.yml")]
+    assert side_by_side in commands
 
 
 def test_pre_commit_runs_make_lint_and_fetches_nothing():
@@ -162,7 +169,7 @@ def test_every_make_target_named_exists(name):
     targets = set(re.findall(r"^([a-z]+):", MAKEFILE, re.MULTILINE))
     named = set(re.findall(r"(?:`|run: |^)make ([a-z]+)", (ROOT / name).read_text(encoding="utf8"), re.MULTILINE))
     assert named <= targets
-    assert {"book", "serve", "test", "lint", "lab", "lock", "clean", "help"} <= targets
+    assert {"book", "serve", "test", "unit", "lint", "limits", "lab", "lock", "clean", "help"} <= targets
 
 
 def test_lint_runs_all_four_checks():

@@ -10,12 +10,15 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from urllib.request import Request, urlopen
 
 import psutil
@@ -228,23 +231,33 @@ async def visited(browser: Browser, lab: Lab, page: str, urlpath: str, then: Cal
     return ran
 
 
-def visit(lab: Lab, pages: Iterable[tuple[str, str]], then: Callable | None = None) -> dict[str, Ran | Exception]:
-    """Open pages, each a name and its launch button's path, run them, and tell what each showed."""
-    todo, done = list(reversed(list(pages))), {}
+class Reader:
+    """Chromium, and pages opened in it side by side, in a thread of its own: another test's browser may hold this one's
+    event loop."""
 
-    async def reader(browser: Browser) -> None:
-        while todo:
-            page, urlpath = todo.pop()
-            try:
-                done[page] = await visited(browser, lab, page, urlpath, then)
-            except Exception as error:  # told by the page's own test
-                done[page] = error
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self.thread = threading.Thread(target=self.loop.run_forever, daemon=True)
+        self.thread.start()
+        self.playwright = self.wait(async_playwright().start())
+        self.browser = self.wait(self.playwright.chromium.launch(executable_path=chromium(), args=QUIET))
+        self.turns = asyncio.Semaphore(AT_ONCE)
 
-    async def readers() -> None:
-        async with async_playwright() as playwright:
-            browser = await playwright.chromium.launch(executable_path=chromium(), args=QUIET)
-            await asyncio.gather(*(reader(browser) for _ in range(AT_ONCE)))
-            await browser.close()
+    def begin(self, lab: Lab, page: str, urlpath: str, then: Callable | None = None) -> Future[Ran]:
+        """Open a page, named and by its launch button's path, as soon as it is its turn, and run it."""
 
-    asyncio.run(readers())
-    return done
+        async def taking_turns() -> Ran:
+            async with self.turns:
+                return await visited(self.browser, lab, page, urlpath, then)
+
+        return asyncio.run_coroutine_threadsafe(taking_turns(), self.loop)
+
+    def wait(self, coroutine: Coroutine) -> Any:
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result()
+
+    def close(self) -> None:
+        self.wait(self.browser.close())
+        self.wait(self.playwright.stop())
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self.thread.join()
+        self.loop.close()

@@ -31,9 +31,12 @@ def test_every_figure_is_there(seen, page, view):
     assert seen(page, view).unloaded == []
 
 
-def test_previous_and_next_lead_through_the_book_in_its_order(seen, address):
-    book = [page for page in PAGES if page != "search"]
-    shown = [seen(page, "desktop, light") for page in book]
-    addresses = [f"{address}/{page}.html" for page in book]
-    assert [found.previous for found in shown] == [None, *addresses[:-1]]
-    assert [found.next for found in shown] == [*addresses[1:], None]
+BOOK = [page for page in PAGES if page != "search"]
+AROUND = list(zip(BOOK, [None, *BOOK], [*BOOK[1:], None], strict=False))
+
+
+@pytest.mark.parametrize(("page", "before", "after"), AROUND, ids=BOOK)
+def test_previous_and_next_lead_through_the_book_in_its_order(seen, address, page, before, after):
+    found = seen(page, "desktop, light")
+    assert found.previous == (before and f"{address}/{before}.html")
+    assert found.next == (after and f"{address}/{after}.html")

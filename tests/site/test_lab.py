@@ -1,13 +1,13 @@
 """Every page that a launch button opens: run from top to bottom in JupyterLab, as Binder starts it."""
 
 import re
-from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from bs4 import BeautifulSoup
 from chromium import chromium
-from lab import MIB, ROOT, Ran, run_all, started, visit
+from lab import MIB, ROOT, Ran, Reader, run_all, started
 from survey import PAGES
 
 LAUNCHED = [
@@ -38,24 +38,28 @@ def lab(tmp_path_factory):
         yield lab
 
 
-def in_a_browser(*arguments):
-    """In a thread of its own, since another test's browser may hold this one's event loop."""
-    with ThreadPoolExecutor(1) as thread:
-        return thread.submit(visit, *arguments).result()
+@pytest.fixture(scope="session")
+def reader(lab):
+    reader = Reader()
+    yield reader
+    reader.close()
 
 
 @pytest.fixture(scope="session")
-def all_ran(request, lab, launch):
-    """What the pages showed that this session's tests ask for, all opened and run at the first one's request."""
-    asked = [item.callspec.params["page"] for item in request.session.items if "ran" in item.fixturenames]
-    return in_a_browser(lab, [(page, launch(page)) for page in dict.fromkeys(asked)])
+def begun(request, lab, reader, launch):
+    """From a page to what it shows once it has run. A process that runs all tests begins all pages at once; where there
+    are several, each has its pages, as they come."""
+    wanted = [item.callspec.params["page"] for item in request.session.items if "ran" in item.fixturenames]
+    alone = not hasattr(request.config, "workerinput")
+    begin = cache(lambda page: reader.begin(lab, page, launch(page)))
+    for page in wanted if alone else ():
+        begin(page)
+    return begin
 
 
 @pytest.fixture
-def ran(all_ran, page) -> Ran:
-    if isinstance(all_ran[page], Exception):
-        raise all_ran[page]
-    return all_ran[page]
+def ran(begun, page) -> Ran:
+    return begun(page).result()
 
 
 @pytest.mark.parametrize("page", LAUNCHED)
@@ -78,7 +82,7 @@ def test_a_page_shows_its_figures_and_claims_there(ran, folder, page):
     assert ran.claims == len(article.select("p.claim"))
 
 
-def test_prose_follows_the_tinkerers_cell(lab, launch):
+def test_prose_follows_the_tinkerers_cell(lab, reader, launch):
     page = "book/anatomy/softmax"
     before, after = (f"Add {shift} to every score. No difference changed" for shift in (100, 250))
 
@@ -92,7 +96,5 @@ def test_prose_follows_the_tinkerers_cell(lab, launch):
         await prose.filter(has_text=after).first.wait_for(state="attached")
         await prose.filter(has_text=before).first.wait_for(state="detached", timeout=20_000)
 
-    ran = in_a_browser(lab, [(page, launch(page))], tinker)[page]
-    if isinstance(ran, Exception):
-        raise ran
+    ran = reader.begin(lab, page, launch(page), tinker).result()
     assert (ran.errors, ran.unrun, ran.unfilled) == ([], 0, [])

@@ -1,0 +1,320 @@
+"""What the project promises of times, weights and widths, and what this machine measures now. Called by `make limits`.
+
+python .ci/limits.py [word ...]; a word chooses the rows that it begins: import build pages tests flash weight width
+words. Without one, all are measured, which takes as long as two cold builds; `build` builds a copy and `pages` runs
+every page, so give them a machine that does nothing else. The tests hold what is no time.
+"""
+
+import functools
+import gzip
+import http.server
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+ROOT = Path(__file__).resolve().parent.parent
+SITE = ROOT / "_build" / "html"
+LESSON = "book/anatomy/softmax.md"  # the page whose word is changed
+MIB = 2**20
+
+Row = tuple[str, str, str, bool | None]  # what, at most, measured, whether it holds
+ROWS: dict[str, Callable[[], Iterator[Row]]] = {}
+
+
+def row(measure: Callable[[], Iterator[Row]]) -> Callable[[], Iterator[Row]]:
+    ROWS[measure.__name__] = measure
+    return measure
+
+
+def python(*arguments: str, **options) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    options = {"cwd": ROOT, "env": environment, "capture_output": True, "text": True} | options
+    return subprocess.run([sys.executable, *arguments], **options)
+
+
+@functools.cache
+def u() -> float:
+    """Median seconds of importing what pages import: what this machine is worth in these minutes."""
+    seconds = []
+    for _ in range(5):
+        began = time.perf_counter()
+        python("-c", "import torch, pandas, matplotlib.pyplot", check=True)
+        seconds.append(time.perf_counter() - began)
+    return statistics.median(seconds)
+
+
+# Times
+
+
+@row
+def imports() -> Iterator[Row]:
+    code = "import time, torch; began = time.perf_counter(); import surgeon; print(time.perf_counter() - began)"
+    seconds = statistics.median(float(python("-c", code, check=True).stdout) for _ in range(5))
+    yield "import surgeon, beyond import torch", "0.2 s", f"{seconds:.3f} s", seconds <= 0.2
+
+
+def program(page: str, root: Path = ROOT) -> str:
+    """A page's cells as one script; nothing if it has none."""
+    import jupytext
+
+    cells = [cell.source for cell in jupytext.read(root / page).cells if cell.cell_type == "code"]
+    return "\n\n".join(cells)
+
+
+def run_page(page: str) -> tuple[float, float]:
+    """Seconds that a page takes alone, as a script, and MiB at the peak, of what it starts too."""
+    with tempfile.TemporaryDirectory() as folder:
+        script = Path(folder, "page.py")
+        script.write_text(program(page), encoding="utf8")
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+        began = time.perf_counter()
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        process = subprocess.Popen([sys.executable, script], env=environment, **quiet)
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            sys.exit(f"{page} fails, run as a script.")
+        return time.perf_counter() - began, used.ru_maxrss * 1024 / MIB
+
+
+@row
+def pages() -> Iterator[Row]:
+    runs = {}
+    for path in sorted((ROOT / "book").rglob("*.md")):
+        page = path.relative_to(ROOT).as_posix()
+        if program(page):
+            runs[page] = run_page(page)
+            print(f"  {page}: {runs[page][0]:.1f} s, {runs[page][1]:.0f} MiB", file=sys.stderr, flush=True)
+    for what, limit, number, unit in (("seconds", 20, 0, "s"), ("memory", 1536, 1, "MiB")):
+        page = max(runs, key=lambda page: runs[page][number])
+        most = runs[page][number]
+        yield f"one page, run alone: {what}", f"{limit:,} {unit}", f"{most:,.0f} {unit} ({page})", most <= limit
+
+
+def copied(folder: Path) -> None:
+    """The files of this checkout as they are, and nothing that was built."""
+    names = subprocess.check_output(["git", "ls-files", "-z", "-co", "--exclude-standard"], cwd=ROOT, text=True)
+    for name in names.split("\0"):
+        if name and (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+
+
+def built(folder: Path) -> float:
+    start = "from jupyter_book.cli.main import main; main()"
+    began = time.perf_counter()
+    done = python("-c", start, "build", str(folder), "-W", "-n", "--keep-going", cwd=folder)
+    if done.returncode:
+        sys.exit(f"The strict build fails:\n{(done.stdout + done.stderr)[-3000:]}")
+    return time.perf_counter() - began
+
+
+@row
+def build() -> Iterator[Row]:
+    def told(what: str, limit: float, seconds: float) -> Row:
+        return what, f"{limit:.0f} s", f"{seconds:.0f} s", seconds <= limit
+
+    with tempfile.TemporaryDirectory(prefix="limits-") as place:
+        folder = Path(place, "book")
+        copied(folder)
+        yield told("cold strict build, 60 u", 60 * u(), built(folder))
+        u.cache_clear()
+        yield told("nothing changed, 3 u", 3 * u(), built(folder))
+        page = folder / LESSON
+        page.write_text(page.read_text(encoding="utf8") + "\nOne word more.\n", encoding="utf8")
+        seconds, _ = run_page(LESSON)
+        yield told(f"one word changed on a page of {seconds:.1f} s, that and 5 u", seconds + 5 * u(), built(folder))
+
+
+@row
+def tests() -> Iterator[Row]:
+    for name, limit in (("test", 900), ("unit", 120)):
+        record = ROOT / "_build" / "times" / name
+        if record.exists():
+            seconds, status = map(int, record.read_text().split())
+            when = time.strftime("%Y-%m-%d %H:%M", time.localtime(record.stat().st_mtime))
+            failed = ", failed" if status else ""
+            yield f"make {name}", f"{limit} s", f"{seconds} s ({when}{failed})", seconds <= limit and not status
+        else:
+            yield f"make {name}", f"{limit} s", "has not been run here", None
+
+
+@row
+def flash() -> Iterator[Row]:
+    code = """
+import json, torch
+from benchmarks.__main__ import AGAINST, timed
+from benchmarks.contestants import inputs
+torch.set_num_threads(2)
+cases = {"forward": (False, False), "causal": (True, False), "causal, forward and backward": (True, True)}
+for name, (causal, gradients) in cases.items():
+    tensors = inputs(8, 4096, 64, "cpu", gradients)
+    seconds = timed([AGAINST, "flash"], tensors, causal, gradients, 7)
+    print(json.dumps([name, seconds["flash"] / seconds[AGAINST]]))
+"""
+    for line in python("-c", code, check=True).stdout.splitlines():
+        name, ratio = json.loads(line)
+        yield f"flash_attention, {name}, against fused SDPA", "1.25 x", f"{ratio:.2f} x", ratio <= 1.25
+
+
+# Weights and widths
+
+
+@functools.cache
+def packed(file: Path) -> int:
+    """Bytes as they cross the line: fonts and pictures are compressed already."""
+    content = file.read_bytes()
+    return len(content) if file.suffix in (".woff2", ".png", ".jpg", ".webp") else len(gzip.compress(content, 9))
+
+
+def asked(file: Path) -> tuple[set[Path], list[Path]]:
+    """What a page brings at once, and its pictures in order."""
+    from bs4 import BeautifulSoup
+
+    page = BeautifulSoup(file.read_text(encoding="utf8"), "html.parser")
+    once = {"script[src]": "src", "link[rel=stylesheet]": "href", "link[rel=preload]": "href"}
+    found = [tag[name] for selector, name in once.items() for tag in page.select(selector)]
+    pictures = [tag["src"] for tag in page.select("article img[src]")]
+    at = lambda address: (file.parent / unquote(urlsplit(address).path)).resolve()
+    return set(map(at, found)), list(map(at, pictures))
+
+
+def weights(site: Path = SITE) -> dict[str, tuple[int, int]]:
+    """Bytes of each page on a first visit, fonts included, and as the next one after the index; two pictures count."""
+    fonts = sum(packed(font) for font in (site / "_static/katex/fonts").glob("KaTeX_Size*.woff2"))
+    shared, _ = asked(site / "book/index.html")
+    found = {}
+    for file in sorted((site / "book").rglob("*.html")):
+        needed, pictures = asked(file)
+        needed |= set(pictures[:2])
+        name = file.relative_to(site).as_posix()
+        first = packed(file) + fonts + sum(map(packed, needed))
+        found[name] = first, packed(file) + sum(map(packed, needed - shared))
+    return found
+
+
+@row
+def weight() -> Iterator[Row]:
+    found = weights()
+    for number, (what, limit) in enumerate([("first visit", 200_000), ("next page", 50_000)]):
+        page = max(found, key=lambda page: found[page][number])
+        most = found[page][number]
+        yield f"{what}, compressed", f"{limit // 1000} kB", f"{most / 1000:.0f} kB ({page})", most <= limit
+
+
+# Code that is shown and wider than its box; words of prose before the heading "Deeper", if there is one.
+LOOK = r"""() => {
+    const article = document.querySelector("article");
+    if (!article) return null;
+    const code = [...article.querySelectorAll("pre")].filter((e) => e.offsetParent !== null);
+    const line = [...article.querySelectorAll("h2")].find((h) => /^Deeper/.test(h.textContent.trim()));
+    let words = 0;
+    for (const e of article.querySelectorAll("p, li")) {
+        if (line && line.compareDocumentPosition(e) & Node.DOCUMENT_POSITION_FOLLOWING) continue;
+        const apart = "pre, figure, table, .claim, .exercise, .solution, footer, .math";
+        if (e.closest(apart) || e.querySelector("p")) continue;
+        const text = e.cloneNode(true);
+        for (const inside of text.querySelectorAll(".katex, code")) inside.replaceWith(" x ");
+        words += (text.textContent.match(/[A-Za-z][\w'’-]*/g) || []).length;
+    }
+    const wide = code.filter((e) => e.scrollWidth > e.clientWidth + 2);
+    return { code: code.length, wide: wide.length, line: !!line, words };
+}"""
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
+@functools.cache
+def looked(site: Path = SITE) -> dict[str, dict]:
+    """What every page shows on a desktop of 1280 pixels."""
+    from playwright.sync_api import sync_playwright
+
+    find = ["sh", str(ROOT / ".ci" / "browser"), "--find"]
+    browser = subprocess.run(find, capture_output=True, text=True, check=True)
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=site))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    found = {}
+    try:
+        with sync_playwright() as playwright:
+            chrome = playwright.chromium.launch(executable_path=browser.stdout.strip(), args=["--disable-gpu"])
+            page = chrome.new_page(viewport={"width": 1280, "height": 900})
+            for file in sorted((site / "book").rglob("*.html")):
+                name = file.relative_to(site).as_posix()
+                page.goto(f"http://127.0.0.1:{server.server_port}/{name}", wait_until="load")
+                found[name] = page.evaluate(LOOK)
+            chrome.close()
+    finally:
+        server.shutdown()
+        server.server_close()
+    return {name: seen for name, seen in found.items() if seen}
+
+
+@row
+def width() -> Iterator[Row]:
+    found = looked()
+    wide, code = (sum(seen[what] for seen in found.values()) for what in ("wide", "code"))
+    yield "code that scrolls sideways at 1280 pixels", "0", f"{wide} of {code}", wide == 0
+
+
+@row
+def words() -> Iterator[Row]:
+    found = {page: seen["words"] for page, seen in looked().items() if seen["line"]}
+    for what, limit, here in (("in Anatomy", 900, True), ("elsewhere", 1200, False)):
+        counts = {page: number for page, number in found.items() if page.startswith("book/anatomy/") == here}
+        most = max(counts, key=counts.get, default=None)
+        told = f"{counts[most]:,} ({most})" if most else "n/a: no page has a line"
+        yield f"words above the line, {what}", f"{limit:,}", told, counts[most] <= limit if most else None
+
+
+# What nothing measures yet
+
+
+@row
+def claims() -> Iterator[Row]:
+    yield "claims without a counter-example", "0", "n/a: nothing tells them yet", None
+    yield "sentences of the check-up without a test", "0", "n/a: nothing tells them yet", None
+
+
+@row
+def fingerprints() -> Iterator[Row]:
+    yield "files that a page reads and its fingerprint does not hold", "0", "n/a: nothing tells them yet", None
+
+
+def chosen(asked: list[str]) -> list[str]:
+    names = [name for name in ROWS if not asked or any(name.startswith(word) for word in asked)]
+    unknown = [word for word in asked if not any(name.startswith(word) for name in ROWS)]
+    if unknown:
+        sys.exit(f"There is no row {', '.join(unknown)}; there are {', '.join(ROWS)}.")
+    return names
+
+
+def main(asked: list[str]) -> int:
+    names = chosen(asked)
+    if {"weight", "width", "words"} & set(names) and not (SITE / "book" / "index.html").is_file():
+        sys.exit("There is no site yet: run 'make book' first.")
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    print(f"u = {u():.2f} s; {os.cpu_count()} cores, load {load:.1f}")
+    line = "{:<62} {:>8}  {:<44} {}"
+    print(line.format("what", "at most", "measured", ""))
+    broken = 0
+    for name in names:
+        for what, limit, measured, holds in ROWS[name]():
+            broken += holds is False
+            print(line.format(what, limit, measured, "FAILS" if holds is False else "").rstrip(), flush=True)
+    return 1 if broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
