@@ -276,10 +276,14 @@ def test_a_claim_is_read_from_what_page_py_displays():
 @pytest.mark.parametrize(("variable", "name"), [("", "ours/book"), ("their/fork", "their/fork")])
 def test_the_repository_is_github_s_where_it_says_and_the_configuration_s_elsewhere(monkeypatch, variable, name):
     monkeypatch.setenv("GITHUB_REPOSITORY", variable)
-    config = SimpleNamespace(html_theme_options={"repository_url": "https://github.com/ours/book/", "other": 1})
-    kernels.name_repository(None, config)
-    assert config.html_theme_options == {"repository_url": f"https://github.com/{name}", "other": 1}
-    assert os.environ["GITHUB_REPOSITORY"] == name
+    monkeypatch.setenv("SURGEON_BRANCH", "")
+    for branch, other in [("", 1), ("devel", 2)]:
+        options = {"repository_url": "https://github.com/ours/book/", "repository_branch": branch, "other": other}
+        config = SimpleNamespace(html_theme_options=options)
+        kernels.name_repository(None, config)
+        assert config.html_theme_options == {**options, "repository_url": f"https://github.com/{name}"}
+        assert os.environ["GITHUB_REPOSITORY"] == name
+        assert os.environ["SURGEON_BRANCH"] == (branch or "main")
 
 
 @pytest.mark.parametrize(("asked", "given"), [(None, "1"), ("2", "2")], ids=["unsaid", "said"])

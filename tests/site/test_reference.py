@@ -191,10 +191,12 @@ def said_of_modules(book: SmallBook) -> list[list[str]]:
 
 def test_a_book_that_shows_the_package_shows_all_of_it_and_no_more(tmp_path):
     book = SmallBook(tmp_path, {"api": "# Package\n\n```{api-reference}\nsoft\nhard\n```\n"}, PACKAGE)
+    book.write("_config.yml", (ROOT / "_config.yml").read_text().replace("branch: main", "branch: devel"))
     said = book.build().output
     assert "WARNING: There is no module surgeon.hard with public names." in said
     assert "WARNING: No page of the reference shows surgeon.book.page; a line `...` takes what no other does." in said
     assert "shows surgeon.soft" not in said
+    assert re.search(r'href="https://github.com/[^"]+/blob/devel/surgeon/soft.py#L\d+-L\d+"', book.html("api"))
 
 
 def test_the_package_page_follows_the_package_and_the_pages(tmp_path):

@@ -12,9 +12,11 @@ from surgeon_book.checkout import ROOT
 
 
 def name_repository(app: Sphinx, config: Config) -> None:
-    """GITHUB_REPOSITORY overrules _config.yml's repository; where it is unset, _config.yml speaks for it."""
+    """GITHUB_REPOSITORY overrules _config.yml's repository; where it is unset, _config.yml speaks for it, and for its
+    branch alone."""
     url = config.html_theme_options.get("repository_url", "")
     name = os.environ.get("GITHUB_REPOSITORY") or "/".join(url.rstrip("/").split("/")[-2:])
+    os.environ["SURGEON_BRANCH"] = config.html_theme_options.get("repository_branch") or "main"
     if name:
         os.environ["GITHUB_REPOSITORY"] = name  # surgeon.book.page reads it
         config.html_theme_options = {**config.html_theme_options, "repository_url": f"https://github.com/{name}"}

@@ -1,7 +1,8 @@
 """The package's reference: every public name, from its docstring, with its source and the pages that use it.
 
 It is spread over several pages, each of which says which modules it shows; see `package` for what is public, and
-`overview` for the page that leads to them all.
+`overview` for the page that leads to them all. (`automodule` shows a name where it is defined, not where one imports it
+from, and whatever has a docstring.)
 """
 
 import hashlib
@@ -61,7 +62,7 @@ class Reference(Memory[Shown]):
 def state_now(env: BuildEnvironment) -> str:
     files = sorted((ROOT / PACKAGE).rglob("*.py"))
     parts = [part for file in files for part in (str(file.relative_to(ROOT)).encode(), file.read_bytes())]
-    told = [os.environ.get("GITHUB_REPOSITORY", ""), *asked_for(env)]
+    told = [os.environ.get("GITHUB_REPOSITORY", ""), os.environ.get("SURGEON_BRANCH", ""), *asked_for(env)]
     return hashlib.sha256(b"\0".join([*(text.encode() for text in told), *parts])).hexdigest()
 
 

@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import os
 import re
 import sys
 from pathlib import Path
@@ -41,8 +42,8 @@ def link_source(domain: str, info: dict[str, str]) -> str | None:
         lines, first = inspect.getsourcelines(thing)
     except (AttributeError, TypeError, ValueError, OSError):
         return None  # a field of a tuple has no lines of its own
-    repository = importlib.import_module("surgeon.book.page").REPOSITORY
-    return f"https://github.com/{repository}/blob/main/{path}#L{first}-L{first + len(lines) - 1}"
+    repository, branch = importlib.import_module("surgeon.book.page").REPOSITORY, os.environ["SURGEON_BRANCH"]
+    return f"https://github.com/{repository}/blob/{branch}/{path}#L{first}-L{first + len(lines) - 1}"
 
 
 def setup(app: Sphinx) -> None:

@@ -1,4 +1,7 @@
-"""Which pages use which names of surgeon, as their cells import them, and where the reference says so."""
+"""Which pages use which names of surgeon, as their cells import them, and where the reference says so.
+
+(sphinx-codeautolink finds uses too; it imports the package to resolve them, and lists pages by the alphabet.)
+"""
 
 import ast
 

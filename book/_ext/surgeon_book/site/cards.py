@@ -1,7 +1,8 @@
 """Pictures that go where the book is mentioned: a card for each page, and the icon of a bookmark on a phone.
 
 They are drawn by Matplotlib from the mark and the style sheet's colours. A card's name holds a hash of all that is on
-it, so that a build draws only what has changed.
+it, so that a build draws only what has changed. (sphinxext-opengraph imports pyplot in every build, and lays cards out
+its own way, without the question.)
 """
 
 import hashlib

@@ -1,6 +1,7 @@
 """What a page says of itself to those who do not open it: title, description, card, icon.
 
-A card (Open Graph, Twitter) needs absolute addresses, and so a book that has one: see `address`.
+A card (Open Graph, Twitter) needs absolute addresses, and so a book that has one: see `address`. (sphinxext-opengraph
+describes a page by its first 200 characters, cut in mid-word, with its equations as TeX.)
 """
 
 from typing import Any
