@@ -38,10 +38,11 @@ def causal_up_to(diagonal: int) -> Callable[..., torch.Tensor]:
     return create_causal_mask
 
 
-def top_left(past: int, mask: torch.Tensor | None, Q: torch.Tensor) -> torch.Tensor | None:
+def top_left(past: int, bias: torch.Tensor | None, Q: torch.Tensor) -> torch.Tensor | None:
     """What new tokens may see of a cache, from the wrong corner."""
     seen = torch.ones(Q.shape[-2], past + Q.shape[-2], dtype=torch.bool).tril()
-    return seen if mask is None else surgeon.combine_masks(seen, mask)
+    seen = surgeon.combine_masks(seen)  # numbers to add
+    return seen if bias is None else seen + bias
 
 
 def without_queries(lengths: Any, seq_len: int, *, device: str = "cpu") -> torch.Tensor:
@@ -64,7 +65,7 @@ sound = {name: getattr(surgeon, name) for name in ("create_causal_mask", "create
 ELSEWHERE: dict[str, tuple[Any, Any]] = {
     "blind_to_itself": (sound["create_causal_mask"], causal_up_to(-1)),
     "sees_the_next": (sound["create_causal_mask"], causal_up_to(1)),
-    "top_left_causal": (sys.modules["surgeon.anatomy.heads"]._causal_after, top_left),
+    "top_left_causal": (sys.modules["surgeon.anatomy.heads"].causal_after, top_left),
     "batch_taken_for_queries": (sound["create_padding_mask"], without_queries),
 }
 

@@ -1,4 +1,4 @@
-"""Keys and values of what has been read, kept for what is still to be written."""
+"""Keys and values of what was read, kept for what is to be written."""
 
 import torch
 from torch import Tensor
@@ -7,13 +7,17 @@ from surgeon.arguments import positive_integer
 
 
 class KeyValueCache:
-    r"""The keys and values of one layer, token by token, with room for `capacity` tokens.
+    r"""The keys and values of one layer, token by token.
 
-    .. math:: \mathrm{bytes} = 2 \cdot B \cdot H_{kv} \cdot S \cdot d \cdot \mathrm{bytes\ of\ a\ number}
+    .. math::
 
-    Room is made once, when the first tokens come, in their shape, dtype and
-    device. Later tokens are written behind them, and nothing that was kept is
-    copied again. A model has one for each of its layers.
+        \mathrm{bytes} = 2 \cdot B \cdot H_{kv} \cdot S \cdot d
+        \cdot \mathrm{bytes\ of\ a\ number}
+
+    Room for `capacity` tokens is made once, when the first tokens come, in
+    their shape, dtype and device. Later tokens are written behind them, and
+    nothing that was kept is copied again. A model has one for each of its
+    layers.
 
     Parameters
     ----------
@@ -33,21 +37,21 @@ class KeyValueCache:
     Examples
     --------
     >>> cache = KeyValueCache(capacity=5)
-    >>> K, V = cache.append(torch.ones(2, 3, 7), torch.ones(2, 3, 7))  # 2 heads, 3 tokens
-    >>> K, V = cache.append(torch.zeros(2, 1, 7), torch.zeros(2, 1, 7))
+    >>> three, one = torch.ones(2, 3, 7), torch.ones(2, 1, 7)  # of 2 heads
+    >>> K, V = cache.append(three, three)
+    >>> K, V = cache.append(one, one)
     >>> list(K.shape), len(cache), cache.nbytes
     ([2, 4, 7], 4, 448)
     """
 
     def __init__(self, capacity: int) -> None:
         self.capacity = positive_integer("capacity", capacity)
-        self._kept: tuple[Tensor, Tensor] | None = (
-            None  # [..., H_kv, capacity, d] each
-        )
+        # [..., H_kv, capacity, d] each, of which `_length` tokens are kept
+        self._rooms: tuple[Tensor, Tensor] | None = None
         self._length = 0
 
     def append(self, K: Tensor, V: Tensor) -> tuple[Tensor, Tensor]:
-        """Keep the keys and values of the next tokens, and hand back all that are kept.
+        """Keep the next tokens' keys and values, and hand back all of them.
 
         Parameters
         ----------
@@ -69,17 +73,13 @@ class KeyValueCache:
         """
         self._check(K, V)
         start, stop = self._length, self._length + K.shape[-2]
-        if self._kept is None:
-            room_K, room_V = (
-                x.new_empty(*x.shape[:-2], self.capacity, x.shape[-1])
-                for x in (K, V)
-            )
-            self._kept = room_K, room_V
-        for room, new in zip(self._kept, (K, V), strict=True):
-            room[..., start:stop, :] = new
+        if self._rooms is None:
+            self._rooms = self._room_for(K), self._room_for(V)
+        room_K, room_V = self._rooms
+        room_K[..., start:stop, :] = K
+        room_V[..., start:stop, :] = V
         self._length = stop
-        all_K, all_V = (room[..., :stop, :] for room in self._kept)
-        return all_K, all_V
+        return room_K[..., :stop, :], room_V[..., :stop, :]
 
     def __len__(self) -> int:
         """The number of tokens kept, S."""
@@ -87,33 +87,25 @@ class KeyValueCache:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the keys and values kept; the room for tokens to come is not counted."""
-        return (
-            0
-            if self._kept is None
-            else sum(
-                room[..., : self._length, :].nbytes for room in self._kept
-            )
-        )
+        """Bytes of what is kept; room for tokens to come does not count."""
+        rooms = self._rooms or ()
+        return sum(room[..., : self._length, :].nbytes for room in rooms)
+
+    def _room_for(self, x: Tensor) -> Tensor:
+        # What is made in inference mode cannot be written to outside of it.
+        with torch.inference_mode(False):
+            return x.new_empty(*x.shape[:-2], self.capacity, x.shape[-1])
 
     def _check(self, K: Tensor, V: Tensor) -> None:
         for name, x in (("K", K), ("V", V)):
-            if (
-                not isinstance(x, Tensor)
-                or x.ndim < 2
-                or not x.is_floating_point()
-                or x.shape[-2] < 1
-            ):
+            floating = isinstance(x, Tensor) and x.is_floating_point()
+            if not floating or x.ndim < 2 or x.shape[-2] < 1:
                 got = _look(x) if isinstance(x, Tensor) else type(x).__name__
                 raise ValueError(
                     f"{name} must be a floating-point tensor [..., tokens,"
                     f" width], got {got}."
                 )
-        if (
-            K.shape[:-1] != V.shape[:-1]
-            or K.dtype != V.dtype
-            or K.device != V.device
-        ):
+        if K.shape[:-1] != V.shape[:-1] or _kind(K) != _kind(V):
             raise ValueError(
                 "K and V must differ in nothing but their width, got"
                 f" {_look(K)} and {_look(V)}."
@@ -123,15 +115,10 @@ class KeyValueCache:
                 "K and V must come without gradients, got some that require"
                 " them: use torch.no_grad()."
             )
-        for name, x, room in zip(
-            "KV", (K, V), self._kept or (), strict=False
-        ):
+        rooms = self._rooms or ()
+        for name, x, room in zip("KV", (K, V), rooms, strict=False):
             expected = (*room.shape[:-2], x.shape[-2], room.shape[-1])
-            if (
-                x.shape != expected
-                or x.dtype != room.dtype
-                or x.device != room.device
-            ):
+            if x.shape != expected or _kind(x) != _kind(room):
                 raise ValueError(
                     f"{name} must be as what is kept,"
                     f" {_look(room, expected)}, got {_look(x)}."
@@ -141,6 +128,10 @@ class KeyValueCache:
                 f"cache must hold at most {self.capacity} tokens, got"
                 f" {K.shape[-2]} to add to {self._length}."
             )
+
+
+def _kind(x: Tensor) -> tuple[torch.dtype, torch.device]:
+    return x.dtype, x.device
 
 
 def _look(x: Tensor, shape: tuple[int, ...] = ()) -> str:

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from surgeon.anatomy.mask_reading import as_additive
-from surgeon.anatomy.softmax import at_least_float32, stable_softmax
-from surgeon.arguments import probability
+from surgeon.anatomy.precision import at_least_float32, without_autocast
+from surgeon.anatomy.softmax import stable_softmax
+from surgeon.arguments import probability, truth
 
 
 class Stages(NamedTuple):
@@ -39,7 +40,10 @@ def attention(
 ) -> tuple[Tensor, Tensor]:
     r"""Scaled dot-product attention.
 
-    .. math:: \mathrm{Attention}(Q, K, V) = \mathrm{softmax}\left(\frac{QK^T}{\sqrt{d_k}}\right) V
+    .. math::
+
+        \mathrm{Attention}(Q, K, V)
+        = \mathrm{softmax}\left(\frac{QK^T}{\sqrt{d_k}}\right) V
 
     Parameters
     ----------
@@ -73,18 +77,19 @@ def attention(
     ------
     ValueError
         If an input is no floating tensor, if shapes, dtypes or devices
-        disagree, if a sequence is empty, if the mask cannot be read, or if
-        `dropout` is outside [0, 1).
+        disagree, if a sequence is empty, if the mask cannot be read, if
+        `scale` is no boolean, or if `dropout` is outside [0, 1).
 
     Notes
     -----
-    Half precision is computed in float32, so that no product overflows whose
-    scaled value is finite. Source: vaswani2017 (book/references.bib), section
-    3.2.1.
+    Half precision is computed in float32, under `torch.autocast` too, so that
+    no product overflows whose scaled value is finite. Source: vaswani2017
+    (book/references.bib), section 3.2.1.
 
     Examples
     --------
-    >>> Q, K = torch.tensor([[2.0, 0.0]]), torch.tensor([[0.0, 1.0], [0.0, -1.0]])
+    >>> Q = torch.tensor([[2.0, 0.0]])
+    >>> K = torch.tensor([[0.0, 1.0], [0.0, -1.0]])  # at right angles to it
     >>> attention(Q, K, torch.tensor([[1.0], [3.0]]))
     (tensor([[2.]]), tensor([[0.5000, 0.5000]]))
     """
@@ -131,7 +136,26 @@ def dissect(
     (tensor([1., 0., 0., 0.]), tensor([0.5000, 0.0000, 0.0000, 0.0000]))
     """
     check_inputs(Q, K, V)
-    probability("dropout", dropout)
+    scale, dropout = truth("scale", scale), probability("dropout", dropout)
+    bias = read_mask(mask, Q, K)
+    return attend(Q, K, V, bias, scale, dropout, generator)
+
+
+@without_autocast
+def attend(
+    Q: Tensor,
+    K: Tensor,
+    V: Tensor,
+    bias: Tensor | None = None,
+    scale: bool = True,
+    dropout: float = 0.0,
+    generator: torch.Generator | None = None,
+) -> Stages:
+    """The steps of attention, for inputs that have been checked.
+
+    `bias` is the mask as `read_mask` returns it: what is added to the scores.
+    All other parameters are as `attention` takes them.
+    """
     given, working = Q.dtype, at_least_float32(Q.dtype)
     Q, K, V = Q.to(working), K.to(working), V.to(working)
     d_k = Q.shape[-1]
@@ -141,23 +165,27 @@ def dissect(
     # 2. Back to a spread of about one, whatever the width.
     scaled = scores / math.sqrt(d_k) if scale else scores
     # 3. Minus infinity where a query may not look.
-    masked = scaled if mask is None else scaled + _additive(mask, scaled)
+    masked = scaled if bias is None else scaled + bias
     # 4. Each row becomes shares of one.
     weights = stable_softmax(masked)
     if dropout:
-        weights = _drop(weights, dropout, generator)
+        weights = drop(weights, dropout, generator)
     # 5. Each query's average of the values: [..., T, S] @ [..., S, d_v].
     output = weights @ V
     return Stages(scores, scaled, masked, weights.to(given), output.to(given))
 
 
-def _additive(mask: Tensor, scores: Tensor) -> Tensor:
-    return as_additive(
-        mask, scores.shape, dtype=scores.dtype, device=scores.device
-    )
+def read_mask(mask: Tensor | None, Q: Tensor, K: Tensor) -> Tensor | None:
+    """What a mask adds to the scores of Q and K, or None for nothing."""
+    if mask is None:
+        return None
+    lead = torch.broadcast_shapes(Q.shape[:-2], K.shape[:-2])
+    shape = (*lead, Q.shape[-2], K.shape[-2])
+    dtype = at_least_float32(Q.dtype)
+    return as_additive(mask, shape, dtype=dtype, device=Q.device)
 
 
-def _drop(
+def drop(
     weights: Tensor, dropout: float, generator: torch.Generator | None
 ) -> Tensor:
     """Inverted dropout: the expectation of every weight stays what it was."""
@@ -171,27 +199,9 @@ def _drop(
 
 
 def check_inputs(Q: Tensor, K: Tensor, V: Tensor) -> None:
-    """Raise a ValueError, as `attention` documents it, if these are no queries, keys and values of one another."""
+    """Raise a ValueError, as `attention` documents it, if these misfit."""
     for name, x in (("Q", Q), ("K", K), ("V", V)):
-        if not isinstance(x, Tensor):
-            raise ValueError(
-                f"{name} must be a floating-point tensor, got"
-                f" {type(x).__name__}."
-            )
-        if not x.is_floating_point():
-            raise ValueError(
-                f"{name} must be a floating-point tensor, got {x.dtype}."
-            )
-        if x.ndim < 2:
-            raise ValueError(
-                f"{name} must have at least two axes (sequence, width), got"
-                f" shape {list(x.shape)}."
-            )
-        if 0 in x.shape[-2:]:
-            raise ValueError(
-                f"{name} must hold at least one token of width at least 1,"
-                f" got shape {list(x.shape)}."
-            )
+        check_tokens(name, x)
     if not Q.dtype == K.dtype == V.dtype:
         raise ValueError(
             f"Q, K and V must share one dtype, got {Q.dtype}, {K.dtype} and"
@@ -219,3 +229,22 @@ def check_inputs(Q: Tensor, K: Tensor, V: Tensor) -> None:
         raise ValueError(
             f"Q, K and V must have leading axes that broadcast, got {lead}."
         ) from None
+
+
+def check_tokens(name: str, x: Tensor) -> None:
+    """Raise a ValueError if this is no floating tensor [..., T, d]."""
+    if not isinstance(x, Tensor) or not x.is_floating_point():
+        got = x.dtype if isinstance(x, Tensor) else type(x).__name__
+        raise ValueError(
+            f"{name} must be a floating-point tensor, got {got}."
+        )
+    if x.ndim < 2:
+        raise ValueError(
+            f"{name} must have at least two axes (sequence, width), got"
+            f" shape {list(x.shape)}."
+        )
+    if 0 in x.shape[-2:]:
+        raise ValueError(
+            f"{name} must hold at least one token of width at least 1, got"
+            f" shape {list(x.shape)}."
+        )

@@ -1,10 +1,15 @@
-"""Query heads in groups, each with one head of keys and values, which is not copied."""
+"""Query heads in groups that share a head of keys, which is not copied."""
 
 import torch
 from torch import Tensor
 
-from surgeon.anatomy.dot_product import attention
-from surgeon.anatomy.mask_reading import as_additive
+from surgeon.anatomy.dot_product import (
+    attend,
+    check_inputs,
+    check_tokens,
+    read_mask,
+)
+from surgeon.arguments import probability, truth
 
 
 def grouped_attention(
@@ -17,10 +22,12 @@ def grouped_attention(
     dropout: float = 0.0,
     generator: torch.Generator | None = None,
 ) -> tuple[Tensor, Tensor]:
-    r"""Attention in which neighbouring query heads share a key and value head.
+    r"""Attention in which neighbouring query heads share keys and values.
 
-    .. math:: \mathrm{head}_h = \mathrm{Attention}(Q_h, K_j, V_j), \qquad
-              j = \lfloor h / G \rfloor, \quad G = H / H_{kv}
+    .. math::
+
+        \mathrm{head}_h = \mathrm{Attention}(Q_h, K_j, V_j), \qquad
+        j = \lfloor h / G \rfloor, \quad G = H / H_{kv}
 
     No head of keys is repeated for it: the queries of a group stand below
     each other, as if they were `G * T` queries of one head.
@@ -55,64 +62,87 @@ def grouped_attention(
 
     Examples
     --------
-    >>> Q, K, V = torch.ones(6, 5, 7), torch.ones(2, 11, 7), torch.ones(2, 11, 7)  # 6 heads, 2 pairs
+    >>> Q = torch.ones(6, 5, 7)  # 6 heads, for which there are 2 pairs
+    >>> K, V = torch.ones(2, 11, 7), torch.ones(2, 11, 7)
     >>> output, weights = grouped_attention(Q, K, V)
     >>> list(output.shape), list(weights.shape)
     ([6, 5, 7], [6, 5, 11])
     """
-    _check_groups(Q, K, V)
+    check_groups(Q, K, V)
+    scale, dropout = truth("scale", scale), probability("dropout", dropout)
+    bias = read_mask(mask, Q, K[..., :1, :, :])  # [..., 1 or H, T, S]
+    return attend_in_groups(Q, K, V, bias, scale, dropout, generator)
+
+
+def attend_in_groups(
+    Q: Tensor,
+    K: Tensor,
+    V: Tensor,
+    bias: Tensor | None = None,
+    scale: bool = True,
+    dropout: float = 0.0,
+    generator: torch.Generator | None = None,
+) -> tuple[Tensor, Tensor]:
+    """The steps of grouped attention, for inputs that have been checked.
+
+    `bias` is what is added to the scores, [..., H, T, S]. All other
+    parameters are as `grouped_attention` takes them.
+    """
     group, T = Q.shape[-3] // K.shape[-3], Q.shape[-2]
-    if mask is not None:
-        mask = _fold_mask(mask, Q, K)
-    Q = Q.unflatten(-3, (-1, group)).flatten(
-        -3, -2
-    )  # [..., H_kv, G * T, d]: neighbours share
-    output, weights = attention(
-        Q, K, V, mask, scale, dropout=dropout, generator=generator
-    )
-    output, weights = (
-        x.unflatten(-2, (group, T)) for x in (output, weights)
-    )  # [..., H_kv, G, T, d or S]
-    return output.flatten(-4, -3), weights.flatten(
-        -4, -3
-    )  # [..., H, T, d or S]
+
+    # 1. A group's queries below each other: [..., H_kv, G * T, d].
+    below = fold(Q, group)
+    # 2. What is added to their scores goes with them.
+    if bias is not None:
+        bias = fold(for_each_head(bias, Q.shape[-3], group, T), group)
+    # 3. They attend as if they were queries of one head.
+    stages = attend(below, K, V, bias, scale, dropout, generator)
+    # 4. Each head takes its rows: [..., H, T, d] and [..., H, T, S].
+    return unfold(stages.output, group), unfold(stages.weights, group)
 
 
-def _fold_mask(mask: Tensor, Q: Tensor, K: Tensor) -> Tensor:
-    """A mask for scores [..., H, T, S] as one for [..., H_kv, G * T, S]; it stays one for all heads if it was."""
-    lead = torch.broadcast_shapes(Q.shape[:-3], K.shape[:-3])
-    H, T, S = *Q.shape[-3:-1], K.shape[-2]
-    # float64, so that no number in it is rounded to one that reads otherwise
-    mask = as_additive(
-        mask, (*lead, H, T, S), dtype=torch.float64, device=Q.device
-    )
-    group = H // K.shape[-3]
-    one_for_all = mask.ndim == 2 or mask.shape[-3] == 1
-    mask = mask.expand(*mask.shape[:-3], group if one_for_all else H, T, S)
-    return mask.unflatten(-3, (-1, group)).flatten(-3, -2)
+def fold(x: Tensor, group: int) -> Tensor:
+    """[..., H, T, n] -> [..., H_kv, G * T, n]: neighbours share."""
+    return x.unflatten(-3, (-1, group)).flatten(-3, -2)
 
 
-def _check_groups(Q: Tensor, K: Tensor, V: Tensor) -> None:
+def unfold(x: Tensor, group: int) -> Tensor:
+    """[..., H_kv, G * T, n] -> [..., H, T, n]: undo `fold`."""
+    return x.unflatten(-2, (group, -1)).flatten(-4, -3)
+
+
+def for_each_head(bias: Tensor, H: int, group: int, T: int) -> Tensor:
+    """A row for each query of each head, [..., H, T, S].
+
+    If one bias serves all heads it is repeated for one group alone, [...,
+    G, T, S]: folded, it serves all groups.
+    """
+    one_for_all = bias.ndim == 2 or bias.shape[-3] == 1
+    heads = group if one_for_all else H
+    return bias.expand(*bias.shape[:-3], heads, T, bias.shape[-1])
+
+
+def check_groups(Q: Tensor, K: Tensor, V: Tensor) -> None:
+    """Raise a ValueError, as `grouped_attention` documents it."""
     for name, x in (("Q", Q), ("K", K), ("V", V)):
         if not isinstance(x, Tensor) or x.ndim < 3:
-            got = (
-                f"shape {list(x.shape)}"
-                if isinstance(x, Tensor)
-                else type(x).__name__
-            )
+            tensor = isinstance(x, Tensor)
+            got = f"shape {list(x.shape)}" if tensor else type(x).__name__
             raise ValueError(
                 f"{name} must be a tensor [..., heads, sequence, width], got"
                 f" {got}."
             )
-    if K.shape[-3] != V.shape[-3]:
+        check_tokens(name, x)
+    H, H_kv = Q.shape[-3], K.shape[-3]
+    if H_kv != V.shape[-3]:
         raise ValueError(
-            "K and V must have as many heads as each other, got"
-            f" {K.shape[-3]} and {V.shape[-3]}."
+            f"K and V must have as many heads as each other, got {H_kv} and"
+            f" {V.shape[-3]}."
         )
-    if K.shape[-3] < 1 or Q.shape[-3] % K.shape[-3]:
+    if not H or not H_kv or H % H_kv:
         raise ValueError(
-            f"K must have a number of heads that divides Q's ({Q.shape[-3]}),"
-            f" got {K.shape[-3]}."
+            f"K must have a number of heads that divides Q's ({H}), got"
+            f" {H_kv}."
         )
     try:
         torch.broadcast_shapes(*(x.shape[:-3] for x in (Q, K, V)))
@@ -122,3 +152,5 @@ def _check_groups(Q: Tensor, K: Tensor, V: Tensor) -> None:
             "Q, K and V must have axes before the heads that broadcast, got"
             f" {lead}."
         ) from None
+    # the rest is as between any queries, keys and values of one head
+    check_inputs(Q[..., :1, :, :], K[..., :1, :, :], V[..., :1, :, :])

@@ -1,13 +1,14 @@
-"""Many heads: split the width, attend in each part alone, join the parts again."""
+"""Many heads: split the width, attend in each part alone, join the parts."""
 
 import torch
 from torch import Tensor, nn
 
 from surgeon.anatomy.cache import KeyValueCache
-from surgeon.anatomy.groups import grouped_attention
-from surgeon.anatomy.mask_reading import as_additive
-from surgeon.anatomy.masks import combine_masks
-from surgeon.arguments import probability
+from surgeon.anatomy.dot_product import check_tokens
+from surgeon.anatomy.groups import attend_in_groups
+from surgeon.anatomy.mask_reading import as_additive, block, rows_as_additive
+from surgeon.anatomy.precision import at_least_float32
+from surgeon.arguments import divisor, positive_integer, probability, truth
 
 
 def split_heads(x: Tensor, num_heads: int) -> Tensor:
@@ -29,7 +30,8 @@ def split_heads(x: Tensor, num_heads: int) -> Tensor:
     Raises
     ------
     ValueError
-        If `num_heads` is not a positive integer that divides the width.
+        If `x` has fewer than two axes, or `num_heads` is not a positive
+        integer that divides the width.
 
     Examples
     --------
@@ -37,12 +39,11 @@ def split_heads(x: Tensor, num_heads: int) -> Tensor:
     >>> split_heads(torch.tensor([[1, 2, 3, 4], [5, 6, 7, 8]]), 2).tolist()
     [[[1, 2], [5, 6]], [[3, 4], [7, 8]]]
     """
-    _check_divides("num_heads", num_heads, "the width", x.shape[-1])
-    d = x.shape[-1] // num_heads
-    x = x.unflatten(-1, (num_heads, d))  # [..., T, H, d]: no token moves
-    return x.transpose(
-        -3, -2
-    )  # [..., H, T, d]: heads are an axis to batch over
+    check_axes(x, ("sequence", "width"))
+    H = divisor("num_heads", num_heads, "the width", x.shape[-1])
+    d = x.shape[-1] // H
+    x = x.unflatten(-1, (H, d))  # [..., T, H, d]: no token moves
+    return x.transpose(-3, -2)  # [..., H, T, d]: heads are batched over
 
 
 def merge_heads(x: Tensor) -> Tensor:
@@ -70,21 +71,17 @@ def merge_heads(x: Tensor) -> Tensor:
     >>> torch.equal(merge_heads(split_heads(x, 2)), x)
     True
     """
-    if x.ndim < 3:
-        raise ValueError(
-            "x must have at least three axes (heads, sequence, width), got"
-            f" shape {list(x.shape)}."
-        )
-    return x.transpose(-3, -2).flatten(
-        -2
-    )  # [..., T, H, d] -> [..., T, H * d]
+    check_axes(x, ("heads", "sequence", "width"))
+    return x.transpose(-3, -2).flatten(-2)  # [..., T, H, d], then H * d
 
 
 class MultiHeadAttention(nn.Module):
     r"""Attention in `num_heads` subspaces at once.
 
-    .. math:: \mathrm{head}_h = \mathrm{Attention}(XW^Q_h, CW^K_h, CW^V_h), \qquad
-              Y = [\mathrm{head}_1 \dots \mathrm{head}_H]\,W^O
+    .. math::
+
+        \mathrm{head}_h = \mathrm{Attention}(XW^Q_h, CW^K_h, CW^V_h), \qquad
+        Y = [\mathrm{head}_1 \dots \mathrm{head}_H]\,W^O
 
     with `C = X` (self-attention) or another sequence (cross-attention).
 
@@ -106,7 +103,8 @@ class MultiHeadAttention(nn.Module):
     Raises
     ------
     ValueError
-        If a number of heads does not divide, or `dropout` is outside [0, 1).
+        If `d_model` is no positive integer, if a number of heads does not
+        divide, if `dropout` is outside [0, 1), or if `scale` is no boolean.
 
     Notes
     -----
@@ -131,20 +129,20 @@ class MultiHeadAttention(nn.Module):
         scale: bool = True,
     ) -> None:
         super().__init__()
-        num_kv_heads = num_heads if num_kv_heads is None else num_kv_heads
-        _check_divides("num_heads", num_heads, "d_model", d_model)
-        _check_divides("num_kv_heads", num_kv_heads, "num_heads", num_heads)
-        self.d_model, self.num_heads, self.num_kv_heads = (
-            d_model,
-            num_heads,
-            num_kv_heads,
+        if num_kv_heads is None:
+            num_kv_heads = num_heads
+        self.d_model = width = positive_integer("d_model", d_model)
+        self.num_heads = H = divisor("num_heads", num_heads, "d_model", width)
+        self.num_kv_heads = divisor(
+            "num_kv_heads", num_kv_heads, "num_heads", H
         )
-        self.dropout, self.scale = probability("dropout", dropout), scale
-        d_kv = d_model // num_heads * num_kv_heads
-        self.W_Q = nn.Linear(d_model, d_model)
-        self.W_K = nn.Linear(d_model, d_kv)
-        self.W_V = nn.Linear(d_model, d_kv)
-        self.W_O = nn.Linear(d_model, d_model)
+        self.dropout = probability("dropout", dropout)
+        self.scale = truth("scale", scale)
+        d_kv = width // H * self.num_kv_heads
+        self.W_Q = nn.Linear(width, width)
+        self.W_K = nn.Linear(width, d_kv)
+        self.W_V = nn.Linear(width, d_kv)
+        self.W_O = nn.Linear(width, width)
 
     def forward(
         self,
@@ -154,7 +152,7 @@ class MultiHeadAttention(nn.Module):
         *,
         cache: KeyValueCache | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Attend from `x` to `context`, or to `x` itself and the tokens before it.
+        """Attend from `x` to `context`, or to `x` and what is before it.
 
         Parameters
         ----------
@@ -165,7 +163,9 @@ class MultiHeadAttention(nn.Module):
             given.
         mask : Tensor, optional
             [T, S] for all, [B, T, S] a sequence, or [B, H, T, S] a head; any
-            convention that `attention` reads.
+            convention that `attention` reads. With a cache, floating zeros
+            and ones are refused: of such a mask, cut to the new tokens, a row
+            of zeros would add nothing, and block nothing.
         cache : KeyValueCache, optional
             This layer's own: the tokens of `x` follow those that it holds,
             and are added to them. The layer is then causal, whatever `mask`
@@ -183,10 +183,31 @@ class MultiHeadAttention(nn.Module):
         Raises
         ------
         ValueError
-            If a width is not `d_model`, if there are too few axes, if there
-            is a cache and a context, or as `attention` and
+            If a width is not `d_model`, if there are too few axes or no
+            tokens, if `x` and `context` are not of one batch, if there is a
+            cache and a context, if a mask cannot be read, or as
             `KeyValueCache.append`. A cache is then left as it was.
         """
+        x, context = self._checked(x, context, cache)
+
+        # 1. Three linear maps; what each gives is cut into heads.
+        Q = split_heads(self.W_Q(x), self.num_heads)  # [B, H, T, d]
+        K = split_heads(self.W_K(context), self.num_kv_heads)
+        V = split_heads(self.W_V(context), self.num_kv_heads)
+        # 2. Who may look at whom, as numbers to add to the scores.
+        bias = read_for_heads(mask, Q, K, cache)
+        if cache is not None:
+            K, V = cache.append(K, V)  # [B, H_kv, S, d]: all so far
+        # 3. Each head attends alone: [B, H, T, d] and [B, H, T, S].
+        dropout = self.dropout if self.training else 0.0
+        output, weights = attend_in_groups(Q, K, V, bias, self.scale, dropout)
+        # 4. Heads side by side, [B, T, d_model], and mixed by a last map.
+        return self.W_O(merge_heads(output)), weights
+
+    def _checked(
+        self, x: Tensor, context: Tensor | None, cache: KeyValueCache | None
+    ) -> tuple[Tensor, Tensor]:
+        """`x` and the context, which is `x` itself if there is none."""
         if cache is not None and context is not None:
             raise ValueError(
                 "cache must not come with a context, whose keys do not grow"
@@ -194,55 +215,66 @@ class MultiHeadAttention(nn.Module):
             )
         context = x if context is None else context
         for name, given in (("x", x), ("context", context)):
-            if given.ndim < 2 or given.shape[-1] != self.d_model:
+            tensor = isinstance(given, Tensor)
+            shape = list(given.shape) if tensor else type(given).__name__
+            if not tensor or len(shape) < 2 or shape[-1] != self.d_model:
                 raise ValueError(
                     f"{name} must have shape [..., tokens, d_model ="
-                    f" {self.d_model}], got {list(given.shape)}."
+                    f" {self.d_model}], got {shape}."
                 )
-        if isinstance(mask, Tensor) and mask.ndim == x.ndim and x.ndim > 2:
-            mask = mask.unsqueeze(
-                -3
-            )  # [B, T, S] -> [B, 1, T, S]: the same for every head
-        Q = split_heads(self.W_Q(x), self.num_heads)  # [B, H, T, d]
-        K = split_heads(
-            self.W_K(context), self.num_kv_heads
-        )  # [B, H_kv, S, d]
-        V = split_heads(
-            self.W_V(context), self.num_kv_heads
-        )  # [B, H_kv, S, d]
-        if cache is not None:
-            mask = _causal_after(
-                len(cache), mask, Q
-            )  # [T, S], or as the mask
-            K, V = cache.append(K, V)  # [B, H_kv, S, d]: all so far
-        dropout = self.dropout if self.training else 0.0
-        output, weights = grouped_attention(
-            Q, K, V, mask, self.scale, dropout=dropout
-        )
-        return self.W_O(merge_heads(output)), weights
+            check_tokens(name, given)
+        try:
+            torch.broadcast_shapes(x.shape[:-2], context.shape[:-2])
+        except RuntimeError:
+            raise ValueError(
+                "x and context must have leading axes that broadcast, got"
+                f" {list(x.shape[:-2])} and {list(context.shape[:-2])}."
+            ) from None
+        return x, context
 
 
-def _causal_after(past: int, mask: Tensor | None, Q: Tensor) -> Tensor | None:
-    """What new tokens may see of the `past` ones, and of each other, by position; `mask` may hide more."""
-    T, S = Q.shape[-2], past + Q.shape[-2]
+def read_for_heads(
+    mask: Tensor | None, Q: Tensor, K: Tensor, cache: KeyValueCache | None
+) -> Tensor | None:
+    """What is added to the scores: [T, S], [B, 1, T, S] or [B, H, T, S].
+
+    With a cache, `mask` is of all keys, the kept ones first, and what is
+    added is causal.
+    """
+    past, bias = 0 if cache is None else len(cache), None
     if mask is not None:
-        mask = as_additive(
-            mask, (*Q.shape[:-1], S), dtype=torch.float64, device=Q.device
-        )  # checked before K is kept
+        lead = torch.broadcast_shapes(Q.shape[:-3], K.shape[:-3])
+        H, T, S = *Q.shape[-3:-1], past + K.shape[-2]
+        axes = mask.ndim if isinstance(mask, Tensor) else 0
+        for_all_heads = bool(lead) and axes == len(lead) + 2  # [B, T, S]
+        shape = (*lead, T, S) if for_all_heads else (*lead, H, T, S)
+        dtype = at_least_float32(Q.dtype)
+        read = as_additive if cache is None else rows_as_additive
+        bias = read(mask, shape, dtype=dtype, device=Q.device)
+        bias = bias.unsqueeze(-3) if for_all_heads else bias
+    return bias if cache is None else causal_after(past, bias, Q)
+
+
+def causal_after(past: int, bias: Tensor | None, Q: Tensor) -> Tensor | None:
+    """What tokens that follow `past` others may see: these, and no later one.
+
+    Their positions decide. `bias` is what a mask adds, which may hide more.
+    """
+    T, S = Q.shape[-2], past + Q.shape[-2]
     if T == 1:
-        return mask  # all that there is lies in the past
-    causal = torch.ones(T, S, dtype=torch.bool, device=Q.device).tril(past)
-    return causal if mask is None else combine_masks(causal, mask)
+        return bias  # all that there is lies in the past
+    seen = torch.ones(T, S, dtype=torch.bool, device=Q.device).tril(past)
+    causal = block(~seen, at_least_float32(Q.dtype))
+    return causal if bias is None else causal + bias
 
 
-def _check_divides(name: str, parts: int, of: str, whole: int) -> None:
-    if (
-        not isinstance(parts, int)
-        or isinstance(parts, bool)
-        or parts < 1
-        or whole % parts
-    ):
+def check_axes(x: Tensor, names: tuple[str, ...]) -> None:
+    """Raise a ValueError if `x` has fewer axes than there are names."""
+    if not isinstance(x, Tensor):
+        raise ValueError(f"x must be a tensor, got {type(x).__name__}.")
+    if x.ndim < len(names):
+        number = {2: "two", 3: "three"}[len(names)]
         raise ValueError(
-            f"{name} must be a positive integer that divides {of} ({whole}),"
-            f" got {parts!r}."
+            f"x must have at least {number} axes ({', '.join(names)}), got"
+            f" shape {list(x.shape)}."
         )

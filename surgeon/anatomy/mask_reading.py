@@ -1,9 +1,12 @@
-"""What a mask means: one function reads every convention, whole or a rectangle at a time."""
+"""What a mask means: one reading of every convention, whole or in tiles."""
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
+
+from surgeon.anatomy.precision import at_least_float32
 
 Device = str | torch.device
 
@@ -17,14 +20,14 @@ def as_additive(
 ) -> Tensor:
     r"""Read a mask, whatever its convention, as numbers to add to the scores.
 
-    ============================================  =====================================
-    what comes                                    what it means
-    ============================================  =====================================
-    boolean                                       True may attend
-    integer                                       non-zero may attend
-    floating, only 0 and 1, at least one 1        the brief's 0/1 mask: 1 may attend
-    any other floating                            added to the scores as it is
-    ============================================  =====================================
+    ======================================  ==============================
+    what comes                              what it means
+    ======================================  ==============================
+    boolean                                 True may attend
+    integer                                 non-zero may attend
+    floating, only 0 and 1, at least one 1  the brief's mask: 1 may attend
+    any other floating                      added to the scores as it is
+    ======================================  ==============================
 
     Parameters
     ----------
@@ -42,31 +45,84 @@ def as_additive(
     -------
     Tensor
         Additive mask of `dtype`, 0 where attending is free and
-        :math:`-\infty` where it is blocked, broadcastable to `shape`. A
-        floating mask keeps its gradient.
+        :math:`-\infty` where it is blocked, broadcastable to `shape`. Numbers
+        to add keep their gradient; zeros and ones that are permissions have
+        none. A number below the range of `dtype`, such as -1e300 for float32,
+        becomes :math:`-\infty`.
 
     Raises
     ------
     ValueError
         If the mask is no tensor of these kinds, lies on another device, has a
-        shape that does not fit the scores, or holds NaN or :math:`+\infty`.
+        shape that does not fit the scores, or holds NaN or what is
+        :math:`+\infty` in `dtype`.
 
     Examples
     --------
-    >>> as_additive(torch.tensor([[1, 0]]), (1, 2), dtype=torch.float32, device="cpu")
+    >>> scores = dict(shape=(1, 2), dtype=torch.float32, device="cpu")
+    >>> as_additive(torch.tensor([[1, 0]]), **scores)
     tensor([[0., -inf]])
-    >>> as_additive(torch.tensor([[0.0, 0.0]]), (1, 2), dtype=torch.float32, device="cpu")  # additive: blocks nothing
+    >>> as_additive(torch.tensor([[0.0, 0.0]]), **scores)  # blocks nothing
     tensor([[0., 0.]])
     """
-    return read_in_tiles(mask, shape, dtype=dtype, device=device)(
-        slice(None), slice(None)
-    )
+    check_mask(mask, shape, device)
+    if zeros_block(mask, dtype):
+        return block(mask == 0, dtype)
+    return mask.to(dtype)
+
+
+def rows_as_additive(
+    mask: Tensor,
+    shape: Sequence[int],
+    *,
+    dtype: torch.dtype,
+    device: Device,
+) -> Tensor:
+    """Read a mask that may be a cut from a larger one, as `as_additive` does.
+
+    A cut of a floating 0/1 mask can hold zeros alone, and zeros alone mean
+    that nothing is added: what was blocked would be open. So floating zeros
+    and ones are refused here, and a floating mask is always added.
+
+    Parameters
+    ----------
+    mask, shape, dtype, device
+        As `as_additive` takes them.
+
+    Returns
+    -------
+    Tensor
+        As `as_additive` returns it.
+
+    Raises
+    ------
+    ValueError
+        As `as_additive`, and if the mask holds floating zeros and ones.
+
+    Examples
+    --------
+    >>> scores = dict(shape=(1, 2), dtype=torch.float32, device="cpu")
+    >>> rows_as_additive(torch.tensor([[True, False]]), **scores)
+    tensor([[0., -inf]])
+    """
+    check_mask(mask, shape, device)
+    if not zeros_block(mask, dtype):
+        return mask.to(dtype)
+    if mask.is_floating_point():
+        raise ValueError(
+            "mask must be boolean, or numbers to add, where tokens follow a"
+            " cache, got floating zeros and ones, of which a row of zeros"
+            " would block nothing; use mask.bool()."
+        )
+    return block(mask == 0, dtype)
 
 
 def read_in_tiles(
     mask: Tensor, shape: Sequence[int], *, dtype: torch.dtype, device: Device
 ) -> Callable[[slice, slice], Tensor]:
-    """Read a mask as `as_additive` does, a rectangle at a time; the whole mask decides which convention holds.
+    """Read a mask as `as_additive` does, a rectangle at a time.
+
+    The whole mask decides which convention holds.
 
     Parameters
     ----------
@@ -86,20 +142,19 @@ def read_in_tiles(
 
     Examples
     --------
-    >>> tile = read_in_tiles(torch.eye(3), (3, 3), dtype=torch.float32, device="cpu")
-    >>> tile(slice(0, 1), slice(1, 3))  # zeros only, in a mask of zeros and ones
+    >>> scores = dict(shape=(3, 3), dtype=torch.float32, device="cpu")
+    >>> tile = read_in_tiles(torch.eye(3), **scores)  # zeros and ones
+    >>> tile(slice(0, 1), slice(1, 3))  # of which these are two zeros
     tensor([[-inf, -inf]])
     """
-    _check_mask(mask, shape, torch.device(device))
-    zero_blocks = not mask.is_floating_point() or bool(
-        ((mask == 0) | (mask == 1)).all() and (mask == 1).any()
-    )
+    check_mask(mask, shape, device)
+    permissions = zeros_block(mask, dtype)
+    one_row_for_all = mask.shape[-2] == 1
 
     def tile(queries: slice, keys: slice) -> Tensor:
-        piece = mask[
-            ..., queries if mask.shape[-2] > 1 else slice(None), keys
-        ]
-        return block(piece == 0, dtype) if zero_blocks else piece.to(dtype)
+        rows = slice(None) if one_row_for_all else queries
+        piece = mask[..., rows, keys]
+        return block(piece == 0, dtype) if permissions else piece.to(dtype)
 
     return tile
 
@@ -121,7 +176,8 @@ def visible(
     Returns
     -------
     Tensor
-        Boolean, of shape `shape`: True where the score is not blocked.
+        Boolean, of shape `shape`: True where the score is not blocked. A
+        finite number to add blocks nothing, however low it is.
 
     Raises
     ------
@@ -136,59 +192,93 @@ def visible(
             [ True,  True]])
     """
     if mask is None:
+        check_shape(shape)
         return torch.ones(tuple(shape), dtype=torch.bool, device=device)
-    return (
-        as_additive(mask, shape, dtype=torch.float32, device=device)
-        > -torch.inf
-    ).expand(tuple(shape))
+    check_kind(mask)
+    # a precision in which no finite number of the mask becomes infinite
+    dtype = at_least_float32(mask.dtype)
+    added = as_additive(mask, shape, dtype=dtype, device=device)
+    return (added > -torch.inf).expand(tuple(shape))
 
 
 def block(blocked: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
     """0 where free, minus infinity where blocked."""
-    return torch.zeros(
-        blocked.shape, dtype=dtype, device=blocked.device
-    ).masked_fill(blocked, -torch.inf)
+    zeros = torch.zeros(blocked.shape, dtype=dtype, device=blocked.device)
+    return zeros.masked_fill(blocked, -torch.inf)
 
 
-def _check_mask(
-    mask: Tensor, shape: Sequence[int], device: torch.device
-) -> None:
-    if not isinstance(mask, Tensor):
+def zeros_block(mask: Tensor, dtype: torch.dtype) -> bool:
+    """Whether a mask is one of permissions, in which 0 blocks.
+
+    This is the only look at a mask's numbers: what `dtype` cannot hold is
+    refused here, with a ValueError.
+    """
+    if not mask.is_floating_point():
+        return True
+    if not mask.numel():
+        return False
+    # NaN is handed on by amax, and rounding keeps the order of numbers.
+    top = mask.detach().amax()
+    largest = float(top.to(dtype))
+    if math.isnan(largest) or largest == math.inf:
+        given = float(top)
+        if math.isfinite(given):
+            raise ValueError(
+                f"mask must hold numbers that are finite in {dtype}, the"
+                f" precision of the scores, got {given}."
+            )
         raise ValueError(
-            "mask must be a boolean, integer or floating tensor, got"
-            f" {type(mask).__name__}."
+            "mask must hold 0/1, or finite numbers and -inf to add to the"
+            " scores, got NaN or +inf; use -inf to block, or a boolean mask"
+            " in which True may attend."
         )
-    T, S = shape[-2:]
-    if mask.is_complex():
+    return largest == 1 and bool(((mask == 0) | (mask == 1)).all())
+
+
+def check_mask(mask: Tensor, shape: Sequence[int], device: Device) -> None:
+    """Raise a ValueError, as `as_additive` documents it, if a mask misfits.
+
+    It looks at the kind, the place and the shape of a mask, and at none of
+    its numbers.
+    """
+    check_shape(shape)
+    check_kind(mask)
+    place = torch.device(device)
+    same_index = place.index in (None, mask.device.index)
+    if mask.device.type != place.type or not same_index:
         raise ValueError(
-            "mask must be a boolean, integer or floating tensor, got"
-            f" {mask.dtype}."
-        )
-    if mask.device != device:
-        raise ValueError(
-            f"mask must be on the device of the scores ({device}), got"
+            f"mask must be on the device of the scores ({place}), got"
             f" {mask.device}."
         )
+    T, S = shape[-2:]
     if mask.ndim < 2 or mask.shape[-1] != S or mask.shape[-2] not in (1, T):
         raise ValueError(
             f"mask must end in (queries, keys) = ({T}, {S}), got shape"
             f" {list(mask.shape)}."
         )
     lead, given = tuple(shape[:-2]), tuple(mask.shape[:-2])
-    fits = len(given) <= len(lead) and all(
-        g in (1, n) for g, n in zip(given[::-1], lead[::-1], strict=False)
-    )
-    if not fits:
+    sizes = zip(given[::-1], lead[::-1], strict=False)
+    if len(given) > len(lead) or any(g not in (1, n) for g, n in sizes):
         raise ValueError(
             f"mask must broadcast over the leading axes {list(lead)} of the"
             f" scores, got shape {list(mask.shape)}."
         )
-    if (
-        mask.is_floating_point()
-        and (mask.isnan() | (mask == torch.inf)).any()
-    ):
+
+
+def check_kind(mask: Tensor) -> None:
+    """Raise a ValueError if this is no tensor that can be a mask."""
+    if not isinstance(mask, Tensor) or mask.is_complex():
+        tensor = isinstance(mask, Tensor)
+        got = mask.dtype if tensor else type(mask).__name__
         raise ValueError(
-            "mask must hold 0/1, or finite numbers and -inf to add to the"
-            " scores, got NaN or +inf; use -inf to block, or a boolean mask"
-            " in which True may attend."
+            f"mask must be a boolean, integer or floating tensor, got {got}."
+        )
+
+
+def check_shape(shape: Sequence[int]) -> None:
+    """Raise a ValueError if this is no shape of scores."""
+    if len(shape) < 2:
+        raise ValueError(
+            "shape must end in (queries, keys), as that of scores does, got"
+            f" {list(shape)}."
         )

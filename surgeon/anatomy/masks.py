@@ -5,12 +5,19 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from surgeon.anatomy.mask_reading import Device, as_additive, block
-from surgeon.arguments import natural_number, positive_integer
+from surgeon.anatomy.mask_reading import (
+    Device,
+    as_additive,
+    block,
+    check_kind,
+)
+from surgeon.arguments import natural_number, positive_integer, truth
 
 
 def create_causal_mask(seq_len: int, device: Device = "cpu") -> Tensor:
-    r"""The mask that hides the future: query `i` may look at keys `j` :math:`\le` `i`.
+    r"""The mask that hides the future.
+
+    Query `i` may look at keys `j` :math:`\le` `i`.
 
     Parameters
     ----------
@@ -47,7 +54,9 @@ def create_causal_mask(seq_len: int, device: Device = "cpu") -> Tensor:
 
 
 def create_reverse_mask(seq_len: int, device: Device = "cpu") -> Tensor:
-    r"""The causal mask the wrong way round: query `i` may look at keys `j` :math:`\ge` `i`, at the answer.
+    r"""The causal mask the wrong way round.
+
+    Query `i` may look at keys `j` :math:`\ge` `i`, at the answer.
 
     Parameters
     ----------
@@ -79,7 +88,9 @@ def create_reverse_mask(seq_len: int, device: Device = "cpu") -> Tensor:
 def create_window_mask(
     seq_len: int, window: int, *, causal: bool = False, device: Device = "cpu"
 ) -> Tensor:
-    r"""A band round the diagonal: query `i` may look at keys with :math:`|i - j| \le` `window`.
+    r"""A band round the diagonal.
+
+    Query `i` may look at keys `j` with :math:`|i - j| \le` `window`.
 
     Parameters
     ----------
@@ -101,7 +112,8 @@ def create_window_mask(
     Raises
     ------
     ValueError
-        If `seq_len` is not a positive integer or `window` is a negative one.
+        If `seq_len` is not an integer of at least 1, if `window` is not one
+        of at least 0, or if `causal` is no boolean.
 
     Examples
     --------
@@ -110,8 +122,9 @@ def create_window_mask(
             [0., 0., -inf],
             [-inf, 0., 0.]])
     """
-    natural_number("window", window)
     T = positive_integer("seq_len", seq_len)
+    window = natural_number("window", window)
+    causal = truth("causal", causal)
     ones = torch.ones(T, T, dtype=torch.bool, device=device)
     band = ones.tril(0 if causal else window).triu(-window)
     return block(~band)
@@ -140,7 +153,8 @@ def create_padding_mask(
     Raises
     ------
     ValueError
-        If a length is not an integer from 0 to `seq_len`.
+        If `seq_len` is not a positive integer, or a length is not an integer
+        from 0 to it.
 
     Examples
     --------
@@ -149,15 +163,25 @@ def create_padding_mask(
     <BLANKLINE>
             [[ True,  True,  True]]])
     """
-    counts = torch.as_tensor(lengths, device=device)
-    positions = torch.arange(
-        positive_integer("seq_len", seq_len), device=device
-    )
-    if (
-        counts.ndim != 1
-        or counts.dtype in (torch.bool,)
-        or counts.is_floating_point()
-    ):
+    S = positive_integer("seq_len", seq_len)
+    counts = check_lengths(lengths, S, device)
+    positions = torch.arange(S, device=device)
+    return (positions < counts[:, None])[:, None, :]
+
+
+def check_lengths(
+    lengths: Sequence[int] | Tensor, seq_len: int, device: Device
+) -> Tensor:
+    """The lengths as a tensor [B], if each is from 0 to `seq_len`."""
+    place = lengths.device if isinstance(lengths, Tensor) else "cpu"
+    try:
+        counts = torch.as_tensor(lengths, device=place)
+    except (TypeError, ValueError, RuntimeError):
+        raise ValueError(
+            f"lengths must be a sequence of integers, got {lengths!r}."
+        ) from None
+    integers = not (counts.is_floating_point() or counts.is_complex())
+    if counts.ndim != 1 or counts.dtype == torch.bool or not integers:
         raise ValueError(
             f"lengths must be a sequence of integers, got {counts.dtype}"
             f" values of shape {list(counts.shape)}."
@@ -167,11 +191,13 @@ def create_padding_mask(
             f"lengths must lie between 0 and seq_len ({seq_len}), got"
             f" {counts.tolist()}."
         )
-    return (positions < counts[:, None])[:, None, :]
+    return counts.to(device)
 
 
 def combine_masks(*masks: Tensor) -> Tensor:
-    r"""One mask that allows what every mask allows, each read by its own convention.
+    r"""One mask that allows what every mask allows.
+
+    Each is read by its own convention, as `as_additive` reads it.
 
     Parameters
     ----------
@@ -198,21 +224,31 @@ def combine_masks(*masks: Tensor) -> Tensor:
     """
     if not masks:
         raise ValueError("combine_masks needs at least one mask, got none.")
-    tensors = [mask for mask in masks if isinstance(mask, Tensor)]
+    shape, precision = common_shape(masks), torch.float32
+    for mask in masks:
+        precision = torch.promote_types(precision, mask.dtype)
+    device = masks[0].device
+    total = torch.zeros(shape, dtype=precision, device=device)
+    for mask in masks:
+        total = total + as_additive(
+            mask, shape, dtype=precision, device=device
+        )
+    return total
+
+
+def common_shape(masks: Sequence[Tensor]) -> torch.Size:
+    """The shape that masks broadcast to, or a ValueError."""
+    for mask in masks:
+        check_kind(mask)
+        if mask.ndim < 2:
+            raise ValueError(
+                "mask must have at least two axes (queries, keys), got shape"
+                f" {list(mask.shape)}."
+            )
     try:
-        shape = torch.broadcast_shapes(*(mask.shape for mask in tensors))
+        return torch.broadcast_shapes(*(mask.shape for mask in masks))
     except RuntimeError:
-        shapes = " and ".join(str(list(mask.shape)) for mask in tensors)
+        shapes = " and ".join(str(list(mask.shape)) for mask in masks)
         raise ValueError(
             f"masks must have shapes that broadcast, got {shapes}."
         ) from None
-    dtype = (
-        torch.float64
-        if any(mask.dtype == torch.float64 for mask in tensors)
-        else torch.float32
-    )
-    device = tensors[0].device if tensors else "cpu"
-    total = torch.zeros(shape, dtype=dtype, device=device)
-    for mask in masks:
-        total = total + as_additive(mask, shape, dtype=dtype, device=device)
-    return total

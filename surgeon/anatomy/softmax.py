@@ -1,11 +1,16 @@
-"""Softmax by hand: the form in the textbooks, and the form that survives real scores."""
+"""Softmax by hand: as textbooks write it, and as it survives real scores."""
 
 import torch
 from torch import Tensor
 
+from surgeon.anatomy.precision import at_least_float32
+from surgeon.arguments import truth, whole_number
+
 
 def naive_softmax(scores: Tensor, dim: int = -1) -> Tensor:
-    r"""Softmax as the formula says it, :math:`e^{s_j} / \sum_k e^{s_k}`, overflow included.
+    r"""Softmax as the formula says it, overflow included.
+
+    .. math:: a_j = \frac{e^{s_j}}{\sum_k e^{s_k}}
 
     Parameters
     ----------
@@ -21,6 +26,11 @@ def naive_softmax(scores: Tensor, dim: int = -1) -> Tensor:
         inf`` gives NaN; where every score of a row is so low that :math:`e^s`
         underflows, ``0 / 0`` does.
 
+    Raises
+    ------
+    ValueError
+        If `scores` is no floating tensor, or has no numbers along `dim`.
+
     Notes
     -----
     Kept for the page that shows how it fails; everything else calls
@@ -33,6 +43,7 @@ def naive_softmax(scores: Tensor, dim: int = -1) -> Tensor:
     >>> naive_softmax(torch.tensor([1000.0, 0.0]))
     tensor([nan, 0.])
     """
+    check_scores(scores, dim)
     powers = torch.exp(scores)
     return powers / powers.sum(dim, keepdim=True)
 
@@ -40,7 +51,9 @@ def naive_softmax(scores: Tensor, dim: int = -1) -> Tensor:
 def stable_softmax(scores: Tensor, dim: int = -1) -> Tensor:
     r"""Softmax that neither overflows nor turns an empty row into NaN.
 
-    .. math:: a_j = \frac{e^{s_j - m}}{\sum_k e^{s_k - m}}, \qquad m = \max_k s_k
+    .. math::
+
+        a_j = \frac{e^{s_j - m}}{\sum_k e^{s_k - m}}, \qquad m = \max_k s_k
 
     The factor :math:`e^{-m}` cancels, so `m` changes no value; it makes the
     largest exponent 0. A row in which every score is :math:`-\infty` has
@@ -62,6 +75,11 @@ def stable_softmax(scores: Tensor, dim: int = -1) -> Tensor:
         float32. Each row sums to one, or is zero throughout where all its
         scores are :math:`-\infty`.
 
+    Raises
+    ------
+    ValueError
+        If `scores` is no floating tensor, or has no numbers along `dim`.
+
     Notes
     -----
     Source: milakov2018, blanchard2021 (book/references.bib).
@@ -73,6 +91,7 @@ def stable_softmax(scores: Tensor, dim: int = -1) -> Tensor:
     >>> stable_softmax(torch.tensor([-torch.inf, -torch.inf]))
     tensor([0., 0.])
     """
+    check_scores(scores, dim)
     wide = scores.to(at_least_float32(scores.dtype))
     # The largest power is e^0 = 1; those of blocked scores are e^-inf = 0.
     powers = torch.exp(wide - finite_maximum(wide, dim))
@@ -85,7 +104,9 @@ def stable_softmax(scores: Tensor, dim: int = -1) -> Tensor:
 def log_sum_exp(
     scores: Tensor, dim: int = -1, keepdim: bool = False
 ) -> Tensor:
-    r"""The logarithm of softmax's denominator, :math:`\log \sum_k e^{s_k}`, without overflow.
+    r"""The logarithm of softmax's denominator, without overflow.
+
+    .. math:: \log \sum_k e^{s_k}
 
     Parameters
     ----------
@@ -102,27 +123,53 @@ def log_sum_exp(
         `scores` without `dim`, at least float32; :math:`-\infty` for a row of
         :math:`-\infty`, which passes zeros back.
 
+    Raises
+    ------
+    ValueError
+        If `scores` is no floating tensor, or has no numbers along `dim`, or
+        if `keepdim` is no boolean.
+
     Examples
     --------
     >>> log_sum_exp(torch.tensor([1000.0, 1000.0]))  # 1000 + log 2
     tensor(1000.6932)
     """
+    check_scores(scores, dim)
+    keepdim = truth("keepdim", keepdim)
     wide = scores.to(at_least_float32(scores.dtype))
     top = finite_maximum(wide, dim)
     total = torch.exp(wide - top).sum(dim, keepdim=True)
     empty = total == 0
-    result = (torch.log(total.masked_fill(empty, 1.0)) + top).masked_fill(
-        empty, -torch.inf
-    )
+    result = torch.log(total.masked_fill(empty, 1.0)) + top
+    result = result.masked_fill(empty, -torch.inf)
     return result if keepdim else result.squeeze(dim)
 
 
 def finite_maximum(scores: Tensor, dim: int) -> Tensor:
-    """The largest score of each row, `dim` kept; 0 for a row of -inf. A constant for autograd, since it cancels."""
+    """The largest score of each row, `dim` kept; 0 for a row of -inf.
+
+    A constant for autograd, since it cancels.
+    """
     top = scores.detach().amax(dim, keepdim=True)
     return top.masked_fill(top == -torch.inf, 0.0)
 
 
-def at_least_float32(dtype: torch.dtype) -> torch.dtype:
-    """The precision to add up in: float32 for the half precisions, otherwise the one that came."""
-    return torch.promote_types(dtype, torch.float32)
+def check_scores(scores: Tensor, dim: int) -> None:
+    """Raise a ValueError if softmax cannot be taken along `dim`."""
+    if not isinstance(scores, Tensor) or not scores.is_floating_point():
+        tensor = isinstance(scores, Tensor)
+        got = scores.dtype if tensor else type(scores).__name__
+        raise ValueError(
+            f"scores must be a floating-point tensor, got {got}."
+        )
+    axes, axis = max(scores.ndim, 1), whole_number(dim)
+    if axis is None or not -axes <= axis < axes:
+        raise ValueError(
+            f"dim must be an axis of scores, from {-axes} to {axes - 1}, got"
+            f" {dim!r}."
+        )
+    if scores.ndim and not scores.shape[axis]:
+        raise ValueError(
+            f"scores must hold a number along axis {axis}, got shape"
+            f" {list(scores.shape)}."
+        )

@@ -53,26 +53,66 @@ def test_in_whatever_chunks_a_text_is_read_it_is_the_full_causal_pass(sizes, num
 
 
 @pytest.mark.parametrize("sizes", [[1] * T, [T], [5, 1, 2, 3]], ids=str)
-@pytest.mark.parametrize("kind", ["per sequence", "per head", "additive", "zero-one"])
+@pytest.mark.parametrize("kind", ["for all", "per sequence", "per head", "integer", "additive"])
 @no_grad
 def test_a_mask_hides_more_and_never_less(sizes, kind):
     """None of these masks is causal: the cache is."""
     layer, x = built(2), tokens(3)
     hidden = torch.rand(3, 6, T, T, generator=torch.Generator().manual_seed(0)) < 0.3
+    hidden[..., 4, :] = True  # the fifth token sees nothing
     mask = {
+        "for all": ~hidden[0, 0],
         "per sequence": ~hidden[:, 0],
         "per head": ~hidden,
         "additive": torch.zeros(3, T, T).masked_fill(hidden[:, 0], -torch.inf) + normal(T, T, grad=False),
-        "zero-one": (~hidden[:, 0]).float(),
+        "integer": (~hidden[:, 0]).int() * 7,
     }[kind]
-    if kind == "zero-one":
-        mask[:, :, 0] = 1  # a slice without a 1 would be read as additive
     causal = torch.ones(T, T, dtype=torch.bool).tril()
     both = mask.masked_fill(~causal, -torch.inf) if kind == "additive" else mask * causal
     output, weights, _ = decode(layer, x, sizes, mask)
     expected, expected_weights = layer(x, mask=both)
     torch.testing.assert_close(output, expected, rtol=0, atol=1e-12)
     torch.testing.assert_close(weights, expected_weights, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("sizes", [[1] * T, [T], [5, 1, 2, 3]], ids=str)
+@no_grad
+def test_floating_zeros_and_ones_are_refused_before_a_row_of_zeros_could_open_what_it_blocks(sizes):
+    """Cut to the new tokens, such a mask is one of permissions if it has a 1, and else adds nothing."""
+    layer, x, permissions = built(2), tokens(3), torch.ones(T, T).tril(-1)  # the first token sees nothing
+    message = (
+        "mask must be boolean, or numbers to add, where tokens follow a cache, got floating zeros and ones, "
+        "of which a row of zeros would block nothing; use mask.bool()."
+    )
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        decode(layer, x, sizes, permissions)
+    output, weights, _ = decode(layer, x, sizes, permissions.bool())
+    expected, expected_weights = layer(x, mask=permissions)
+    torch.testing.assert_close(output, expected, rtol=0, atol=1e-12)
+    torch.testing.assert_close(weights, expected_weights, rtol=0, atol=1e-12)
+    assert (weights[:, :, 0] == 0).all()
+
+
+@no_grad
+def test_zeros_to_add_are_no_permissions_with_a_cache_either():
+    layer, x = built(2), tokens(3)
+    output, _, _ = decode(layer, x, [5, 1, 2, 3], create_causal_mask(T))  # its last rows are zeros
+    torch.testing.assert_close(output, layer(x, mask=create_causal_mask(T))[0], rtol=0, atol=1e-12)
+
+
+MODES = {"inference": torch.inference_mode, "no_grad": torch.no_grad, "frozen": torch.enable_grad}
+
+
+@pytest.mark.parametrize("then", MODES)
+@pytest.mark.parametrize("first", MODES)
+def test_a_cache_goes_on_in_another_mode_than_it_was_filled_in(first, then):
+    layer, x = built(2).requires_grad_(False), tokens(2)
+    cache, outputs = KeyValueCache(T), []
+    for mode, chunk in zip((first, then, first), x.split([5, 2, 4], 1), strict=True):
+        with MODES[mode]():
+            outputs.append(layer(chunk.clone(), cache=cache)[0])
+    expected, _ = layer(x, mask=create_causal_mask(T))
+    torch.testing.assert_close(torch.cat(outputs, 1), expected, rtol=0, atol=1e-12)
 
 
 @no_grad
@@ -169,6 +209,19 @@ def test_bad_input_gets_one_sentence_and_leaves_the_cache_alone(K, V, message):
     assert len(cache) == 3
     again, _ = cache.append(*pair(2, 2, 7))
     assert torch.equal(again[:, :3], kept)
+
+
+@pytest.mark.parametrize("name", ["K", "V"])
+def test_keys_or_values_alone_must_not_want_gradients_either(name):
+    given = {"K": torch.ones(2, 1, 7), "V": torch.ones(2, 1, 7)} | {name: torch.ones(2, 1, 7, requires_grad=True)}
+    cache = KeyValueCache(5)
+    with pytest.raises(ValueError, match=r"^K and V must come without gradients"):
+        cache.append(**given)
+    assert len(cache) == 0
+    with no_grad:
+        all_K, all_V = cache.append(**given)
+    assert not all_K.requires_grad
+    assert not all_V.requires_grad
 
 
 @pytest.mark.parametrize("capacity", [0, 1.5, True])

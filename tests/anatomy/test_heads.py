@@ -9,7 +9,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from surgeon import attention, create_padding_mask
 from surgeon.anatomy.cache import KeyValueCache
-from surgeon.anatomy.groups import _fold_mask, grouped_attention
+from surgeon.anatomy.dot_product import read_mask
+from surgeon.anatomy.groups import fold, for_each_head, grouped_attention
 from surgeon.anatomy.heads import (
     MultiHeadAttention,
     merge_heads,
@@ -120,7 +121,8 @@ def test_folding_the_group_into_the_queries_is_repeating_the_keys(num_kv_heads, 
 )
 def test_a_mask_grows_no_more_than_by_the_group(name, shape):
     Q, K, _ = grouped(2, 2)
-    assert _fold_mask(GROUP_MASKS[name], Q, K).shape == shape
+    bias = read_mask(GROUP_MASKS[name], Q, K[:, :1])
+    assert fold(for_each_head(bias, 6, 3, 5), 3).shape == shape
 
 
 def test_a_mask_keeps_its_own_precision():
@@ -211,6 +213,17 @@ def test_masks_for_all_for_a_sequence_and_for_a_head():
     assert torch.equal(weights != 0, CAUSAL.expand(3, 5, 5))
 
 
+def test_a_batch_of_contexts_serves_one_text():
+    """The scores have the axes of both; a mask for each context is one for each sequence."""
+    layer, x, contexts = built(21, 3), normal(1, 5, 21), normal(3, 13, 21)
+    lengths = create_padding_mask([1, 7, 13], 13)
+    output, weights = layer(x, contexts, lengths)
+    assert torch.equal(weights != 0, lengths[:, None].expand(3, 3, 5, 13))
+    torch.testing.assert_close(layer(x[0], contexts, lengths)[0], output)
+    alone = torch.stack([layer(x[0], contexts[b, :n])[0] for b, n in enumerate([1, 7, 13])])
+    torch.testing.assert_close(output, alone)
+
+
 def test_dropout_works_while_training_alone():
     layer, x = built(21, 3, dropout=0.5), normal(2, 5, 21)
     with torch.random.fork_rng():
@@ -224,8 +237,9 @@ def test_dropout_works_while_training_alone():
 def test_without_the_scale_scores_are_larger_by_the_root_of_the_head_s_width():
     layer, x = built(21, 3), normal(2, 5, 21)
     _, scaled = layer(x)
-    layer.scale = False
-    _, unscaled = layer(x)
+    without = built(21, 3, scale=False)
+    without.load_state_dict(layer.state_dict())
+    _, unscaled = without(x)
     log_ratio = lambda a: (a / a[..., :1]).log()
     torch.testing.assert_close(log_ratio(unscaled), log_ratio(scaled) * 7**0.5)
 
@@ -292,6 +306,28 @@ def test_a_cached_layer_works_where_its_tokens_are_whatever_the_defaults():
             "mask must end in (queries, keys) = (5, 5), got shape [15, 5].",
         ),
         (
+            lambda: MultiHeadAttention(21, 3)(torch.ones(2, 5, 21), torch.ones(3, 5, 21)),
+            "x and context must have leading axes that broadcast, got [2] and [3].",
+        ),
+        (
+            lambda: MultiHeadAttention(21, 3)(torch.ones(2, 0, 21)),
+            "x must hold at least one token of width at least 1, got shape [2, 0, 21].",
+        ),
+        (
+            lambda: MultiHeadAttention(21, 3)(torch.ones(2, 5, 21), torch.ones(2, 5, 21).int()),
+            "context must be a floating-point tensor, got torch.int32.",
+        ),
+        (
+            lambda: MultiHeadAttention(21, 3)(torch.ones(2, 5, 21), mask=torch.ones(7, 5, 5)),
+            "mask must broadcast over the leading axes [2] of the scores, got shape [7, 5, 5].",
+        ),
+        (
+            lambda: MultiHeadAttention(21, 3)(torch.ones(2, 5, 21), mask=torch.ones(2, 7, 5, 5)),
+            "mask must broadcast over the leading axes [2, 3] of the scores, got shape [2, 7, 5, 5].",
+        ),
+        (lambda: MultiHeadAttention(0, 3), "d_model must be an integer of at least 1, got 0."),
+        (lambda: MultiHeadAttention(21.0, 3), "d_model must be an integer of at least 1, got 21.0."),
+        (
             lambda: MultiHeadAttention(21, 3)(torch.ones(2, 5, 21), mask=[[1]]),
             "mask must be a boolean, integer or floating tensor, got list.",
         ),
@@ -306,6 +342,30 @@ def test_a_cached_layer_works_where_its_tokens_are_whatever_the_defaults():
         (
             lambda: grouped_attention(torch.ones(6, 5, 7), torch.ones(2, 5, 7), torch.ones(3, 5, 7)),
             "K and V must have as many heads as each other, got 2 and 3.",
+        ),
+        (
+            lambda: grouped_attention(torch.ones(0, 5, 7), torch.ones(2, 5, 7), torch.ones(2, 5, 7)),
+            "K must have a number of heads that divides Q's (0), got 2.",
+        ),
+        (
+            lambda: grouped_attention(torch.ones(2, 5, 7), torch.ones(0, 5, 7), torch.ones(0, 5, 7)),
+            "K must have a number of heads that divides Q's (2), got 0.",
+        ),
+        (
+            lambda: grouped_attention(torch.ones(6, 5, 7), torch.ones(2, 0, 7), torch.ones(2, 0, 7)),
+            "K must hold at least one token of width at least 1, got shape [2, 0, 7].",
+        ),
+        (
+            lambda: grouped_attention(torch.ones(6, 5, 7), torch.ones(2, 5, 3), torch.ones(2, 5, 7)),
+            "Q and K must share their last axis (d_k), got 7 and 3.",
+        ),
+        (
+            lambda: grouped_attention(torch.ones(6, 5, 7), torch.ones(2, 5, 7), torch.ones(2, 5, 7).double()),
+            "Q, K and V must share one dtype, got torch.float32, torch.float32 and torch.float64.",
+        ),
+        (
+            lambda: grouped_attention(torch.ones(6, 5, 7), torch.ones(2, 5, 7), torch.ones(2, 5, 7), dropout=1.0),
+            "dropout must be a probability in [0, 1), got 1.0.",
         ),
         (
             lambda: grouped_attention(torch.ones(3, 5, 7), torch.ones(2, 5, 7), torch.ones(2, 5, 7)),
