@@ -188,7 +188,7 @@ class MultiHeadAttention(nn.Module):
             cache and a context, if a mask cannot be read, or as
             `KeyValueCache.append`. A cache is then left as it was.
         """
-        x, context = self._checked(x, context, cache)
+        context = check_texts(x, context, self.d_model, cache)
 
         # 1. Three linear maps; what each gives is cut into heads.
         Q = split_heads(self.W_Q(x), self.num_heads)  # [B, H, T, d]
@@ -203,34 +203,6 @@ class MultiHeadAttention(nn.Module):
         output, weights = attend_in_groups(Q, K, V, bias, self.scale, dropout)
         # 4. Heads side by side, [B, T, d_model], and mixed by a last map.
         return self.W_O(merge_heads(output)), weights
-
-    def _checked(
-        self, x: Tensor, context: Tensor | None, cache: KeyValueCache | None
-    ) -> tuple[Tensor, Tensor]:
-        """`x` and the context, which is `x` itself if there is none."""
-        if cache is not None and context is not None:
-            raise ValueError(
-                "cache must not come with a context, whose keys do not grow"
-                " token by token, got both."
-            )
-        context = x if context is None else context
-        for name, given in (("x", x), ("context", context)):
-            tensor = isinstance(given, Tensor)
-            shape = list(given.shape) if tensor else type(given).__name__
-            if not tensor or len(shape) < 2 or shape[-1] != self.d_model:
-                raise ValueError(
-                    f"{name} must have shape [..., tokens, d_model ="
-                    f" {self.d_model}], got {shape}."
-                )
-            check_tokens(name, given)
-        try:
-            torch.broadcast_shapes(x.shape[:-2], context.shape[:-2])
-        except RuntimeError:
-            raise ValueError(
-                "x and context must have leading axes that broadcast, got"
-                f" {list(x.shape[:-2])} and {list(context.shape[:-2])}."
-            ) from None
-        return x, context
 
 
 def read_for_heads(
@@ -264,8 +236,7 @@ def causal_after(past: int, bias: Tensor | None, Q: Tensor) -> Tensor | None:
     if T == 1:
         return bias  # all that there is lies in the past
     seen = torch.ones(T, S, dtype=torch.bool, device=Q.device).tril(past)
-    causal = block(~seen, at_least_float32(Q.dtype))
-    return causal if bias is None else causal + bias
+    return block(~seen) if bias is None else block(~seen) + bias
 
 
 def check_axes(x: Tensor, names: tuple[str, ...]) -> None:
@@ -278,3 +249,35 @@ def check_axes(x: Tensor, names: tuple[str, ...]) -> None:
             f"x must have at least {number} axes ({', '.join(names)}), got"
             f" shape {list(x.shape)}."
         )
+
+
+def check_texts(
+    x: Tensor,
+    context: Tensor | None,
+    d_model: int,
+    cache: KeyValueCache | None,
+) -> Tensor:
+    """The context, or `x` if there is none; a ValueError if they misfit."""
+    if cache is not None and context is not None:
+        raise ValueError(
+            "cache must not come with a context, whose keys do not grow token"
+            " by token, got both."
+        )
+    context = x if context is None else context
+    for name, given in (("x", x), ("context", context)):
+        tensor = isinstance(given, Tensor)
+        shape = list(given.shape) if tensor else type(given).__name__
+        if not tensor or len(shape) < 2 or shape[-1] != d_model:
+            raise ValueError(
+                f"{name} must have shape [..., tokens, d_model = {d_model}],"
+                f" got {shape}."
+            )
+        check_tokens(name, given)
+    try:
+        torch.broadcast_shapes(x.shape[:-2], context.shape[:-2])
+    except RuntimeError:
+        raise ValueError(
+            "x and context must have leading axes that broadcast, got"
+            f" {list(x.shape[:-2])} and {list(context.shape[:-2])}."
+        ) from None
+    return context

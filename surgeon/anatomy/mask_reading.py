@@ -215,24 +215,33 @@ def zeros_block(mask: Tensor, dtype: torch.dtype) -> bool:
     """
     if not mask.is_floating_point():
         return True
-    if not mask.numel():
+    if largest_number(mask, dtype) != 1:
         return False
-    # NaN is handed on by amax, and rounding keeps the order of numbers.
+    return bool(((mask == 0) | (mask == 1)).all())
+
+
+def largest_number(mask: Tensor, dtype: torch.dtype) -> float:
+    """The largest number of a mask, in `dtype`; a ValueError if infinite.
+
+    One look finds all that cannot be added: NaN is handed on by the maximum,
+    and rounding to `dtype` keeps the order of numbers.
+    """
+    if not mask.numel():
+        return 0.0
     top = mask.detach().amax()
     largest = float(top.to(dtype))
-    if math.isnan(largest) or largest == math.inf:
-        given = float(top)
-        if math.isfinite(given):
-            raise ValueError(
-                f"mask must hold numbers that are finite in {dtype}, the"
-                f" precision of the scores, got {given}."
-            )
+    if largest < math.inf:
+        return largest
+    if top.isfinite():
         raise ValueError(
-            "mask must hold 0/1, or finite numbers and -inf to add to the"
-            " scores, got NaN or +inf; use -inf to block, or a boolean mask"
-            " in which True may attend."
+            f"mask must hold numbers that are finite in {dtype}, the"
+            f" precision of the scores, got {float(top)}."
         )
-    return largest == 1 and bool(((mask == 0) | (mask == 1)).all())
+    raise ValueError(
+        "mask must hold 0/1, or finite numbers and -inf to add to the scores,"
+        " got NaN or +inf; use -inf to block, or a boolean mask in which True"
+        " may attend."
+    )
 
 
 def check_mask(mask: Tensor, shape: Sequence[int], device: Device) -> None:
