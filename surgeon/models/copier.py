@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from surgeon.anatomy.heads import MultiHeadAttention
 from surgeon.anatomy.masks import create_padding_mask
 from surgeon.arguments import check_seed, positive_integer
+from surgeon.models.adamw import AdamW
 from surgeon.models.copies import PAD, draw_copies
 from surgeon.models.training import learning_rate_at
 from surgeon.models.transformer import cross_entropy
@@ -206,19 +207,16 @@ def train_copier(
     )
     device = model.letter.weight.device
     batches = (x.to(device).unflatten(0, (steps, batch_size)) for x in texts)
-    optimizer = torch.optim.AdamW(model.parameters(), fused=True)
+    optimizer = AdamW(model.parameters())
     history = []
     for step, batch in enumerate(zip(*batches, strict=True)):
         source, lengths, truth, targets = batch
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate_at(step, steps, learning_rate, WARMUP)
         mask = create_padding_mask(lengths, max_len, device=device)
         logits = model(source, lengths, truth.shape[1], mask).logits
         written = truth >= 0  # elsewhere there is no letter to write
         loss = cross_entropy(logits[written], targets[written])
-        optimizer.zero_grad()
         loss.backward()
-        optimizer.step()
+        optimizer.step(learning_rate_at(step, steps, learning_rate, WARMUP))
         history.append(loss.detach())
     losses = torch.stack(history).tolist()
     return pd.DataFrame({"step": range(steps), "loss": losses})

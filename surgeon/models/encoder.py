@@ -65,6 +65,9 @@ class Layer(nn.Module):
 class Encoder(nn.Module):
     """Six post-norm layers of twelve heads, over words, places and segments.
 
+    The three tables of embeddings hold no numbers of their own until they
+    are given some, as `surgeon.models.specimen.load` does.
+
     Notes
     -----
     Source: wang2020, devlin2019 (book/references.bib).
@@ -72,9 +75,10 @@ class Encoder(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.word = nn.Embedding(WORDS, WIDTH)
-        self.position = nn.Embedding(POSITIONS, WIDTH)
-        self.segment = nn.Embedding(SEGMENTS, WIDTH)
+        self.word, self.position, self.segment = (
+            nn.Embedding.from_pretrained(torch.empty(rows, WIDTH))
+            for rows in (WORDS, POSITIONS, SEGMENTS)
+        )
         self.norm = nn.LayerNorm(WIDTH, eps=1e-12)
         self.layers = nn.ModuleList(Layer() for _ in range(LAYERS))
 

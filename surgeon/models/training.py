@@ -9,6 +9,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from surgeon.arguments import positive_integer
+from surgeon.models.adamw import AdamW
 from surgeon.models.grammar import Grammar
 from surgeon.models.transformer import TransformerLM, cross_entropy
 
@@ -91,19 +92,14 @@ def train(
     # each text is read once
     texts = grammar.sample(steps * batch_size, length, seed).to(device)
     batches = texts.unflatten(0, (steps, batch_size))  # [..., 1 + length]
-    optimizer = torch.optim.AdamW(
-        model.parameters(), weight_decay=weight_decay, fused=True
-    )
+    optimizer = AdamW(model.parameters(), weight_decay)
     history = []
     for step, batch in enumerate(_bar(batches, progress)):
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate_at(step, steps, learning_rate, warmup)
         # it reads all words but the last, and predicts all but the first
         logits, _ = model(batch[:, :-1], mask)
         loss = cross_entropy(logits, batch[:, 1:])
-        optimizer.zero_grad()
         loss.backward()
-        optimizer.step()
+        optimizer.step(learning_rate_at(step, steps, learning_rate, warmup))
         history.append(loss.detach())
     losses = torch.stack(history).tolist()
     return pd.DataFrame({"step": range(steps), "loss": losses})
