@@ -82,8 +82,8 @@ $(VENV)/mutants.stamp: pyproject.toml $(VENV)/dev.stamp
 	@touch $@
 
 .PHONY: mutants
-mutants: $(VENV)/mutants.stamp ## put faults into what everything stands on, one at a time: does a test notice each?
-	@$(USING) python .ci/mutants.py
+mutants: $(VENV)/mutants.stamp ## put faults into every module, one at a time: does a test notice each? (MUTANTS=all, SAMPLE=600, SEED=0)
+	@$(USING) python .ci/mutants.py $(MUTANTS) $(if $(SAMPLE),--sample $(SAMPLE)) $(if $(SEED),--seed $(SEED))
 	@$(USING) python .ci/zoo.py
 
 .PHONY: limits

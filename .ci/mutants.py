@@ -1,110 +1,345 @@
-"""Put faults into the modules that everything stands on, one at a time: does a test notice? Called by `make mutants`.
+"""Put faults into the package and the book's extension, one at a time: does a test notice? Called by `make mutants`.
 
-python .ci/mutants.py [surgeon.anatomy.masks.* ...]
+python .ci/mutants.py [all | module ...] [--sample N] [--seed 0] [--processes 2] [--fresh]
 
-mutmut makes the faults and runs the tests that reach each, in a copy in a temporary folder; pyproject.toml says under
-[tool.mutmut] what it changes and which tests it runs. A fault that no test notices must be argued in mutants.toml
-beside this file, to change no behaviour. One without an argument fails the run; so does an argument without its fault.
+mutmut's operators make the faults (faults.py); each is tried against the tests of its module alone, in a forked
+child and in a copy (trial.py): tests that come to the fault's lines run first. Without a name, 600 faults are tried,
+drawn at random, from each module its share by size; `all` tries everything, and a name, all of what begins so.
+
+A fault that no test notices must be argued in mutants.toml, to change no behaviour; one without an argument fails the
+run. What was found is kept in _build/mutants.jsonl, so that a run that was ended goes on where it was; --fresh forgets
+it. A fault that was noticed is not tried again until its module changes, one that was not until its tests do.
 """
 
+import argparse
+import hashlib
+import json
+import multiprocessing
 import os
-import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
 import tomllib
 from collections import Counter
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
+import faults
+import trial
+from faults import Fault, Module
+
 ROOT = Path(__file__).resolve().parent.parent
-ARGUED = ROOT / ".ci" / "mutants.toml"
-LEAST = 95.0  # percent
+SETTINGS = tomllib.loads((ROOT / ".ci" / "mutants.toml").read_text(encoding="utf8"))
+RESULTS = ROOT / "_build" / "mutants.jsonl"
+EXTENSION = "book/_ext/surgeon_book"
+PRELOADED = (
+    "bs4",
+    "hypothesis",
+    "matplotlib.pyplot",
+    "pandas",
+    "pytest",
+    "scipy.optimize",
+    "sphinx.application",
+    "torch",
+)
 
 
-def mutmut(*arguments: str, folder: Path) -> str:
-    """What mutmut says, run in the copy. Whatever it started ends with it, also when this is interrupted."""
-    command = [sys.executable, "-W", "ignore", "-m", "mutmut", *arguments]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(
-        command,
-        cwd=folder,
-        env=environment,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
-    try:
-        said, _ = process.communicate()
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-    if process.returncode:
-        sys.exit(f"mutmut {' '.join(arguments)} failed:\n{said[-6000:]}")
-    return said
+def modules(root: Path = ROOT) -> dict[str, Path]:
+    """Every module by its whole name, but for those that hold nothing."""
+    found = {}
+    for top, parent in (("surgeon", root), (EXTENSION, root / "book/_ext")):
+        for path in sorted((root / top).rglob("*.py")):
+            name = ".".join(path.relative_to(parent).with_suffix("").parts)
+            if path.read_text(encoding="utf8").strip():
+                found[name] = path.relative_to(root)
+    return found
 
 
-def copy(folder: Path) -> None:
-    """What the tests need, and nothing that a run could change here."""
-    for name in ("surgeon", "tests"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "pyproject.toml", folder)
+def guards(module: str, root: Path = ROOT) -> tuple[str, ...]:
+    """The tests that must notice: those that mutants.toml names for a module or for what it stands in; else the file of
+    its name; else its folder's."""
+    named, parts = SETTINGS["tests"], module.split(".")
+    for end in range(len(parts), 0, -1):
+        if ".".join(parts[:end]) in named:
+            return tuple(named[".".join(parts[:end])])
+    place = Path("tests", *parts[1:-1])
+    for found in (place / f"test_{parts[-1]}.py", place):
+        if (root / found).exists() and found != Path("tests"):
+            return (found.as_posix(),)
+    raise LookupError(f"{module} has no tests: mutants.toml must name some.")
 
 
-def verdicts(folder: Path, names: list[str]) -> dict[str, str]:
-    """Each mutant's name, and what became of it; mutmut leaves those that it was not asked for unchecked."""
-    lines = (line.strip().rsplit(": ", 1) for line in mutmut("results", "--all", "true", folder=folder).splitlines())
-    found = {line[0]: line[1] for line in lines if len(line) == 2}
-    return {name: verdict for name, verdict in found.items() if not names or verdict != "not checked"}
+@cache
+def digest(*names: str) -> str:
+    """Of files, and of all in folders."""
+    paths = [path for name in names for path in (sorted((ROOT / name).rglob("*.py")) or [ROOT / name])]
+    return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()[:16]
 
 
-def change(folder: Path, name: str) -> tuple[str, str, str]:
-    """The module that a mutant stands in, its line, and what became of the line."""
-    lines = mutmut("show", name, folder=folder).splitlines()
-    before, after = (
-        "\n".join(line[1:].strip() for line in lines if line.startswith(sign) and not line.startswith(sign * 3))
-        for sign in "-+"
-    )
-    return name.rpartition(".")[0], before, after
+@dataclass
+class Result:
+    """What became of a fault."""
+
+    module: str
+    line: str
+    becomes: str
+    at: int  # the line of the file
+    by: str  # the test that noticed; nothing, if none did
+    slow: bool  # it was ended, since it took far longer than the tests do
+    seconds: float
+    code: str  # digest of the module with the fault
+    tests: str  # digest of its tests
+
+    @property
+    def noticed(self) -> bool:
+        return self.slow or bool(self.by)
+
+    def holds(self) -> bool:
+        """Whether trying again would find the same: tests that were added do not make a fault unnoticed."""
+        return self.noticed or self.tests == digest(*guards(self.module))
+
+
+def key(code: str) -> str:
+    return hashlib.sha256(code.encode()).hexdigest()[:16]
+
+
+def kept() -> dict[str, Result]:
+    """Results of earlier runs by their code; a line that was cut off when a run was ended is passed over."""
+    found = {}
+    for line in RESULTS.read_text(encoding="utf8").splitlines() if RESULTS.exists() else ():
+        try:
+            result = Result(**json.loads(line))
+        except (ValueError, TypeError):
+            continue
+        found[result.code] = result
+    return found
+
+
+# Every process has a copy of its own, in which one fault at a time stands.
+
+
+class Copy:
+    """The copy of a process, and what is known of the tests that run in it."""
+
+    def __init__(self, place: str) -> None:
+        self.folder = Path(tempfile.mkdtemp(dir=place), "copy")
+        self.folder.mkdir()
+        trial.copy(self.folder)
+
+    def baseline(self, tests: tuple[str, ...], examples: tuple[str, ...]) -> dict:
+        """How the tests of some modules, and their examples, do without a fault."""
+        work = lambda: trial.reached([*tests, *examples], self.folder)
+        found, seconds = trial.in_a_child(work, self.folder, timeout=3600)
+        if found is None or found["failed"] or found["code"] != 0:
+            log = self.folder.with_name(f"{self.folder.name}.log").read_text(encoding="utf8", errors="replace")
+            raise RuntimeError(f"{' '.join(tests)} fail without a fault:\n{log[-3000:]}")
+        return found | {"whole": seconds}
+
+    def attempt(self, trying: "Trying") -> Result:
+        fault, file = trying.fault, self.folder / trying.path
+        file.write_text(fault.code, encoding="utf8")
+        timeout = 30 + 5 * trying.whole
+        work = lambda: trial.noticed([*trying.tests, trying.path], trying.first, trying.seconds)
+        by, seconds = trial.in_a_child(work, self.folder, timeout)
+        file.write_text((ROOT / trying.path).read_text(encoding="utf8"), encoding="utf8")
+        slow = by is None and seconds >= timeout
+        return Result(
+            module=fault.module,
+            line=fault.line,
+            becomes=fault.becomes,
+            at=fault.lines.start,
+            by="Python itself" if by is None and not slow else by or "",
+            slow=slow,
+            seconds=round(seconds, 1),
+            code=key(fault.code),
+            tests=digest(*trying.tests),
+        )
+
+
+@dataclass
+class Trying:
+    """A fault, and what is known of the tests that should notice it."""
+
+    fault: Fault
+    path: str
+    tests: tuple[str, ...]
+    first: list[str]  # tests that come to its lines, and the module's own examples
+    seconds: dict[str, float]
+    whole: float
+
+
+def trying(fault: Fault, path: str, known: dict) -> Trying:
+    lines = known["lines"].get(path, {})
+    first = {name for line in fault.lines for name in lines.get(str(line), ())}
+    first |= {name for name in known["seconds"] if name.startswith(f"{path}::")}
+    return Trying(fault, path, guards(fault.module), sorted(first), known["seconds"], known["whole"])
+
+
+COPY: Copy
+
+
+def prepare(place: str) -> None:
+    """In each process, once."""
+    global COPY
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process ends the others
+    COPY = Copy(place)
+
+
+def baseline(job: tuple[tuple[str, ...], tuple[str, ...]]) -> tuple[tuple[str, ...], dict]:
+    return job[0], COPY.baseline(*job)
+
+
+def attempt(job: Trying) -> Result:
+    return COPY.attempt(job)
+
+
+# What to try, and what to say of it
+
+
+def chosen(asked: list[str], paths: dict[str, Path]) -> dict[str, Path]:
+    """The modules whose names begin so, `surgeon.` understood; all of them, if none is named or `all` are."""
+    if not asked or asked == ["all"]:
+        return paths
+    found = {}
+    for word in asked:
+        whole = word if word.startswith("surgeon") else f"surgeon.{word}"
+        these = {name: path for name, path in paths.items() if f"{name}.".startswith(f"{whole}.")}
+        if not these:
+            sys.exit(f"There is no module {word}.")
+        found |= these
+    return found
+
+
+def table(results: list[Result], sizes: dict[str, int], argued: set[tuple[str, str, str]]) -> str:
+    """A line for each module, and one for all."""
+    line = "{:<46} {:>6} {:>6} {:>8} {:>6} {:>7} {:>6}"
+    rows = [line.format("module", "faults", "tried", "noticed", "slow", "argued", "open")]
+    total = Counter()
+    for module in sorted({result.module for result in results}):
+        mine = [result for result in results if result.module == module]
+        equivalent = sum(not result.noticed and said(result) in argued for result in mine)
+        counts = {
+            "faults": sizes[module],
+            "tried": len(mine),
+            "noticed": sum(result.noticed for result in mine),
+            "slow": sum(result.slow for result in mine),
+            "argued": equivalent,
+            "open": sum(not result.noticed for result in mine) - equivalent,
+        }
+        total.update(counts)
+        rows.append(line.format(module, *counts.values()))
+    rows.append(line.format("all", *total.values()))
+    return "\n".join(rows)
+
+
+def said(result: Result) -> tuple[str, str, str]:
+    return result.module, result.line, result.becomes
+
+
+def arguments() -> set[tuple[str, str, str]]:
+    entries = SETTINGS["equivalent"]
+    return {(entry["module"], faults.written(entry["line"]), faults.written(entry["becomes"])) for entry in entries}
 
 
 def main() -> int:
-    names = sys.argv[1:]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("modules", nargs="*", help="all, or what names of modules begin with")
+    parser.add_argument("--sample", type=int, help="faults in all; 600, if no module is named, and else every one")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--fresh", action="store_true", help="forget what earlier runs found")
+    options = parser.parse_args()
+    options.sample = options.sample or (None if options.modules else 600)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))
-    argued = {(entry["module"], entry["line"], entry["becomes"]): entry["why"] for entry in read_arguments()}
-    began = time.perf_counter()
-    with tempfile.TemporaryDirectory(prefix="mutants-") as place:
-        folder = Path(place)
-        copy(folder)
-        print("Each fault alone, and the tests that reach it. This takes some minutes ...", flush=True)
-        mutmut("run", *names, folder=folder)
-        found = verdicts(folder, names)
-        unnoticed = {name: change(folder, name) for name, verdict in found.items() if verdict != "killed"}
-    made, missed = (Counter(name.rpartition(".")[0] for name in group) for group in (found, unnoticed))
-    for module, number in sorted(made.items()):
-        print(f"{module:32} {number:4} mutants, {number - missed[module]:4} killed, {missed[module]:3} survived")
-    open_ends = [name for name, what in unnoticed.items() if what not in argued]
-    for name in open_ends:
-        module, before, after = unnoticed[name]
-        print(f"\nno test notices, and nobody argued ({found[name]}): {name}\n  - {before}\n  + {after}")
-    stale = [] if names else [what for what in argued if what not in unnoticed.values()]
-    for module, before, after in stale:
-        print(f"\nargued, but no survivor any more: {module}\n  - {before}\n  + {after}")
-    killed, equivalent = len(found) - len(unnoticed), len(unnoticed) - len(open_ends)
-    of_all, of_real = 100 * killed / len(found), 100 * killed / (len(found) - equivalent)
-    print(
-        f"\n{len(found)} mutants: {killed} killed, {equivalent} argued to change nothing, {len(open_ends)} open. "
-        f"Killed: {of_all:.1f} % of all, {of_real:.1f} % of those that change something; "
-        f"{time.perf_counter() - began:.0f} s."
-    )
-    return 1 if open_ends or stale or (not names and of_all < LEAST) else 0
+    if options.fresh:
+        RESULTS.unlink(missing_ok=True)
+    RESULTS.parent.mkdir(exist_ok=True)
+
+    began, paths = time.perf_counter(), chosen(options.modules, modules())
+    print(f"Making faults for {len(paths)} modules ...", flush=True)
+    read = {name: Module(name, (ROOT / path).read_text(encoding="utf8")) for name, path in paths.items()}
+    sizes = {name: len(module.mutations) for name, module in read.items() if module.mutations}
+    wanted = faults.shares(sizes, options.sample) if options.sample else sizes
+    to_try = [fault for name, number in wanted.items() for fault in faults.sample(read[name], number, options.seed)]
+    before = {code: result for code, result in kept().items() if result.holds()}
+    results = [before[key(fault.code)] for fault in to_try if key(fault.code) in before]
+    left = [fault for fault in to_try if key(fault.code) not in before]
+    print(f"{len(to_try)} of {sum(sizes.values())} faults; {len(results)} were tried before.", flush=True)
+    if left:
+        results += run(left, paths, options.processes)
+
+    argued = arguments()
+    open_ends = [result for result in results if not result.noticed and said(result) not in argued]
+    for result in sorted(open_ends, key=said):
+        print(f"\nno test notices: {paths[result.module]}:{result.at}\n  - {result.line}\n  + {result.becomes}")
+    print(f"\n{table(results, sizes, argued)}\n{time.perf_counter() - began:.0f} s")
+    return 1 if open_ends else 0
 
 
-def read_arguments() -> list[dict[str, str]]:
-    return tomllib.loads(ARGUED.read_text(encoding="utf8"))["equivalent"]
+def run(left: list[Fault], paths: dict[str, Path], processes: int) -> list[Result]:
+    """Try faults side by side, and write down each result as it comes."""
+    for name in (*PRELOADED, "torch"):
+        __import__(name)  # once, before the processes are forked
+    results: list[Result] = []
+    context = multiprocessing.get_context("fork")
+    with tempfile.TemporaryDirectory(prefix="mutants-") as place, RESULTS.open("a", encoding="utf8") as log:
+        # Not a Pool: its processes are daemons, which may not have children of their own.
+        pool = Workers(context, processes, place)
+        try:
+            sets: dict[tuple[str, ...], set[str]] = {}
+            for fault in left:
+                sets.setdefault(guards(fault.module), set()).add(paths[fault.module].as_posix())
+            known = {}
+            for tests, found in pool.map(baseline, [(tests, tuple(sorted(held))) for tests, held in sets.items()]):
+                known[tests] = found
+                print(f"  {' '.join(tests)}: {len(found['seconds'])} tests, {found['whole']:.0f} s", flush=True)
+            jobs = [trying(fault, paths[fault.module].as_posix(), known[guards(fault.module)]) for fault in left]
+            for result in pool.map(attempt, jobs):
+                results.append(result)
+                log.write(json.dumps(result.__dict__) + "\n")
+                log.flush()
+                what = "slow" if result.slow else result.by or "NOT NOTICED"
+                where = f"{len(results):>5}/{len(left)} {result.module}:{result.at}"
+                print(f"{where} {what}, {result.seconds:.0f} s", flush=True)
+        finally:
+            pool.end()
+    return results
+
+
+class Workers:
+    """Processes that do what they are handed, one thing after the other."""
+
+    def __init__(self, context, number: int, place: str) -> None:
+        self.context, self.number, self.place = context, number, place
+        self.todo, self.done = context.Queue(), context.SimpleQueue()  # no thread beside a fork
+        self.processes = [context.Process(target=self.work) for _ in range(number)]
+        for process in self.processes:
+            process.start()
+
+    def work(self) -> None:
+        prepare(self.place)
+        for what, job in iter(self.todo.get, None):
+            try:
+                self.done.put((what(job), None))
+            except Exception as error:
+                self.done.put((None, str(error)))
+
+    def map(self, what, jobs):
+        """Results as they come. A failure ends everything: it is no fault's, but ours."""
+        for job in jobs:
+            self.todo.put((what, job))
+        for _ in jobs:
+            result, error = self.done.get()
+            if error:
+                sys.exit(error)
+            yield result
+
+    def end(self) -> None:
+        for process in self.processes:
+            trial.end(trial.psutil.Process(process.pid)) if process.is_alive() else None
+            process.join()
 
 
 if __name__ == "__main__":
