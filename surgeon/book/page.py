@@ -5,14 +5,15 @@ import hashlib
 import html
 import inspect
 import io
-import math
 import os
 import re
 import textwrap
 from base64 import b64encode
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 import matplotlib
 from IPython.display import display
@@ -22,6 +23,7 @@ REPOSITORY = (
     os.environ.get("GITHUB_REPOSITORY")
     or "attention-surgeon/attention-surgeon"
 )
+BRANCH = os.environ.get("SURGEON_BRANCH") or "main"
 PACKAGE = Path(__file__).resolve().parents[1]
 
 Value = TypeVar("Value")
@@ -29,6 +31,58 @@ Value = TypeVar("Value")
 
 class ClaimError(AssertionError):
     """A page claims something that its own numbers contradict."""
+
+
+@dataclass(frozen=True)
+class Bound:
+    """What a value must keep to; where it has no end, the value is a truth.
+
+    Both ends are themselves allowed.
+    """
+
+    low: float | None = None
+    high: float | None = None
+
+    def __post_init__(self) -> None:
+        low, high = self.low, self.high
+        if low is not None and high is not None and not low <= high:
+            raise ValueError(
+                f"claim must have bounds in order, got {low} and {high}."
+            )
+
+    def __bool__(self) -> bool:
+        return self.low is not None or self.high is not None
+
+    def __str__(self) -> str:
+        low, high = (
+            None if end is None else f"{end:.12g}"
+            for end in (self.low, self.high)
+        )
+        if low and high:
+            return f"between {low} and {high}"
+        if not self:
+            return "true"
+        return f"at least {low}" if low else f"at most {high}"
+
+    def read(self, value: Any) -> float | bool:
+        """The value as a number, or as a truth where there is no end."""
+        if self:
+            return _number(value)
+        if not _is_boolean(value):
+            raise ValueError(
+                f"claim needs a bound for the number {value!r}: at_least,"
+                " at_most or within."
+            )
+        if getattr(value, "shape", ()):
+            raise ValueError(f"claim needs one truth, got {_kind(value)}.")
+        return bool(value)
+
+    def holds(self, measured: float | bool) -> bool:
+        """Whether it is kept; NaN keeps none."""
+        if not self:
+            return bool(measured)
+        above = self.low is None or measured >= self.low
+        return above and (self.high is None or measured <= self.high)
 
 
 def claim(
@@ -47,7 +101,8 @@ def claim(
         What is claimed, a sentence in plain text; words between backticks are
         set as code.
     value : bool or number
-        What was measured.
+        What was measured; a tensor or an array of one such without axes is
+        read as what it holds.
     at_least, at_most : float, optional
         Bounds of the value, themselves allowed.
     within : (float, float), optional
@@ -65,8 +120,8 @@ def claim(
         If the value breaks its bound, NaN included; it names the statement,
         the value and the bound.
     ValueError
-        If the bounds contradict each other, or a number comes without a
-        bound.
+        If the bounds contradict each other, a number comes without a bound,
+        or many values come at once.
 
     Examples
     --------
@@ -74,53 +129,56 @@ def claim(
     ✓ Two rows of seven columns: fourteen. 14 (between 14 and 14)
     14
     """
-    low, high = within or (at_least, at_most)
     if within and (at_least is not None or at_most is not None):
         raise ValueError(
             "claim takes within, or at_least and at_most, got both."
         )
-    if low is not None and high is not None and not low <= high:
-        raise ValueError(
-            f"claim must have bounds in order, got {low} and {high}."
-        )
-    truth = low is None and high is None
-    if truth and type(value).__name__ not in ("bool", "bool_"):
-        raise ValueError(
-            f"claim needs a bound for the number {value!r}: at_least, at_most"
-            " or within."
-        )
-    if truth:
-        number, bound = "", "true"
-        holds = bool(value)
-    else:
-        measured = float(value)  # type: ignore[arg-type]
-        number, bound = _digits(measured), _bound(low, high)
-        holds = (
-            (low is None or measured >= low)
-            and (high is None or measured <= high)
-            and not math.isnan(measured)
-        )
-    if not holds:
+    bound = Bound(*(within or (at_least, at_most)))
+    measured = bound.read(value)
+    if not bound.holds(measured):
         raise ClaimError(
-            f"{statement!r} does not hold: measured {number or bool(value)},"
+            f"{statement!r} does not hold: measured {_digits(measured)},"
             f" claimed {bound}."
         )
-    marked = {
-        "statement": _inline(statement),
-        "value": number,
-        "bound": "" if truth else html.escape(bound),
-    }
-    spans = " ".join(
-        f'<span class="claim-{part}">{text}</span>'
-        for part, text in marked.items()
-        if text
+    said = {"value": _digits(measured), "bound": str(bound)} if bound else {}
+    plain = f"✓ {statement}"
+    if bound:
+        plain += f" {said['value']} ({bound})"
+    show(plain, html=_marked(statement, said))
+    return value
+
+
+def _marked(statement: str, said: dict[str, str]) -> str:
+    """A claim's HTML: its mark, and a span for each of its parts."""
+    parts = {name: html.escape(text) for name, text in said.items()}
+    spans = "".join(
+        f' <span class="claim-{name}">{text}</span>'
+        for name, text in {"statement": _inline(statement), **parts}.items()
     )
     mark = '<span class="claim-mark" aria-hidden="true">✓</span>'
-    show(
-        f"✓ {statement}" + ("" if truth else f" {number} ({bound})"),
-        html=f'<p class="claim" id="{_anchor(statement)}">{mark} {spans}</p>',
-    )
-    return value
+    return f'<p class="claim" id="{_anchor(statement)}">{mark}{spans}</p>'
+
+
+def _number(value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError, RuntimeError):
+        raise ValueError(
+            f"claim needs one number, got {_kind(value)}."
+        ) from None
+
+
+def _is_boolean(value: Any) -> bool:
+    """Python's, NumPy's or PyTorch's, one or many."""
+    name = str(getattr(value, "dtype", type(value).__name__))
+    return name in ("bool", "torch.bool")
+
+
+def _kind(value: Any) -> str:
+    shape = getattr(value, "shape", ())
+    if shape:
+        return f"an array of shape {list(shape)}"
+    return type(value).__name__
 
 
 def source(*objects: Callable[..., Any]) -> None:
@@ -142,18 +200,26 @@ def source(*objects: Callable[..., Any]) -> None:
         try:
             function = inspect.unwrap(thing)  # its decorator is elsewhere
             file = Path(inspect.getsourcefile(function) or "").resolve()
-            path = file.relative_to(PACKAGE.parent).as_posix()
-            file.relative_to(PACKAGE)  # a file beside it is none of ours
+            path = f"{PACKAGE.name}/{file.relative_to(PACKAGE).as_posix()}"
             lines, first = inspect.getsourcelines(function)
         except (TypeError, ValueError, OSError):
             raise ValueError(
                 f"source needs a function or class of surgeon, got {thing!r}."
             ) from None
         code = _without_docstrings(textwrap.dedent("".join(lines)))
-        url = f"https://github.com/{REPOSITORY}/blob/main/{path}"
-        url += f"#L{first}-L{first + len(lines) - 1}"
-        link = f"[`{path}`, line {first}]({url})"
-        show(code, markdown=f"```python\n{code}\n```\n\n{link}")
+        url = link(path, first, first + len(lines) - 1)
+        place = f"[`{path}`, line {first}]({url})"
+        # A fence longer than any that the code holds.
+        runs = [len(ticks) for ticks in re.findall("`+", code)]
+        fence = "`" * max([3, *(1 + length for length in runs)])
+        block = f"{fence}python\n{code}\n{fence}"
+        show(code, markdown=f"{block}\n\n{place}")
+
+
+def link(path: str, first: int, last: int) -> str:
+    """The address of some lines of a file in the book's repository."""
+    place = quote(f"{REPOSITORY}/blob/{BRANCH}/{path}")
+    return f"https://github.com/{place}#L{first}-L{last}"
 
 
 def figure(fig: Figure, caption: str, alt: str) -> None:
@@ -249,15 +315,9 @@ def _anchor(statement: str) -> str:
     return "claim-" + hashlib.sha256(statement.encode()).hexdigest()[:10]
 
 
-def _digits(number: float) -> str:
+def _digits(number: float | bool) -> str:
+    if isinstance(number, bool):
+        return str(number)
     if number.is_integer() and abs(number) < 1e6:
         return f"{number:.0f}"
     return f"{number:.4g}"
-
-
-def _bound(low: float | None, high: float | None) -> str:
-    if low is not None and high is not None:
-        return f"between {low:.12g} and {high:.12g}"
-    if low is not None:
-        return f"at least {low:.12g}"
-    return f"at most {high:.12g}"

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from surgeon.arguments import positive_integer
+from surgeon.arguments import place, positive_integer, whole_number
 
 PATTERNS = ("diagonal", "previous", "vertical", "horizontal", "blocks")
 
@@ -77,25 +77,29 @@ def hand_set_pattern(
             [1.]]))
     """
     T = positive_integer("num_tokens", num_tokens)
-    _check_choice(pattern, T, lead, token, phrases)
-    wanted = keys = torch.eye(T, dtype=dtype)  # place j has the unit vector j
+    token = place("token", token, T)
+    _check_choice(pattern, T, lead, phrases)
+    # Place j has the unit vector j.
+    wanted = keys = torch.eye(T, dtype=dtype, device="cpu")
     if pattern == "previous":
-        wanted = F.pad(keys, (0, 0, 1, 0))[:T]  # a row of zeros comes first
+        # A row of zeros comes first.
+        wanted = F.pad(keys, (0, 0, 1, 0))[:T]
     elif pattern == "horizontal":
         wanted = keys.clone()
         wanted[token] = 0.0
     elif pattern == "vertical":
-        wanted = torch.ones(T, 1, dtype=dtype)
-        keys = keys[:, token : token + 1]  # 1 at the token, 0 elsewhere
+        wanted = keys.new_ones(T, 1)
+        # 1 at the token, 0 elsewhere.
+        keys = keys[:, token : token + 1]
     elif pattern == "blocks":
-        # the tokens of phrase p have the unit vector p
-        phrase = torch.eye(len(phrases), dtype=dtype)
-        wanted = keys = phrase.repeat_interleave(torch.tensor(phrases), 0)
+        phrase_of = [p for p, n in enumerate(phrases) for _ in range(n)]
+        # The tokens of phrase p have the unit vector p.
+        wanted = keys = keys[phrase_of, : len(phrases)]
     return lead * math.sqrt(keys.shape[1]) * wanted, keys
 
 
 def _check_choice(
-    pattern: str, T: int, lead: float, token: int, phrases: Sequence[int]
+    pattern: str, T: int, lead: float, phrases: Sequence[int]
 ) -> None:
     if pattern not in PATTERNS:
         raise ValueError(
@@ -103,17 +107,9 @@ def _check_choice(
         )
     if not math.isfinite(lead):
         raise ValueError(f"lead must be a finite number, got {lead}.")
-    if (
-        not isinstance(token, int)
-        or isinstance(token, bool)
-        or not 0 <= token < T
-    ):
-        raise ValueError(
-            f"token must be an integer from 0 to {T - 1} (num_tokens - 1),"
-            f" got {token!r}."
-        )
+    lengths = [whole_number(n) or 0 for n in phrases]
     if pattern == "blocks" and (
-        min(phrases, default=0) < 1 or sum(phrases) != T
+        min(lengths, default=0) < 1 or sum(lengths) != T
     ):
         raise ValueError(
             f"phrases must be lengths of at least 1 that add up to {T}"

@@ -47,6 +47,7 @@ def influence_map(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     Notes
     -----
     One backward pass for each number of the output: made for small inputs.
+    Under `torch.no_grad` and `torch.inference_mode` it gives the same.
 
     Examples
     --------
@@ -63,9 +64,11 @@ def influence_map(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     tensor([[0., 2.],
             [2., 0.]])
     """
-    x = _check_rows("x", x).detach().clone().requires_grad_()
-    with torch.enable_grad():
-        # A clone, because a leaf may not be changed in place.
+    _check_rows("x", x)
+    with torch.inference_mode(False), torch.enable_grad():
+        # A copy, because what inference mode made knows no gradient.
+        x = x.detach().clone().requires_grad_()
+        # And another, because a leaf may not be changed in place.
         y = _check_rows("what function returns", function(x.clone()))
         if not y.requires_grad:  # a constant
             return x.new_zeros(len(y), len(x))

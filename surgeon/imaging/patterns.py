@@ -74,11 +74,12 @@ def analyze_attention_patterns(
     >>> analyze_attention_patterns(even)["local_vs_global"]
     1.6666666666666667
     """
-    weights, live = _read(attention_weights, mask)
+    weights, _, live = _read(attention_weights, mask)
     T, S = weights.shape[-2:]
+    query = torch.arange(T, device=weights.device)
+    key = torch.arange(S, device=weights.device)
     # |i - j|: [T, S].
-    distance = (torch.arange(T)[:, None] - torch.arange(S)).abs()
-    distance = distance.to(weights.device)
+    distance = (query[:, None] - key).abs()
     inside = distance <= natural_number("window", window)
     # Leading axes are pooled: [T, S].
     mass = weights.reshape(-1, T, S).sum(0, dtype=torch.float64)
@@ -178,9 +179,9 @@ def normalized_entropy(
     >>> round(normalized_entropy(even, causal), 2)
     1.0
     """
-    weights, live = _read(attention_weights, mask)
+    weights, may_look, live = _read(attention_weights, mask)
     # How many keys each query may look at: [rows with any weight].
-    choices = visible(mask, weights.shape, weights.device).sum(-1)[live]
+    choices = may_look.sum(-1)[live]
     most = float(torch.log(choices.to(torch.float64)).sum())
     found = float(row_entropy(weights)[live].sum(dtype=torch.float64))
     return found / most if most > 0 else float("nan")
@@ -226,7 +227,7 @@ def uniform_weights(
             [0.5000, 0.5000]])
     """
     shape = _check_shape(mask, shape)
-    device = "cpu" if mask is None else mask.device
+    device = getattr(mask, "device", "cpu")
     # 1 where a query may look, 0 where it may not: [..., T, S].
     may_look = visible(mask, shape, device).to(dtype)
     # How many keys each query sees: [..., T, 1].
@@ -270,6 +271,8 @@ def baseline_patterns(
     >>> [round(e["diagonal_mass"], 3) for e in (causal, open_to_all)]
     [0.074, 0.016]
     """
+    if isinstance(mask, Tensor):
+        mask = mask.cpu()  # which has double precision
     even = uniform_weights(mask, shape, dtype=torch.float64)
     return analyze_attention_patterns(even, mask=mask, window=window)
 
@@ -343,14 +346,15 @@ def _check_shape(
 
 def _read(
     attention_weights: Tensor, mask: Tensor | None
-) -> tuple[Tensor, Tensor]:
-    """The weights as they came, and which rows hold any, [..., T].
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The weights, who may look, and which rows hold any weight, [..., T].
 
-    A row that the mask hides whole is zero, whatever it held.
+    All on the CPU, which has double precision. A row that the mask hides
+    whole is zero, whatever it held.
     """
     check_weights(attention_weights)
-    weights = attention_weights.detach()
-    may_look = visible(mask, weights.shape, weights.device)
+    weights = attention_weights.detach().cpu()
+    may_look = visible(mask, weights.shape, attention_weights.device).cpu()
     hidden = ~may_look.any(-1, keepdim=True)
     check_blocked(weights, may_look | hidden)
     weights = weights.masked_fill(hidden, 0.0)
@@ -359,4 +363,4 @@ def _read(
         raise ValueError(
             "attention_weights must hold some weight, got zeros throughout."
         )
-    return weights, live
+    return weights, may_look, live

@@ -4,7 +4,6 @@ How far are they from equal, and how far from an average of others?
 """
 
 import torch
-from scipy.optimize import nnls
 from torch import Tensor
 
 from surgeon.anatomy.softmax import at_least_float32
@@ -132,14 +131,15 @@ def hull_distance(points: Tensor, vertices: Tensor) -> Tensor:
     Returns
     -------
     Tensor
-        [..., N] in float64: zero up to rounding (some 1e-12 of the size of
-        what came) for a point of the hull.
+        [..., N] in float64 (float32 on a device that has no other): zero up
+        to rounding (some 1e-12 of the size of what came) for a point of the
+        hull.
 
     Raises
     ------
     ValueError
         If an input is no floating tensor [..., rows, width] of finite
-        numbers, or if widths or leading axes disagree.
+        numbers, or if widths, leading axes or devices disagree.
 
     Notes
     -----
@@ -158,6 +158,7 @@ def hull_distance(points: Tensor, vertices: Tensor) -> Tensor:
     >>> hull_distance(points, triangle).round(decimals=6) + 0.0
     tensor([0.0000, 3.0000, 4.2426], dtype=torch.float64)
     """
+    device = points.device
     points, vertices = _check_rows(points, vertices)
     lead = torch.broadcast_shapes(points.shape[:-2], vertices.shape[:-2])
     points, vertices = (
@@ -166,7 +167,8 @@ def hull_distance(points: Tensor, vertices: Tensor) -> Tensor:
     )
     hulls = zip(points, vertices, strict=True)
     distances = [_distance(p, hull) for some, hull in hulls for p in some]
-    return torch.tensor(distances, dtype=torch.float64).reshape(*lead, -1)
+    found = torch.tensor(distances, dtype=widest(device), device=device)
+    return found.reshape(*lead, -1)
 
 
 def in_convex_hull(
@@ -202,9 +204,14 @@ def in_convex_hull(
     """
     if not tolerance >= 0:
         raise ValueError(f"tolerance must not be negative, got {tolerance}.")
-    distance = hull_distance(points, vertices)
-    size = vertices.detach().double().abs().amax((-2, -1))
-    return distance <= tolerance * size.unsqueeze(-1)
+    distances = hull_distance(points, vertices)
+    size = vertices.detach().cpu().double().abs().amax((-2, -1))
+    return distances <= tolerance * size.unsqueeze(-1).to(distances)
+
+
+def widest(device: torch.device) -> torch.dtype:
+    """The most precise numbers that a device holds."""
+    return torch.float32 if device.type == "mps" else torch.float64
 
 
 def _distance(point: Tensor, vertices: Tensor) -> float:
@@ -215,8 +222,11 @@ def _distance(point: Tensor, vertices: Tensor) -> float:
     |average - point|² + (t - 1)², least, whatever t is, where the average is
     nearest.
     """
+    # Only hulls need it, and it takes a while to load.
+    from scipy.optimize import nnls
+
     towards = vertices - point
-    ones = torch.ones(len(vertices), 1, dtype=torch.float64)
+    ones = towards.new_ones(len(vertices), 1)
     system = torch.cat([towards / _size(towards), ones], 1)
     weights, _ = nnls(system.T.numpy(), [0.0] * len(point) + [1.0])
     nearest = torch.from_numpy(weights / weights.sum()) @ towards
@@ -249,9 +259,14 @@ def _check_matrix(name: str, x: Tensor) -> Tensor:
 
 
 def _check_rows(points: Tensor, vertices: Tensor) -> tuple[Tensor, Tensor]:
-    """Both in float64, if they can be held against each other."""
-    points = _check_matrix("points", points).double()
-    vertices = _check_matrix("vertices", vertices).double()
+    """Both in float64 on the CPU, if they can be held against each other."""
+    points = _check_matrix("points", points)
+    vertices = _check_matrix("vertices", vertices)
+    if points.device != vertices.device:
+        raise ValueError(
+            "points and vertices must be on one device, got"
+            f" {points.device} and {vertices.device}."
+        )
     if points.shape[-1] != vertices.shape[-1]:
         raise ValueError(
             "points and vertices must share their last axis (width), got"
@@ -265,4 +280,4 @@ def _check_rows(points: Tensor, vertices: Tensor) -> tuple[Tensor, Tensor]:
             "points and vertices must have leading axes that broadcast, got"
             f" {lead}."
         ) from None
-    return points, vertices
+    return points.cpu().double(), vertices.cpu().double()

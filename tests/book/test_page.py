@@ -1,6 +1,12 @@
+"""What pages say: claims with their bounds, sources with their links, figures; and all of it as text."""
+
 import base64
 import math
+import os
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -34,9 +40,15 @@ def shown(monkeypatch):
         (torch.tensor(0.25), {"at_most": 0.25}),
         (np.float64(0.25), {"at_least": 0.25}),
         (True, {}),
+        (True, {"at_least": 1}),
         (np.bool_(True), {}),
+        (np.array(True), {}),
+        (torch.tensor(True), {}),
+        ((torch.ones(3) == 1).all(), {}),
+        (np.int64(3), {"within": (np.int64(2), np.float32(3.5))}),
+        (torch.tensor(3), {"at_least": torch.tensor(3)}),
     ],
-    ids=str,
+    ids=repr,
 )
 def test_a_claim_that_holds_is_shown_and_hands_its_value_back(shown, value, bounds):
     assert claim("It holds.", value, **bounds) is value
@@ -51,7 +63,16 @@ def test_a_claim_that_holds_is_shown_and_hands_its_value_back(shown, value, boun
         (5, {"within": (1, 2)}, "'So it is.' does not hold: measured 5, claimed between 1 and 2."),
         (math.nan, {"at_most": 1}, "'So it is.' does not hold: measured nan, claimed at most 1."),
         (math.inf, {"at_most": 1}, "'So it is.' does not hold: measured inf, claimed at most 1."),
+        (math.nan, {"at_least": 1}, "'So it is.' does not hold: measured nan, claimed at least 1."),
+        (
+            torch.tensor(math.nan),
+            {"within": (0, 1)},
+            "'So it is.' does not hold: measured nan, claimed between 0 and 1.",
+        ),
+        (1, {"at_most": math.nan}, "'So it is.' does not hold: measured 1, claimed at most nan."),
         (False, {}, "'So it is.' does not hold: measured False, claimed true."),
+        (np.bool_(False), {}, "'So it is.' does not hold: measured False, claimed true."),
+        ((torch.ones(3) == torch.arange(3)).all(), {}, "'So it is.' does not hold: measured False, claimed true."),
     ],
 )
 def test_a_claim_that_fails_names_statement_value_and_bound_and_shows_nothing(shown, value, bounds, message):
@@ -64,6 +85,11 @@ def test_a_claim_that_fails_names_statement_value_and_bound_and_shows_nothing(sh
     ("value", "bounds", "message"),
     [
         (1.0, {}, "claim needs a bound for the number 1.0: at_least, at_most or within."),
+        (np.float64(1), {}, "claim needs a bound for the number np.float64(1.0): at_least, at_most or within."),
+        (torch.tensor(1.0), {}, "claim needs a bound for the number tensor(1.): at_least, at_most or within."),
+        (torch.tensor([True]), {}, "claim needs one truth, got an array of shape [1]."),
+        (np.ones((2, 3), dtype=bool), {}, "claim needs one truth, got an array of shape [2, 3]."),
+        (torch.ones(3), {"at_least": 1}, "claim needs one number, got an array of shape [3]."),
         (1, {"at_least": 2, "at_most": 1}, "claim must have bounds in order, got 2 and 1."),
         (1, {"within": (2, 1)}, "claim must have bounds in order, got 2 and 1."),
         (1, {"within": (0, 1), "at_most": 1}, "claim takes within, or at_least and at_most, got both."),
@@ -87,6 +113,27 @@ def test_a_claim_carries_its_parts_for_the_ledger(shown):
     other = BeautifulSoup(shown[1]["text/html"], "html.parser").p
     assert other["id"] != tag["id"]
     assert other.select_one(".claim-value") is None
+
+
+def test_what_a_claim_says_is_text_and_no_markup(shown):
+    """The page holds what was written, and nothing that a browser would take for an element."""
+    claim('<b>Bold</b> & "quoted" isn\'t `<script>`.', -0.5, within=(-1, 0))
+    html = shown[0]["text/html"]
+    statement = "&lt;b&gt;Bold&lt;/b&gt; &amp; &quot;quoted&quot; isn&#x27;t <code>&lt;script&gt;</code>."
+    assert f'<span class="claim-statement">{statement}</span>' in html
+    assert '<span class="claim-value">-0.5</span> <span class="claim-bound">between -1 and 0</span>' in html
+    assert set(re.findall(r"</?(\w+)", html)) == {"p", "span", "code"}
+    assert shown[0]["text/plain"].startswith('✓ <b>Bold</b> & "quoted" isn\'t `<script>`.')
+
+
+def test_what_a_figure_says_is_text_and_no_markup(shown):
+    text = '<i>a</i> & "b" isn\'t c'
+    figure(Figure(), text, text)
+    html = shown[0]["text/html"]
+    escaped = "&lt;i&gt;a&lt;/i&gt; &amp; &quot;b&quot; isn&#x27;t c"
+    assert f'alt="{escaped}"' in html
+    assert f"<figcaption>{escaped}</figcaption>" in html
+    assert set(re.findall(r"</?(\w+)", html)) == {"figure", "img", "figcaption"}
 
 
 def test_a_bound_is_shown_with_all_the_digits_it_has(shown):
@@ -116,6 +163,45 @@ def test_source_links_to_the_lines_where_the_function_is(shown):
     lines = (page.PACKAGE / "anatomy" / "dot_product.py").read_text().splitlines()
     assert lines[first - 1].startswith("def attention(")
     assert "return stages.output" in lines[last - 1]
+
+
+@pytest.mark.parametrize(
+    ("given", "branch"),
+    [({}, "main"), ({"SURGEON_BRANCH": ""}, "main"), ({"SURGEON_BRANCH": "print/2nd"}, "print/2nd")],
+    ids=["unset", "empty", "set"],
+)
+def test_source_links_to_the_branch_that_the_book_is_built_from(given, branch):
+    """Of a repository that is somebody else's, too."""
+    code = "from surgeon.book import page\nprint(page.REPOSITORY, page.BRANCH, page.link('surgeon/x.py', 3, 5))"
+    known = {name: value for name, value in os.environ.items() if name not in ("SURGEON_BRANCH", "GITHUB_REPOSITORY")}
+    env = known | {"GITHUB_REPOSITORY": "you/yours"} | given
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+    url = f"https://github.com/you/yours/blob/{branch}/surgeon/x.py#L3-L5"
+    assert done.stdout == f"you/yours {branch} {url}\n"
+
+
+def test_source_shows_a_link_to_what_it_shows(shown, monkeypatch):
+    monkeypatch.setattr(page, "BRANCH", "print/2nd")
+    source(attention)
+    url = re.search(r"\]\((.+)\)$", shown[0]["text/markdown"])[1]
+    assert re.fullmatch(
+        rf"https://github.com/{page.REPOSITORY}/blob/print/2nd/surgeon/anatomy/dot_product.py#L\d+-L\d+", url
+    )
+
+
+def fences():
+    return """
+```python
+```
+"""
+
+
+def test_code_that_holds_a_fence_stays_in_its_own(shown, monkeypatch):
+    monkeypatch.setattr(page, "PACKAGE", Path(__file__).parent)
+    source(fences)
+    code, markdown = shown[0]["text/plain"], shown[0]["text/markdown"]
+    assert "```" in code
+    assert markdown.startswith(f"````python\n{code}\n````\n")
 
 
 def test_source_sees_through_a_decorator(shown):

@@ -1,6 +1,7 @@
 import math
 import re
 
+import numpy as np
 import pytest
 import torch
 
@@ -87,15 +88,22 @@ def test_shapes_and_precision(pattern, d_k, dtype):
         ("row", T, {}, "pattern must be one of diagonal, previous, vertical, horizontal, blocks, got 'row'."),
         ("diagonal", 0, {}, "num_tokens must be an integer of at least 1, got 0."),
         ("diagonal", T, {"lead": math.inf}, "lead must be a finite number, got inf."),
-        ("vertical", T, {"token": T}, "token must be an integer from 0 to 6 (num_tokens - 1), got 7."),
-        ("horizontal", T, {"token": -1}, "token must be an integer from 0 to 6 (num_tokens - 1), got -1."),
-        ("vertical", T, {"token": True}, "token must be an integer from 0 to 6 (num_tokens - 1), got True."),
+        ("vertical", T, {"token": T}, "token must be an integer from 0 to 6, got 7."),
+        ("horizontal", T, {"token": -1}, "token must be an integer from 0 to 6, got -1."),
+        ("vertical", T, {"token": 1.0}, "token must be an integer from 0 to 6, got 1.0."),
+        ("vertical", T, {"token": True}, "token must be an integer from 0 to 6, got True."),
         ("blocks", T, {}, "phrases must be lengths of at least 1 that add up to 7 (num_tokens), got []."),
         (
             "blocks",
             T,
             {"phrases": [5, 3]},
             "phrases must be lengths of at least 1 that add up to 7 (num_tokens), got [5, 3].",
+        ),
+        (
+            "blocks",
+            T,
+            {"phrases": [9, -2]},
+            "phrases must be lengths of at least 1 that add up to 7 (num_tokens), got [9, -2].",
         ),
         (
             "blocks",
@@ -108,3 +116,10 @@ def test_shapes_and_precision(pattern, d_k, dtype):
 def test_errors(pattern, num_tokens, choices, message):
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         hand_set_pattern(pattern, num_tokens, **choices)
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_numpys_integers_are_integers(pattern):
+    ours = hand_set_pattern(pattern, T, token=2, phrases=PHRASES)
+    theirs = hand_set_pattern(pattern, np.int64(T), token=np.int16(2), phrases=np.array(PHRASES))
+    assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))

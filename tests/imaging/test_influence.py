@@ -111,6 +111,28 @@ def test_it_leaves_no_gradient_behind_and_works_without_grad():
     torch.testing.assert_close(found, torch.eye(S) * layer.weight.norm().detach(), check_dtype=False)
 
 
+@pytest.mark.parametrize(
+    "mode", [torch.enable_grad, torch.no_grad, torch.inference_mode], ids=["grad", "no-grad", "inference"]
+)
+@pytest.mark.parametrize("made_in_it", [False, True], ids=["input-from-outside", "input-made-in-it"])
+def test_what_surrounds_the_call_changes_nothing(mode, made_in_it):
+    layer, given = nn.Linear(WIDTH, 11).double(), rows(T)
+    function = lambda x: layer(attention(x, x, x, create_causal_mask(T))[0])
+    expected = influence_map(function, given)
+    with mode():
+        found = influence_map(function, given.clone() if made_in_it else given)
+        assert torch.equal(found, expected)
+        assert (found[~FUTURE] > 0).all()
+        assert not found.requires_grad
+    assert layer.weight.grad is None
+
+
+def test_a_constant_is_one_in_inference_mode_too():
+    with torch.inference_mode():
+        constant = normal(T, 2, grad=False)
+        assert torch.equal(influence_map(lambda x: constant, rows()), torch.zeros(T, S, dtype=torch.float64))
+
+
 def test_a_function_may_change_its_input_in_place():
     x = rows(2)
     before = x.clone()

@@ -2,6 +2,8 @@
 
 import math
 import re
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -253,3 +255,9 @@ MATRIX = torch.ones(2, 3)
 def test_errors_name_what_was_expected_and_what_came(call, message):
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         call()
+
+
+def test_whoever_asks_for_no_hull_does_not_load_what_finds_one():
+    code = "import sys, surgeon.imaging.rank; print('scipy.optimize' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
