@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from bs4 import BeautifulSoup
+from foreign import foreign_defaults
 from matplotlib.figure import Figure
 from py_mini_racer import MiniRacer
 from small_book import ROOT, STRICT, SmallBook, cell
@@ -102,6 +103,23 @@ def test_the_element_holds_the_texts_and_the_figures(shown, still):
         assert np.abs(decode(text["weights"]) - weights.numpy().ravel()).max() <= ERROR + 1e-12
     assert [image["alt"] for image in element.select("figure.measured > img")] == ["A line that rises."] * 2
     assert len(element.find_all(recursive=False)) == 2
+
+
+def test_what_the_explorer_says_is_text_and_no_markup(shown, still):
+    """What tokens hold is hidden in base 64; captions and descriptions are escaped."""
+    text = '<i>a</i> & "b"'
+    head_explorer([(GOOD, ["</head-explorer>", "<b>", "&", '"', "e"])], [(still[0][0], text, text)])
+    escaped = "&lt;i&gt;a&lt;/i&gt; &amp; &quot;b&quot;"
+    assert f'alt="{escaped}"' in shown[0]
+    assert f"<figcaption>{escaped}</figcaption>" in shown[0]
+    assert set(re.findall(r"</?([\w-]+)", shown[0])) == {"head-explorer", "figure", "img", "figcaption"}
+
+
+def test_numpys_integers_and_other_peoples_defaults_change_nothing(shown, still):
+    head_explorer([(GOOD, names(5))], still, layer=1, head=2)
+    with foreign_defaults():
+        head_explorer([(GOOD, names(5))], still, layer=np.int64(1), head=np.uint8(2))
+    assert shown[0] == shown[1]
 
 
 def test_float32_rows_that_overshoot_one_are_read(shown, still):

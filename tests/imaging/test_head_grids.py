@@ -161,6 +161,10 @@ def test_the_words_for_lines_come_from_the_data():
         '3 lines from the query "b" on the left to 3 keys on the right, the darker the larger the weight. The darkest, '
         '0.50, runs from "b" to "b"; the key "b" takes 50% of the weight. Strongest key of each query: "b" to "b" 0.50.'
     )
+    text = describe_token_lines(weights[:2], ["q", "r"], key_tokens=["x", "y", "z"])
+    assert "4 lines from 2 queries on the left to 3 keys on the right" in text
+    assert text.endswith('Strongest key of each query: "q" to "y" 0.99, "r" to "y" 0.50.')
+    assert describe_token_lines(weights, ["a", "b", "c"], query=np.int64(1)).startswith('3 lines from the query "b"')
     assert "Strongest key" not in describe_token_lines(torch.eye(11), [str(n) for n in range(11)])
 
 

@@ -64,8 +64,20 @@ def test_any_precision_and_a_graph_may_come(dtype):
 
 def test_weights_after_dropout_need_a_longer_scale():
     weights = torch.tensor([[1.4, 0.0], [0.0, 0.7]])
-    ax = plot_attention_heatmap(weights, ["a", "b"], vmax=1.5)
-    assert ax.images[0].get_clim() == (0, 1.5)
+    for scale in ({"vmax": 1.5}, {"vmin": -0.25, "vmax": 2.0}):
+        ax = plot_attention_heatmap(weights, ["a", "b"], **scale)
+        fig = plot_multihead_attention(weights.expand(3, 2, 2), ["a", "b"], 3, **scale)
+        for image in (ax.images[0], *(panel.images[0] for panel in fig.axes[:3])):
+            assert image.get_clim() == (scale.get("vmin", 0), scale["vmax"])
+        assert fig.axes[3].get_ylim() == ax.figure.axes[1].get_ylim() == (scale.get("vmin", 0), scale["vmax"])
+
+
+def test_a_grid_prints_values_where_it_is_asked_to():
+    weights = weights_of(2, 5, 5)
+    printing, silent = (plot_multihead_attention(weights, TOKENS, 2, values=values) for values in (True, False))
+    for h in range(2):
+        assert printed(printing.axes[h]) == {(i, j): f"{weights[h, i, j]:.2f}" for i in range(5) for j in range(5)}
+        assert printed(silent.axes[h]) == {}
 
 
 GRIDS = {1: (1, 1), 2: (1, 2), 3: (1, 3), 4: (2, 2), 5: (2, 3), 12: (3, 4)}
@@ -131,6 +143,12 @@ def test_a_matrix_may_have_no_names_and_no_spread():
 def heat(weights=None, tokens=TOKENS, **given):
     weights = weights_of(5, 5) if weights is None else weights
     return lambda: plot_attention_heatmap(weights, tokens, **given)
+
+
+def test_numpys_integers_are_integers():
+    weights = weights_of(3, 5, 5)
+    fig = plot_multihead_attention(weights, TOKENS, np.int64(3), columns=np.int8(2))
+    assert fig.axes[0].get_subplotspec().get_gridspec().get_geometry() == (2, 2)
 
 
 def grid(weights=None, num_heads=3, **given):

@@ -42,10 +42,12 @@ def test_a_figure_in_the_house_style_is_opaque_and_legible():
     fig.draw_without_rendering()
     texts = [ax.title, ax.xaxis.label, ax.yaxis.label, *ax.get_xticklabels(), *ax.get_yticklabels()]
     assert min(text.get_fontsize() for text in texts) >= 10
-    _, axes = new_figure(2, 3, size=(5, 7), sharey=True)
+    _, axes = new_figure(2, np.int64(3), size=(5, 7), sharex="col", sharey=True)
     assert axes.shape == (2, 3)
     assert axes[0, 0].figure.get_size_inches().tolist() == [5, 7]
     assert axes[0, 0].get_shared_y_axes().joined(axes[0, 0], axes[1, 2])
+    assert axes[0, 0].get_shared_x_axes().joined(axes[0, 0], axes[1, 0])
+    assert not axes[0, 0].get_shared_x_axes().joined(axes[0, 0], axes[0, 1])
 
 
 def test_the_style_is_what_rc_context_takes():
