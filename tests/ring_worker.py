@@ -19,29 +19,30 @@ TOKENS, WIDTHS = 24, (5, 5, 7)
 
 def agree(rank: int, world: int) -> list[dict]:
     """Against PyTorch on the whole sequence, in one process: output and gradients, every layout, two precisions."""
-    results = []
-    for causal in (False, True):
-        for zigzag in (True, False):
-            for dtype in (torch.float64, torch.float32):
-                whole = [normal(2, 3, TOKENS, d, seed=s, dtype=dtype) for s, d in enumerate(WIDTHS)]
-                pull = normal(2, 3, TOKENS, WIDTHS[2], seed=9, dtype=dtype, grad=False)
-                allowed = torch.ones(TOKENS, TOKENS, dtype=torch.bool).tril() if causal else None
-                right = reference(*whole, allowed)
-                right = [right, *torch.autograd.grad((right * pull).sum(), whole)]
-                mine = [shard(x.detach(), rank, world, zigzag=zigzag).requires_grad_() for x in whole]
-                tally: Counter[str] = Counter()
-                output = ring_attention(*mine, causal=causal, zigzag=zigzag, tally=tally)
-                forward = tally["bytes"]
-                grads = torch.autograd.grad((output * shard(pull, rank, world, zigzag=zigzag)).sum(), mine)
-                shares = [shard(x.detach(), rank, world, zigzag=zigzag) for x in right]
-                errors = [
-                    float((a.detach() - b).norm() / b.norm()) for a, b in zip([output, *grads], shares, strict=True)
-                ]
-                results.append(
-                    {"causal": causal, "zigzag": zigzag, "dtype": str(dtype), "error": max(errors)}
-                    | {"pairs": tally["pairs"], "forward": forward, "bytes": tally["bytes"]}
-                )
-    return results
+    return [
+        check(rank, world, causal, zigzag, scale, dtype)
+        for causal in (False, True)
+        for zigzag in (True, False)
+        for scale, dtype in ((True, torch.float64), (True, torch.float32), (False, torch.float64))
+    ]
+
+
+def check(rank: int, world: int, causal: bool, zigzag: bool, scale: bool, dtype: torch.dtype) -> dict:
+    cut = lambda x: shard(x.detach(), rank, world, zigzag=zigzag)
+    whole = [normal(2, 3, TOKENS, d, seed=s, dtype=dtype) for s, d in enumerate(WIDTHS)]
+    pull = normal(2, 3, TOKENS, WIDTHS[2], seed=9, dtype=dtype, grad=False)
+    allowed = torch.ones(TOKENS, TOKENS, dtype=torch.bool).tril() if causal else None
+    right = reference(*whole, allowed, scale)
+    right = [right, *torch.autograd.grad((right * pull).sum(), whole)]
+    mine = [cut(x).requires_grad_() for x in whole]
+    tally: Counter[str] = Counter()
+    output = ring_attention(*mine, causal=causal, zigzag=zigzag, scale=scale, tally=tally)
+    forward = tally["bytes"]
+    ours = [output, *torch.autograd.grad((output * cut(pull)).sum(), mine)]
+    pairs = zip(ours, map(cut, right), strict=True)
+    errors = [float((a.detach() - b).norm() / b.norm()) for a, b in pairs]
+    case = {"causal": causal, "zigzag": zigzag, "dtype": str(dtype), "error": max(errors)}
+    return case | {"pairs": tally["pairs"], "forward": forward, "bytes": tally["bytes"]}
 
 
 def disagree(rank: int, world: int) -> list[str]:
@@ -50,6 +51,8 @@ def disagree(rank: int, world: int) -> list[str]:
     calls = [
         lambda: ring_attention(x, x if rank else x.repeat(2, 1), x if rank else x.repeat(2, 1)),
         lambda: ring_attention(x, x, x, causal=rank == 0),
+        lambda: ring_attention(x, x, x, scale=rank == 0),
+        lambda: ring_attention(x, x, x, zigzag=rank == 0),
         lambda: ring_attention(*(x.to(torch.float64 if rank else torch.float32),) * 3),
         lambda: ring_attention(x.requires_grad_(rank == 0), x, x),
         lambda: ring_attention(*(torch.zeros(3, 3),) * 3, causal=True),

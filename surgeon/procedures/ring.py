@@ -63,7 +63,7 @@ def shard(x: Tensor, rank: int, world: int, *, zigzag: bool = True) -> Tensor:
     >>> [shard(x, rank, 2).flatten().tolist() for rank in range(2)]
     [[0, 1, 6, 7], [2, 3, 4, 5]]
     """
-    _check_share(x, rank, world, zigzag)
+    rank, world = _check_share(x, rank, world, zigzag)
     if not zigzag:
         return x.chunk(world, -2)[rank].clone()
     blocks = x.chunk(2 * world, -2)
@@ -415,9 +415,11 @@ class Ring:
             )
 
 
-def _check_share(x: Tensor, rank: int, world: int, zigzag: bool) -> None:
-    positive_integer("world", world)
-    if whole_number(rank) not in range(world):
+def _check_share(
+    x: Tensor, rank: int, world: int, zigzag: bool
+) -> tuple[int, int]:
+    world, number = positive_integer("world", world), whole_number(rank)
+    if number is None or number not in range(world):
         raise ValueError(
             f"rank must be an integer from 0 to world - 1 ({world - 1}), got"
             f" {rank!r}."
@@ -429,6 +431,7 @@ def _check_share(x: Tensor, rank: int, world: int, zigzag: bool) -> None:
             f"x must have a multiple of {pieces} tokens to be shared by"
             f" {world}, got {x.shape[-2]}."
         )
+    return number, world
 
 
 def _check_shares(shares: Sequence[Tensor], zigzag: bool) -> None:

@@ -9,6 +9,7 @@ from oracle import CONVENTIONS, normal
 from surgeon.anatomy.dot_product import attention
 from surgeon.imaging.patterns import row_entropy
 from surgeon.procedures.entropy import attention_entropy
+from surgeon.procedures.flash import flash_attention
 
 
 def inputs(*lead, T=13, S=17):
@@ -66,6 +67,16 @@ def test_the_ends_of_the_range():
     torch.testing.assert_close(even, torch.full((3,), math.log(11)))
     one = attention_entropy(torch.full((3, 1), 50.0), torch.tensor([[3.0], [-3.0], [0.1]]))
     assert ((one >= 0) & (one < 1e-4)).all()
+
+
+def test_rounding_takes_no_row_below_nothing():
+    """Whoever sees one key has no choice; its score, rounded twice, may exceed its log-sum-exp by a little."""
+    Q, K = (x.detach().float() for x in (normal(1009, 7), normal(1, 7)))
+    entropy = attention_entropy(Q, K)
+    assert (entropy >= 0).all()
+    lse = flash_attention(Q, K, K, return_lse=True).lse
+    rounded = torch.finfo(torch.float32).eps * float(lse.abs().max())
+    assert float(entropy.max()) <= 8 * rounded
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32], ids=str)

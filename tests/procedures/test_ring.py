@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.distributed as dist
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ring_worker import TOKENS, WIDTHS
 
+from surgeon.procedures import ring_check
 from surgeon.procedures.ring import (
     pairs,
     ring_attention,
@@ -71,13 +73,14 @@ def test_a_ring_is_one_process_cut_up(world, tmp_path):
 def test_ranks_that_come_with_different_things_are_all_told(tmp_path):
     ranks = run(tmp_path, 2, "disagree")
     assert ranks[0] == ranks[1]
-    shapes, options, dtype, gradients, odd, leading = ranks[0]
+    shapes, causal, scale, zigzag, dtype, gradients, odd, leading = ranks[0]
     assert shapes == (
         "Q, K and V must have the same shapes on every rank, got [[[4, 3], [8, 3], [8, 3]], [[4, 3], [4, 3], [4, 3]]]."
     )
-    assert re.match(
-        r"Q, K and V must have the same options on every rank, got \[{'causal': True, .*False.*\]\.", options
-    )
+    usual = {"causal": False, "scale": True, "zigzag": True}
+    for said, other in ((causal, {"causal": True}), (scale, {"scale": False}), (zigzag, {"zigzag": False})):
+        answers = [usual | other, usual] if other == {"causal": True} else [usual, usual | other]
+        assert said == f"Q, K and V must have the same options on every rank, got {answers}."
     assert dtype == "Q, K and V must have the same dtype on every rank, got ['torch.float32', 'torch.float64']."
     assert gradients.startswith("Q, K and V must have the same gradients on every rank, got [[True, ")
     assert odd == "a share cut in zigzag order must have two equal blocks, got 3 tokens."
@@ -98,10 +101,11 @@ def test_losing_a_rank_is_an_error_within_the_timeout_and_no_hang(how, tmp_path)
     timeout = 10
     first, lost, last = run(tmp_path, 3, "lose", how, str(timeout))
     assert lost is None
-    for rank, survivor in ((0, first), (2, last)):
-        assert re.match(
-            rf"ring_attention: rank {rank} of 3 lost a neighbour \(hears from \d, sends to \d\)", survivor["said"]
-        )
+    for survivor, sentence in (
+        (first, "rank 0 of 3 lost a neighbour (hears from 2, sends to 1); it died or did not answer in time: "),
+        (last, "rank 2 of 3 lost a neighbour (hears from 1, sends to 0); it died or did not answer in time: "),
+    ):
+        assert survivor["said"].startswith(f"ring_attention: {sentence}")
         assert survivor["seconds"] < 2 * timeout
 
 
@@ -122,6 +126,22 @@ def test_torchrun_starts_the_check_that_anyone_can_run_on_their_machines(tmp_pat
     share = 3 * 22 * 5 * 4
     assert all(case["bytes forward"] == [2 * share] * 2 for case in cases)
     assert all(case["bytes"] == [8 * share] * 2 for case in cases)
+
+
+def test_the_check_waits_as_long_as_it_is_told(monkeypatch, capsys):
+    """In this process alone, which stands for the ranks that torchrun starts."""
+    patience = []
+
+    def init(backend, timeout):
+        patience.append(timeout.total_seconds())
+        start(backend, store=dist.HashStore(), rank=0, world_size=1)
+
+    start = dist.init_process_group
+    monkeypatch.setattr(dist, "init_process_group", init)
+    ring_check.main(["--tokens", "6", "--heads", "2", "--width", "3", "--timeout", "7"])
+    assert patience == [7]
+    assert [case["pairs"] for case in json.loads(capsys.readouterr().out)] == [[2 * 36], [2 * 21], [2 * 21]]
+    assert not dist.is_initialized()
 
 
 def test_without_a_process_group_it_says_how_to_start_one():
@@ -171,8 +191,22 @@ def test_the_parts_of_a_causal_mask_are_the_mask(world, block, zigzag):
         (-1, 2, 8, "rank must be an integer from 0 to world - 1 (1), got -1."),
         (0, 0, 8, "world must be an integer of at least 1, got 0."),
         (0, 3, 8, "x must have a multiple of 6 tokens to be shared by 3, got 8."),
+        (1.0, 2, 8, "rank must be an integer from 0 to world - 1 (1), got 1.0."),
+        (True, 2, 8, "rank must be an integer from 0 to world - 1 (1), got True."),
     ],
 )
 def test_a_sequence_that_cannot_be_cut(rank, world, tokens, message):
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         shard(torch.zeros(tokens, 3), rank, world)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "message"),
+    [
+        ([], "shares must hold at least one share, got none."),
+        ([2, 3], "shares[1] must have two equal blocks in zigzag order, got 3 tokens."),
+    ],
+)
+def test_shares_that_cannot_be_put_together(tokens, message):
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        unshard([torch.zeros(n, 3) for n in tokens])
