@@ -35,6 +35,7 @@ from .imaging.heatmaps import (
     plot_matrix,
     plot_multihead_attention,
 )
+from .imaging.hull import hull_distance, in_convex_hull
 from .imaging.influence import influence_map
 from .imaging.patterns import (
     analyze_attention_patterns,
@@ -46,8 +47,6 @@ from .imaging.patterns import (
 from .imaging.rank import (
     distance_to_rank_one,
     effective_rank,
-    hull_distance,
-    in_convex_hull,
 )
 from .imaging.words import describe_attention
 from .procedures.entropy import attention_entropy

@@ -10,7 +10,6 @@ import re
 import textwrap
 from base64 import b64encode
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -18,6 +17,8 @@ from urllib.parse import quote
 import matplotlib
 from IPython.display import display
 from matplotlib.figure import Figure
+
+from surgeon.book.bound import Bound, digits
 
 REPOSITORY = (
     os.environ.get("GITHUB_REPOSITORY")
@@ -31,58 +32,6 @@ Value = TypeVar("Value")
 
 class ClaimError(AssertionError):
     """A page claims something that its own numbers contradict."""
-
-
-@dataclass(frozen=True)
-class Bound:
-    """What a value must keep to; where it has no end, the value is a truth.
-
-    Both ends are themselves allowed.
-    """
-
-    low: float | None = None
-    high: float | None = None
-
-    def __post_init__(self) -> None:
-        low, high = self.low, self.high
-        if low is not None and high is not None and not low <= high:
-            raise ValueError(
-                f"claim must have bounds in order, got {low} and {high}."
-            )
-
-    def __bool__(self) -> bool:
-        return self.low is not None or self.high is not None
-
-    def __str__(self) -> str:
-        low, high = (
-            None if end is None else f"{end:.12g}"
-            for end in (self.low, self.high)
-        )
-        if low and high:
-            return f"between {low} and {high}"
-        if not self:
-            return "true"
-        return f"at least {low}" if low else f"at most {high}"
-
-    def read(self, value: Any) -> float | bool:
-        """The value as a number, or as a truth where there is no end."""
-        if self:
-            return _number(value)
-        if not _is_boolean(value):
-            raise ValueError(
-                f"claim needs a bound for the number {value!r}: at_least,"
-                " at_most or within."
-            )
-        if getattr(value, "shape", ()):
-            raise ValueError(f"claim needs one truth, got {_kind(value)}.")
-        return bool(value)
-
-    def holds(self, measured: float | bool) -> bool:
-        """Whether it is kept; NaN keeps none."""
-        if not self:
-            return bool(measured)
-        above = self.low is None or measured >= self.low
-        return above and (self.high is None or measured <= self.high)
 
 
 def claim(
@@ -135,16 +84,15 @@ def claim(
         )
     bound = Bound(*(within or (at_least, at_most)))
     measured = bound.read(value)
+    number = digits(measured)
     if not bound.holds(measured):
         raise ClaimError(
-            f"{statement!r} does not hold: measured {_digits(measured)},"
-            f" claimed {bound}."
+            f"{statement!r} does not hold: measured {number}, claimed"
+            f" {bound}."
         )
-    said = {"value": _digits(measured), "bound": str(bound)} if bound else {}
-    plain = f"✓ {statement}"
-    if bound:
-        plain += f" {said['value']} ({bound})"
-    show(plain, html=_marked(statement, said))
+    said = {} if bound.is_truth else {"value": number, "bound": f"{bound}"}
+    plain = f" {number} ({bound})" if said else ""
+    show(f"✓ {statement}{plain}", html=_marked(statement, said))
     return value
 
 
@@ -157,28 +105,6 @@ def _marked(statement: str, said: dict[str, str]) -> str:
     )
     mark = '<span class="claim-mark" aria-hidden="true">✓</span>'
     return f'<p class="claim" id="{_anchor(statement)}">{mark}{spans}</p>'
-
-
-def _number(value: Any) -> float:
-    try:
-        return float(value)
-    except (TypeError, ValueError, RuntimeError):
-        raise ValueError(
-            f"claim needs one number, got {_kind(value)}."
-        ) from None
-
-
-def _is_boolean(value: Any) -> bool:
-    """Python's, NumPy's or PyTorch's, one or many."""
-    name = str(getattr(value, "dtype", type(value).__name__))
-    return name in ("bool", "torch.bool")
-
-
-def _kind(value: Any) -> str:
-    shape = getattr(value, "shape", ())
-    if shape:
-        return f"an array of shape {list(shape)}"
-    return type(value).__name__
 
 
 def source(*objects: Callable[..., Any]) -> None:
@@ -313,11 +239,3 @@ def _inline(text: str) -> str:
 
 def _anchor(statement: str) -> str:
     return "claim-" + hashlib.sha256(statement.encode()).hexdigest()[:10]
-
-
-def _digits(number: float | bool) -> str:
-    if isinstance(number, bool):
-        return str(number)
-    if number.is_integer() and abs(number) < 1e6:
-        return f"{number:.0f}"
-    return f"{number:.4g}"

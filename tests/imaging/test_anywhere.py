@@ -1,6 +1,5 @@
 """Wherever the inputs are, and whatever somebody else has made PyTorch's default: the same answers."""
 
-import importlib
 import inspect
 from functools import partial
 
@@ -13,12 +12,24 @@ from matplotlib.figure import Figure
 from oracle import CAUSAL, normal
 from pictures import TOKENS, weights_of
 
-from surgeon.imaging import cells, hand_set, head_grids, heatmaps, influence, patterns, rank, style, words
+from surgeon.imaging import (
+    cells,
+    hand_set,
+    head_grids,
+    heatmaps,
+    hull,
+    influence,
+    patterns,
+    rank,
+    style,
+    token_lines,
+    words,
+)
 from surgeon.imaging.style import house_style, new_figure
 
 pytestmark = pytest.mark.usefixtures("nothing_global")
 
-MODULES = [cells, hand_set, head_grids, heatmaps, influence, patterns, rank, style, words]
+MODULES = [cells, hand_set, head_grids, heatmaps, hull, influence, patterns, rank, style, token_lines, words]
 MASK = CAUSAL.clone()
 MASK[3] = False  # one row may look at nothing
 WEIGHTS = weights_of(5, 5, mask=torch.zeros(5, 5).masked_fill(~MASK, -torch.inf)).float()
@@ -31,13 +42,13 @@ CALLS = {
     "baseline_patterns": (patterns.baseline_patterns, (MASK,), {}),
     "describe_attention": (partial(words.describe_attention, tokens=TOKENS), (WEIGHTS,), {"mask": MASK}),
     "describe_heads": (head_grids.describe_heads, (HEADS,), {}),
-    "describe_token_lines": (partial(head_grids.describe_token_lines, tokens=TOKENS), (WEIGHTS,), {}),
+    "describe_token_lines": (partial(token_lines.describe_token_lines, tokens=TOKENS), (WEIGHTS,), {}),
     "distance_to_rank_one": (rank.distance_to_rank_one, (X,), {}),
     "effective_rank": (rank.effective_rank, (X,), {}),
     "hand_set_pattern": (partial(hand_set.hand_set_pattern, "blocks", 5, phrases=[2, 3]), (), {}),
     "house_style": (house_style, (), {}),
-    "hull_distance": (rank.hull_distance, (POINTS, VERTICES), {}),
-    "in_convex_hull": (rank.in_convex_hull, (POINTS, VERTICES), {}),
+    "hull_distance": (hull.hull_distance, (POINTS, VERTICES), {}),
+    "in_convex_hull": (hull.in_convex_hull, (POINTS, VERTICES), {}),
     "influence_map": (partial(influence.influence_map, lambda x: x.cumsum(0).sin()), (X,), {}),
     "new_figure": (new_figure, (), {}),
     "normalized_entropy": (patterns.normalized_entropy, (WEIGHTS,), {"mask": MASK}),
@@ -49,7 +60,7 @@ CALLS = {
         (HEADS[0],),
         {"mask": torch.ones(5, 5, dtype=torch.bool)},
     ),
-    "plot_token_lines": (partial(head_grids.plot_token_lines, tokens=TOKENS), (WEIGHTS,), {}),
+    "plot_token_lines": (partial(token_lines.plot_token_lines, tokens=TOKENS), (WEIGHTS,), {}),
     "row_entropy": (patterns.row_entropy, (WEIGHTS,), {}),
     "uniform_weights": (patterns.uniform_weights, (MASK,), {}),
 }
@@ -115,12 +126,6 @@ def test_a_device_without_double_precision_gives_the_same(name):
     found, expected = call(name, lambda x: x.as_subclass(OnAppleGPU)), call(name)
     plain = found.as_subclass(torch.Tensor) if isinstance(found, torch.Tensor) else found
     np.testing.assert_equal(shown(plain), shown(expected))
-
-
-def test_distances_are_as_precise_as_the_device_can_hold():
-    widest = importlib.import_module("surgeon.imaging.rank").widest
-    assert widest(torch.device("mps")) == torch.float32
-    assert widest(torch.device("cpu")) == widest(torch.device("cuda")) == torch.float64
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
