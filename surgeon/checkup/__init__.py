@@ -1,1 +1,1 @@
-"""A physical examination for anyone's attention: `examine`, by behaviour alone."""
+"""A physical examination for anyone's attention, by behaviour alone."""

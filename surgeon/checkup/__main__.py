@@ -1,4 +1,4 @@
-"""Examine from a shell: `python -m surgeon.checkup package.module:function`."""
+"""Examine from a shell: `python -m surgeon.checkup package.module:name`."""
 
 import argparse
 import importlib
@@ -8,62 +8,27 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
-from surgeon.checkup.adapter import LAYOUTS, MASKS, SHAPES
 from surgeon.checkup.examination import ALIGNMENTS, DEAD_ROWS, examine
+from surgeon.checkup.subjects.conventions import MASKS, SHAPES
+from surgeon.checkup.subjects.layouts import LAYOUTS
+
+GRACE = 10.0  # seconds beyond patience, until the process is ended
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """0 if nothing was found, 1 if something was, 2 if the address or an argument is no good."""
-    parser = argparse.ArgumentParser(
-        prog="python -m surgeon.checkup",
-        description="A check-up of anyone's attention.",
-    )
-    parser.add_argument(
-        "address", help="package.module:function, or a module's instance"
-    )
-    parser.add_argument(
-        "--build",
-        action="store_true",
-        help="call what the address names first, and examine the result",
-    )
-    parser.add_argument("--layout", choices=LAYOUTS)
-    parser.add_argument("--mask", choices=(*MASKS, "find", "none"))
-    parser.add_argument("--mask-shape", choices=SHAPES)
-    parser.add_argument(
-        "--padding", help="the argument for a mask [B, S] over keys"
-    )
-    parser.add_argument(
-        "--causal",
-        help=(
-            "the argument that asks for a causal mask; 'always' if it is"
-            " causal by itself"
-        ),
-    )
-    parser.add_argument(
-        "--dropout", help="the argument for the probability of dropout"
-    )
-    parser.add_argument("--heads", type=int)
-    parser.add_argument("--kv-heads", type=int)
-    parser.add_argument("--width", type=int, help="of x, for a layer on x")
-    parser.add_argument("--dead-rows", choices=DEAD_ROWS, default="zero")
-    parser.add_argument("--alignment", choices=ALIGNMENTS)
-    parser.add_argument(
-        "--patience",
-        type=float,
-        default=60.0,
-        help="seconds after which it is given up; 60",
-    )
-    parser.add_argument("--seed", type=int, default=0)
-    given = vars(parser.parse_args(arguments))
+    """0 if nothing was found, 1 if something was.
+
+    2 if the address or an argument is no good.
+    """
+    given = vars(_parser().parse_args(arguments))
     address, build = given.pop("address"), given.pop("build")
     given["causal"] = True if given["causal"] == "always" else given["causal"]
-    seconds = given["patience"] + 10
+    seconds = given["patience"] + GRACE
     last_resort = threading.Timer(seconds, give_up, [address, seconds])
     last_resort.daemon = True
     try:
-        if (
-            10 < seconds < threading.TIMEOUT_MAX
-        ):  # examine says what is wrong with anything else
+        # examine says what is wrong with any other patience
+        if GRACE < seconds < threading.TIMEOUT_MAX:
             last_resort.start()
         subject = find(address)
         report = examine(subject() if build else subject, **given)
@@ -76,8 +41,49 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0 if report.passed else 1
 
 
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m surgeon.checkup",
+        description="A check-up of anyone's attention.",
+    )
+    add = parser.add_argument
+    add("address", help="package.module:function, or a module's instance")
+    add(
+        "--build",
+        action="store_true",
+        help="call what the address names first, and examine the result",
+    )
+    add("--layout", choices=LAYOUTS)
+    add("--mask", choices=(*MASKS, "find", "none"))
+    add("--mask-shape", choices=SHAPES)
+    add("--padding", help="the argument for a mask [B, S] over keys")
+    add(
+        "--causal",
+        help="the argument that asks for a causal mask; 'always' if it is"
+        " causal by itself",
+    )
+    add("--dropout", help="the argument for the probability of dropout")
+    add("--heads", type=int)
+    add("--kv-heads", type=int)
+    add("--width", type=int, help="of x, for a layer on x")
+    add("--dead-rows", choices=DEAD_ROWS, default="zero")
+    add("--alignment", choices=ALIGNMENTS)
+    add(
+        "--patience",
+        type=float,
+        default=60.0,
+        help="seconds after which it is given up; 60",
+    )
+    add("--seed", type=int, default=0)
+    return parser
+
+
 def give_up(address: str, seconds: float) -> None:
-    """The end of the process, for what no exception can stop: an import, or a call into C, that never returns."""
+    """The end of the process, for what no exception can stop.
+
+    An import, or a call into C, that never returns; a subject that swallows
+    every exception.
+    """
     print(
         f"address must name something that answers, got {address!r}: nothing"
         f" within {seconds:g} s.",
@@ -88,7 +94,10 @@ def give_up(address: str, seconds: float) -> None:
 
 
 def find(address: str) -> Any:
-    """What `package.module:name` names; the folder that one stands in is searched first."""
+    """What `package.module:name` names.
+
+    The folder that one stands in is searched first.
+    """
     module_name, _, path = address.partition(":")
     if not module_name or not path:
         raise ValueError(

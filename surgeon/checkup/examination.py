@@ -3,21 +3,24 @@
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
-import torch
+from torch import nn
 
-from surgeon.arguments import check_seed, positive_integer
-from surgeon.checkup.adapter import Subject, mask_argument
+from surgeon.arguments import check_seed
 from surgeon.checkup.course import conduct, conduct_again, settle
 from surgeon.checkup.exam import Exam
 from surgeon.checkup.finding import LAWS
-from surgeon.checkup.holds import hold
-from surgeon.checkup.layer import Layer
+from surgeon.checkup.notes import Notes
+from surgeon.checkup.outside import Outside
 from surgeon.checkup.patience import OutOfPatience, listening, within
-from surgeon.checkup.projections import model_width
+from surgeon.checkup.probes.tokens import examine_layer
 from surgeon.checkup.report import Report
-from surgeon.checkup.tokens import examine_layer
+from surgeon.checkup.subjects.declaration import Declaration, one_of
+from surgeon.checkup.subjects.holds import hold
+from surgeon.checkup.subjects.layer import hold_layer
+from surgeon.checkup.subjects.surroundings import ordinary
 
 DEAD_ROWS = ("zero", "nan", "uniform", "any")
 ALIGNMENTS = ("bottom-right", "top-left", "any")
@@ -140,139 +143,98 @@ def examine(
 
     Patience ends by a timer of the system (SIGALRM): in the main thread, on
     systems that have one, if no other such timer runs; a call into C is
-    waited for. Warnings are caught for the process while this runs, not for
-    its thread.
+    waited for. A subject that swallows its exception hears of it again; one
+    that swallows it for ever within one call can be ended only from outside,
+    which is what the command line does. Under `torch.no_grad`,
+    `torch.inference_mode` and another default device the report is the same:
+    it is examined with gradients, on the CPU. Warnings are caught for the
+    process while this runs, not for its thread.
 
     Examples
     --------
     >>> from surgeon import attention
     >>> examine(attention).failed
     []
-    >>> forgot_the_root = lambda Q, K, V, mask=None: attention(Q / K.shape[-1] ** 0.5, K, V, mask)
+    >>> def forgot_the_root(Q, K, V, mask=None):
+    ...     return attention(Q / K.shape[-1] ** 0.5, K, V, mask)
     >>> [finding.name for finding in examine(forgot_the_root).failed]
     ['scale']
     """
     started = time.perf_counter()
-    for name, value, known in (
-        ("dead_rows", dead_rows, DEAD_ROWS),
-        ("alignment", alignment, ALIGNMENTS),
-    ):
-        if value is not None and value not in known:
-            raise ValueError(
-                f"{name} must be one of {', '.join(map(repr, known))}, got"
-                f" {value!r}."
-            )
-    if width is not None:
-        positive_integer("width", width)
-    if scale is not None and not 0 < abs(scale) < math.inf:
-        raise ValueError(
-            f"scale must be a finite number other than 0, got {scale}."
-        )
+    declared = Declaration(
+        layout=layout,
+        names=dict(names or {}),
+        mask=mask,
+        mask_shape=mask_shape,
+        padding=padding,
+        causal=causal,
+        dropout=dropout,
+        heads=heads,
+        kv_heads=kv_heads,
+        projections=projections,
+        widths=widths,
+        width=width,
+        scale=scale,
+        options=options,
+    )
+    one_of("dead_rows", dead_rows, DEAD_ROWS)
+    one_of("alignment", alignment, ALIGNMENTS)
     if patience is not None and not 0 < patience < math.inf:
         raise ValueError(
             "patience must be a positive number of seconds or None, got"
             f" {patience}."
         )
     check_seed(seed)
-    if (
-        alignment is None
-    ):  # what PyTorch documents for its own, or what a cache needs
-        alignment = (
-            "top-left"
-            if getattr(subject, "__name__", "")
-            == "scaled_dot_product_attention"
-            else "bottom-right"
-        )
-    find, read = mask == "find", None if mask == "find" else mask
-    given: dict[str, Any] = {
-        "layout": layout, "names": names, "mask": read, "mask_shape": mask_shape, "padding": padding, "causal": causal,
-        "dropout": dropout, "heads": heads, "kv_heads": kv_heads, "projections": projections, "widths": widths,
-        "options": options,
-    }  # fmt: skip
     heard: list[str] = []
-    with listening(heard):
-        on_x = width is not None and not isinstance(subject, torch.nn.Module)
-        held = None if on_x else hold(subject, **given)
-        if held is None:
-            layer = _layer(subject, given, width)
-            exam = Exam(layer.holder, dead_rows, alignment, seed)
-            title, course = (
-                f"{layer.holder.title} (on x, from outside)",
-                lambda: examine_layer(exam, layer),
-            )
-        else:
-            exam = Exam(held, dead_rows, alignment, seed)
-            title, course = "", lambda: _examine(exam, layout, scale, find)
+    with ordinary(), listening(heard):
+        notes, title, course = _prepare(
+            subject, declared, dead_rows, alignment, seed
+        )
         try:
             with within(patience):
                 course()
         except OutOfPatience:
-            meaning = (
-                f"The examination was given up after {patience:g} s, while"
-                f" “{exam.trying}” was tried."
-            )
-            exam.break_off(
-                "no answer",
-                meaning,
-                f"Cannot be told: {meaning[0].lower()}{meaning[1:]}",
-            )
-    findings = [exam.findings[name] for name in LAWS]
-    return Report(
-        title or f"{exam.subject.title} ({_held(exam.subject)})",
-        findings,
-        time.perf_counter() - started,
-        heard,
-    )
+            _give_up(notes, patience)
+    findings = [notes.findings[name] for name in LAWS]
+    seconds = time.perf_counter() - started
+    return Report(title(), findings, seconds, heard)
 
 
-def _examine(
-    exam: Exam, layout: str | None, scale: float | None, find: bool
-) -> None:
-    settle(exam, layout)
-    exam.meant = 1 / math.sqrt(exam.d_k)
-    if scale is not None:
-        exam.how["factor"] = exam.meant = float(scale)
-    conduct(exam, find=find)
+def _prepare(
+    subject: Callable[..., Any],
+    declared: Declaration,
+    dead_rows: str,
+    alignment: str | None,
+    seed: int,
+) -> tuple[Notes, Callable[[], str], Callable[[], None]]:
+    """The notes, the report's title once all is settled, and the course."""
+    on_x = declared.width is not None and not isinstance(subject, nn.Module)
+    held = None if on_x else hold(subject, declared)
+    if held is None:
+        layer = hold_layer(subject, declared)
+        outside = Outside(layer, dead_rows, seed)
+        title = f"{layer.title} (on x, from outside)"
+        return outside, lambda: title, partial(examine_layer, outside)
+    # what PyTorch documents for its own, or what a cache needs
+    theirs = held.title == "scaled_dot_product_attention"
+    usual = "top-left" if theirs else "bottom-right"
+    exam = Exam(held, dead_rows, alignment or usual, seed)
+    course = partial(_examine, exam, declared)
+    return exam, lambda: f"{held.title} ({held.held})", course
+
+
+def _examine(exam: Exam, declared: Declaration) -> None:
+    settle(exam, declared.layout)
+    if declared.scale is not None:
+        exam.how["factor"] = exam.meant = float(declared.scale)
+    conduct(exam, find=declared.mask == "find")
     conduct_again(exam)
 
 
-def _layer(
-    subject: Callable[..., Any], given: dict[str, Any], width: int | None
-) -> Layer:
-    """A module or function on `x`, and how to ask it from outside."""
-    width = width or model_width(subject)
-    if not width:
-        raise ValueError(
-            f"width must be given: {type(subject).__name__} does not tell how"
-            " wide x is."
-        )
-    names = dict(given["names"] or {})
-    takes, name, needed = mask_argument(
-        getattr(subject, "forward", subject), names.get("mask")
+def _give_up(notes: Notes, patience: float | None) -> None:
+    meaning = (
+        f"The examination was given up after {patience:g} s, while"
+        f" “{notes.trying}” was tried."
     )
-    holder = Subject(
-        subject,
-        lambda: None,
-        getattr(subject, "__name__", type(subject).__name__),
-        layout="B T d",
-        heads=given["heads"] or 1,
-        mask=given["mask"] or ("True attends" if takes else "none"),
-        mask_name=name,
-        mask_needed=needed,
-        mask_shape=given["mask_shape"] or "T S",
-        padding=given["padding"],
-        causal=given["causal"],
-        options=given["options"],
-    )
-    return Layer(
-        subject, width, holder, not str(given["layout"]).startswith("T B")
-    )
-
-
-def _held(subject: Subject) -> str:
-    masks = (
-        "no mask"
-        if subject.mask == "none"
-        else f"mask {subject.mask} [{', '.join(subject.mask_shape.split())}]"
-    )
-    return f"{subject.layout}, {masks}"
+    why = f"Cannot be told: {meaning[0].lower()}{meaning[1:]}"
+    notes.break_off("no answer", meaning, why)

@@ -1,4 +1,4 @@
-"""What a check-up looks at: each finding's name, the law behind it, and the page that explains it."""
+"""What a check-up looks at: findings, and the laws behind them."""
 
 from dataclasses import dataclass, field
 
@@ -57,8 +57,8 @@ READING = (
 )
 FUTURE = ("future, training", "future, evaluating")
 
-# name: (what holds for a sound attention, the page about it); in the order in
-# which a report tells them
+# name: (what holds for a sound attention, the page about it), in the order of
+# a report
 LAWS = {
     "answers": (
         "Queries, keys and values give an output of their shape.",

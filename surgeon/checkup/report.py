@@ -1,4 +1,4 @@
-"""What an examination found, as a table for a terminal and for a notebook."""
+"""What an examination found, as a table for a terminal and a notebook."""
 
 import html
 import textwrap
@@ -11,7 +11,9 @@ COLUMNS = ("finding", "verdict", "measured", "sound", "meaning", "page")
 
 
 class Report:
-    """The findings of one examination, in the order of `surgeon.checkup.finding.LAWS`.
+    """The findings of one examination.
+
+    In the order of `surgeon.checkup.finding.LAWS`.
 
     Parameters
     ----------
@@ -32,12 +34,8 @@ class Report:
         seconds: float = 0.0,
         warnings: Sequence[str] = (),
     ) -> None:
-        self.subject, self.findings, self.seconds, self.warnings = (
-            subject,
-            findings,
-            seconds,
-            list(warnings),
-        )
+        self.subject, self.findings = subject, findings
+        self.seconds, self.warnings = seconds, list(warnings)
 
     def __getitem__(self, name: str) -> Finding:
         for finding in self.findings:
@@ -55,9 +53,7 @@ class Report:
     @property
     def failed(self) -> list[Finding]:
         """The findings whose law is broken."""
-        return [
-            finding for finding in self.findings if finding.passed is False
-        ]
+        return [f for f in self.findings if f.passed is False]
 
     @property
     def passed(self) -> bool:
@@ -66,19 +62,17 @@ class Report:
 
     @property
     def diagnosis(self) -> str:
-        """One line: what is wrong, or how many laws hold, and how many could not be tried."""
+        """What is wrong, in one line; or how many laws hold.
+
+        And how many could not be tried.
+        """
         if self.failed:
-            return " ".join(
-                f"{finding.name}: {finding.meaning}"
-                for finding in self.failed
-            )
+            return " ".join(f"{f.name}: {f.meaning}" for f in self.failed)
         if self._blind:
             return f"Nothing found, but {self._blind}."
-        held = sum(finding.passed is True for finding in self.findings)
-        raised = sum(
-            finding.passed is None and finding.meaning.startswith(RAISES)
-            for finding in self.findings
-        )
+        held = sum(f.passed is True for f in self.findings)
+        open_ = [f for f in self.findings if f.passed is None]
+        raised = sum(f.meaning.startswith(RAISES) for f in open_)
         errors = (
             f"{raised} could not be told because the subject raised an"
             " error, "
@@ -87,17 +81,16 @@ class Report:
         )
         return (
             f"Nothing found: {held} laws hold,"
-            f" {errors}{len(self) - held - raised} do not apply."
+            f" {errors}{len(open_) - raised} do not apply."
         )
 
     @property
     def _blind(self) -> str:
-        """What must be said first where nothing failed, and nobody knows whether this is attention."""
-        told = {
-            finding.name
-            for finding in self.findings
-            if finding.passed is not None
-        }
+        """What must be said first if nothing failed, and little was tried.
+
+        So little that nobody knows whether this is attention.
+        """
+        told = {f.name for f in self.findings if f.passed is not None}
         if self.failed or told & {"known form", "softmax over keys"}:
             return ""
         return (
@@ -120,43 +113,18 @@ class Report:
                 f" {f.bound}."
                 for f in self.failed
             ]
-            raise AssertionError(
-                "\n".join(_wrap(f"{self.subject} fails its check-up.", *told))
-            )
+            head = f"{self.subject} fails its check-up."
+            raise AssertionError("\n".join(_wrap(head, *told)))
 
     def __str__(self) -> str:
         width = max(len(finding.name) for finding in self.findings)
-        lines = _wrap(
-            f"Check-up of {self.subject}"
-            + (f": {self._blind}." if self._blind else "")
-        )
+        head = f"Check-up of {self.subject}"
+        lines = _wrap(head + (f": {self._blind}." if self._blind else ""))
         for finding in self.findings:
-            said = (
-                f"{_number(finding.measured)}"
-                if finding.passed is not None
-                else finding.meaning
-            )
-            if finding.passed is False:
-                said = (
-                    f"{finding.meaning} Measured {said}; sound:"
-                    f" {_number(finding.bound)}. See {finding.page}."
-                )
-            head = f"{finding.verdict:<4}  {finding.name:<{width}}  "
-            lines += textwrap.wrap(
-                said,
-                WIDTH,
-                initial_indent=head,
-                subsequent_indent=" " * len(head),
-            ) or [head.rstrip()]
-        told = [
-            f"{finding.name}: {finding.meaning}" for finding in self.failed
-        ] or [self.diagnosis]
-        return "\n".join(
-            [
-                *lines,
-                *_wrap(*(f"Warned: {said}" for said in self.warnings), *told),
-            ]
-        )
+            lines += _line(finding, width)
+        lines += _wrap(*(f"Warned: {said}" for said in self.warnings))
+        told = [f"{f.name}: {f.meaning}" for f in self.failed]
+        return "\n".join(lines + _wrap(*(told or [self.diagnosis])))
 
     def __repr__(self) -> str:
         return (
@@ -165,39 +133,46 @@ class Report:
         )
 
     def _repr_html_(self) -> str:
-        cells = lambda texts: "".join(
-            f"<td>{html.escape(text)}</td>" for text in texts
-        )
-        rows = "".join(
-            f'<tr class="checkup-{"na" if f.passed is None else f.verdict.lower()}">'
-            + f'<th scope="row">{html.escape(f.name)}</th>'
-            + cells(
-                [
-                    f.verdict,
-                    _number(f.measured),
-                    _number(f.bound),
-                    f.meaning,
-                    f.page,
-                ]
-            )
-            + "</tr>"
-            for f in self.findings
-        )
-        header = "".join(f'<th scope="col">{name}</th>' for name in COLUMNS)
-        caption = html.escape(f"Check-up of {self.subject}. {self.diagnosis}")
-        warned = "<br>".join(
-            html.escape(f"Warned: {said}") for said in self.warnings
-        )
-        foot = (
-            "<tfoot><tr><td"
-            f' colspan="{len(COLUMNS)}">{warned}</td></tr></tfoot>'
-            if warned
-            else ""
-        )
+        escape = html.escape
+        said = escape(f"Check-up of {self.subject}. {self.diagnosis}")
+        names = "".join(f'<th scope="col">{name}</th>' for name in COLUMNS)
+        rows = "".join(_row(finding) for finding in self.findings)
+        warned = "<br>".join(escape(f"Warned: {w}") for w in self.warnings)
+        cell = f'<td colspan="{len(COLUMNS)}">{warned}</td>'
+        foot = f"<tfoot><tr>{cell}</tr></tfoot>" if warned else ""
         return (
-            f'<table class="checkup"><caption>{caption}</caption>'
-            f"<thead><tr>{header}</tr></thead><tbody>{rows}</tbody>{foot}</table>"
+            f'<table class="checkup"><caption>{said}</caption>'
+            f"<thead><tr>{names}</tr></thead>"
+            f"<tbody>{rows}</tbody>{foot}</table>"
         )
+
+
+def _line(finding: Finding, width: int) -> list[str]:
+    """A finding in the table of a terminal, in as many lines as it takes."""
+    said = _number(finding.measured)
+    if finding.passed is None:
+        said = finding.meaning
+    elif not finding.passed:
+        said = (
+            f"{finding.meaning} Measured {said}; sound:"
+            f" {_number(finding.bound)}. See {finding.page}."
+        )
+    head = f"{finding.verdict:<4}  {finding.name:<{width}}  "
+    indent = " " * len(head)
+    lines = textwrap.wrap(
+        said, WIDTH, initial_indent=head, subsequent_indent=indent
+    )
+    return lines or [head.rstrip()]
+
+
+def _row(f: Finding) -> str:
+    """A finding as a row of an HTML table."""
+    measured, bound = _number(f.measured), _number(f.bound)
+    texts = (f.verdict, measured, bound, f.meaning, f.page)
+    cells = "".join(f"<td>{html.escape(text)}</td>" for text in texts)
+    kind = "na" if f.passed is None else f.verdict.lower()
+    name = f'<th scope="row">{html.escape(f.name)}</th>'
+    return f'<tr class="checkup-{kind}">{name}{cells}</tr>'
 
 
 def _number(value: str | float) -> str:
@@ -205,7 +180,7 @@ def _number(value: str | float) -> str:
 
 
 def _wrap(*paragraphs: str) -> list[str]:
-    """Each in lines of the table's width, all but its first a little to the right."""
+    """Each in lines of the table's width, its first sticking out."""
     return [
         line
         for said in paragraphs

@@ -22,8 +22,9 @@ from torch import nn
 
 from surgeon import MultiHeadAttention, attention, create_causal_mask, examine
 from surgeon.checkup.__main__ import give_up, main
-from surgeon.checkup.adapter import LAYOUTS, MASKS, Subject
 from surgeon.checkup.finding import LAWS
+from surgeon.checkup.subjects.conventions import MASKS
+from surgeon.checkup.subjects.layouts import LAYOUTS, bring_back, lay_out
 from surgeon.zoo.catalogue import ZOO
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -447,11 +448,11 @@ def test_equal_widths_are_tried_too(scale):
 
 def laid_out(layout):
     """Our attention with another layout, its arguments and output in it."""
-    holder = Subject(attention, lambda: None, "", layout=layout, heads=3 if "H" in layout else 1)
+    heads = 3 if "H" in layout else 1
 
     def subject(Q, K, V, mask=None):
-        output, weights = attention(*(holder.bring_back(x) for x in (Q, K, V)), mask)
-        return holder.lay_out(output), weights
+        output, weights = attention(*(bring_back(x, layout, heads) for x in (Q, K, V)), mask)
+        return lay_out(output, layout), weights
 
     return subject
 

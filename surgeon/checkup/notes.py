@@ -1,0 +1,87 @@
+"""What is written down while an examination is under way."""
+
+from torch import Tensor
+
+from surgeon.checkup.finding import LAWS, Finding
+
+AGREES, FORMULA = "agrees to rounding", "agrees with the formula"
+
+
+class Notes:
+    """The findings so far; the first word on a law is the last.
+
+    Attributes
+    ----------
+    trying : str
+        The law that is being tried.
+    blocked : str
+        Why nothing can be compared with the formula, once that is so.
+    """
+
+    def __init__(self) -> None:
+        self.findings: dict[str, Finding] = {}
+        self.trying = "answers"
+        self.blocked = ""
+
+    def note(
+        self,
+        name: str,
+        passed: bool | None,
+        measured: str | float = "",
+        bound: str | float = "",
+        meaning: str = "",
+        found: Tensor | None = None,
+    ) -> None:
+        """Write a finding down; without a meaning, it tells the law."""
+        if name in self.findings:
+            return
+        law, page = LAWS[name]
+        self.findings[name] = Finding(
+            name, passed, measured, bound, meaning or law, page, found
+        )
+
+    def agrees(self, *names: str, meaning: str = "") -> None:
+        """These hold: the answer is that of the formula."""
+        for name in names:
+            self.note(name, True, AGREES, FORMULA, meaning)
+
+    def fail(
+        self,
+        name: str,
+        meaning: str,
+        measured: str | float = "differs",
+        bound: str | float = FORMULA,
+    ) -> None:
+        """The law is broken, and that is what it means."""
+        self.note(name, False, measured, bound, meaning)
+
+    def overrule(self, name: str, meaning: str) -> None:
+        """A fault was named: what was said of this law holds no more."""
+        self.findings.pop(name, None)
+        known = name != "known form"
+        seen = f"{AGREES} with this fault" if known else "differs"
+        self.fail(name, meaning, seen)
+
+    def break_off(self, measured: str, meaning: str, why: str) -> None:
+        """The subject answers no more: that fails; the rest is not told."""
+        self.findings.pop("answers", None)
+        self.fail("answers", meaning, measured, "an output each time")
+        self.skip_rest(why)
+
+    def skip(self, *names: str, why: str) -> None:
+        """These do not apply, or cannot be told, and why."""
+        for name in names:
+            self.note(name, None, meaning=why)
+
+    def wait(self, *names: str, on: str) -> None:
+        """These cannot be told while another law is broken."""
+        self.skip(*names, why=f'Cannot be told while "{on}" fails.')
+
+    def skip_rest(self, why: str) -> None:
+        self.skip(*LAWS, why=why)
+
+    def broken(self, *names: str) -> str:
+        """The first of these laws that is broken, or nothing."""
+        found = self.findings
+        fails = (n for n in names if n in found and found[n].passed is False)
+        return next(fails, "")

@@ -1,0 +1,54 @@
+"""Maps of who reaches whom."""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from surgeon.checkup.subjects.answering import SubjectError, answer
+from surgeon.imaging.influence import influence_map
+
+# Along which outputs are differentiated: a path is missed by none of them
+# with probability one.
+DIRECTIONS = 12
+
+
+def reach(
+    function: Callable[[Tensor], Tensor], rows: Tensor, tolerance: float
+) -> Tensor:
+    """`influence_map`; where it is zero, what a change of the token moves.
+
+    Wide outputs are taken along some random directions: a cell then estimates
+    its norm, and is still 0 where no path leads, and nowhere else.
+    """
+    chance = torch.Generator().manual_seed(0)
+
+    def narrow(x: Tensor) -> Tensor:
+        y = function(x)
+        if y.shape[-1] <= DIRECTIONS:
+            return y
+        directions = torch.randn(
+            y.shape[-1], DIRECTIONS, generator=chance, dtype=torch.float64
+        )
+        return y @ (directions / math.sqrt(DIRECTIONS)).to(y.dtype)
+
+    with torch.no_grad():
+        still = function(rows)
+    try:
+        found = answer(influence_map, narrow, rows)
+    except SubjectError:  # that autograd cannot follow
+        found = rows.new_zeros(len(rows), len(rows))
+    with torch.no_grad():
+        for j in range(len(rows)):
+            changed = rows.clone()
+            changed[j] = -0.7 * changed[j] + 0.3
+            moved = (function(changed) - still).norm(dim=-1)
+            moved = torch.where(moved > tolerance, moved, 0.0)
+            found[:, j] = torch.where(found[:, j] == 0, moved, found[:, j])
+    return found.detach()
+
+
+def leak(found: Tensor) -> float:
+    """The largest entry of a map above the diagonal."""
+    return float(found.nan_to_num(nan=math.inf).triu(1).max())

@@ -1,0 +1,235 @@
+"""Probes of a mask's edges.
+
+Stand-ins for minus infinity, padding, rows without a key, more keys than
+queries.
+"""
+
+import torch
+from torch import Tensor
+
+from surgeon.checkup.exam import Exam
+from surgeon.checkup.forms import attend, causal
+from surgeon.checkup.probes.sight import random_mask
+from surgeon.checkup.subjects.answering import SubjectError, answer
+
+FORWARD, BACKWARD = "dead rows, forward", "dead rows, backward"
+
+
+def probe_outbid(exam: Exam) -> None:
+    """Does a visible key with ever lower a score keep all the weight?
+
+    It is alone, and hidden keys have a score of 0.
+    """
+    name, sound = "minus infinity", "not outbid at -1e30"
+    if name in exam.findings:
+        return
+    if exam.broken("large scores"):
+        exam.wait(name, on="large scores")
+        return
+    V = exam.draw()[2]
+    for power in range(1, 31):
+        try:
+            lost = _lost(exam, V, 10.0**power)
+        except SubjectError as error:
+            exam.skip(name, why=f"It refuses large scores: {error}")
+            return
+        if lost > 100 * exam.tolerance:
+            meaning = (
+                f"A hidden score is a finite number between -1e{power - 1}"
+                f" and -1e{power}, not minus infinity: visible scores below"
+                " it lose."
+            )
+            exam.fail(name, meaning, f"outbid at -1e{power}", sound)
+            return
+    exam.note(name, True, sound, sound)
+
+
+def _lost(exam: Exam, V: Tensor, size: float) -> float:
+    """Query 0 sees key 0 alone: how far is its output from value 0?
+
+    Its score is -size; that of the others would be 0.
+    """
+    Q, K, _ = (torch.zeros_like(x) for x in exam.draw())
+    Q[..., 0], K[:, :, 0, 0] = size / exam.factor, -1.0
+    if exam.held.takes_mask:
+        first = torch.zeros(exam.T, exam.T, dtype=torch.bool)
+        first[:, 0] = True
+        got = exam.ask(Q, K, V, first)
+    else:
+        got = exam.ask_causal(Q, K, V)
+    return exam.off(got[:, :, 0], exam.spread(V[:, :, :1])[:, :, 0])
+
+
+def probe_padding(exam: Exam) -> None:
+    """Sequences of different lengths: whose keys are hidden from whom?
+
+    As many sequences as tokens, so that the two may be taken for each other.
+    """
+    name, T = "padding on keys", exam.T
+    if name in exam.findings:
+        return
+    if not exam.held.padding and exam.held.mask_shape in ("", "T S"):
+        why = "It takes one mask for all sequences, and no padding."
+        exam.skip(name, why=why)
+        return
+    inputs = exam.draw(T, T, T)
+    real = torch.arange(T) < torch.arange(1, T + 1)[:, None]  # [B, S]
+    on_keys, on_queries = real[:, None, None], real[:, None, :, None]
+    try:
+        if exam.held.padding:
+            got = exam.ask(*inputs, padding=real)
+        else:
+            got = exam.ask(*inputs, on_keys.expand(T, 1, T, T))
+    except SubjectError as error:
+        exam.skip(name, why=f"It takes no mask of each sequence: {error}")
+        return
+    base = torch.ones(T, T, dtype=torch.bool)
+    base = base if exam.base is None else exam.base
+    seeing = lambda seen: attend(*inputs, seen & base, **exam.how)
+    if exam.agree(got, seeing(on_keys)):
+        exam.agrees(name)
+        return
+    wrong = {
+        "Padding is applied to the queries, and no key is hidden.": (
+            seeing(on_queries)
+        ),
+        "Padding is applied to the queries: their outputs are blanked, and"
+        " no key is hidden.": seeing(base) * on_queries,
+        "Padding of sequence i is applied to query i of all: a mask (batch,"
+        " keys) is taken for (queries, keys).": seeing(real),
+        "Padding has no effect: no key is hidden.": seeing(base),
+        "Padding is inverted: real keys are hidden, and padding is seen.": (
+            seeing(~on_keys)
+        ),
+    }
+    known = (said for said, form in wrong.items() if exam.agree(got, form))
+    exam.fail(name, next(known, "Padding acts in no known way."))
+
+
+GIVES = {
+    "nan": "A row that may look at nothing gives NaN.",
+    "zero": "A row that may look at nothing gives zeros.",
+    "uniform": (
+        "A row that may look at nothing looks at everything, evenly: hidden"
+        " values leak."
+    ),
+    "other": (
+        "A row that may look at nothing gives numbers, neither zero nor the"
+        " mean of the values."
+    ),
+}
+
+
+def probe_dead_rows(exam: Exam) -> None:
+    """One query may look at nothing: what does it give, and send back?"""
+    both, row = (FORWARD, BACKWARD), 2
+    if not exam.held.takes_mask:
+        why = "The subject takes no mask, so that no row can be emptied."
+        exam.skip(*both, why=why)
+        return
+    if exam.broken("minus infinity"):
+        why = "Follows from the finite number that stands for minus infinity."
+        exam.skip(*both, why=why)
+        return
+    mask = random_mask(exam)
+    mask[row] = False
+    inputs = Q, K, V = exam.draw()
+    for x in inputs:
+        x.requires_grad_()
+    try:
+        output = exam.subject.ask(Q, K, V, mask).output
+    except SubjectError as error:
+        why = f"It refuses a row with nothing to look at: {error}"
+        exam.skip(*both, why=why)
+        return
+    seen = output.detach().double()
+    right = exam.form(mask if exam.base is None else mask & exam.base)
+    if not exam.agree(seen, right(Q.detach(), K.detach(), V.detach())):
+        exam.fail(
+            FORWARD,
+            "A row without keys harms the others.",
+            "other rows differ",
+            "other rows unharmed",
+        )
+    kind = _kind(exam, seen[:, :, row], exam.spread(V).mean(2))
+    asked = exam.dead_rows
+    exam.note(FORWARD, asked in ("any", kind), kind, asked, GIVES[kind])
+    if kind == "nan":
+        exam.skip(BACKWARD, why="Follows from the NaN of the output.")
+    elif not output.requires_grad:
+        exam.skip(BACKWARD, why="No gradient flows.")
+    else:
+        _send_back(exam, output, inputs)
+
+
+def _kind(exam: Exam, dead: Tensor, mean: Tensor) -> str:
+    """What a row without keys gives, as a key of `GIVES`."""
+    if dead.isnan().any():
+        return "nan"
+    if not dead.any():
+        return "zero"
+    return "uniform" if exam.agree(dead, mean) else "other"
+
+
+def _send_back(
+    exam: Exam, output: Tensor, inputs: tuple[Tensor, ...]
+) -> None:
+    """Whether the gradients of an output with an empty row are numbers."""
+    gradients = answer(
+        torch.autograd.grad, output.sum(), inputs, materialize_grads=True
+    )
+    found = zip("QKV", gradients, strict=True)
+    bad = ", ".join(name for name, x in found if not x.isfinite().all())
+    if bad:
+        meaning = f"The output is finite, but the gradients of {bad} are NaN."
+        exam.fail(BACKWARD, meaning, f"NaN in {bad}", "finite")
+    exam.note(BACKWARD, True, "finite", "finite")
+
+
+ALIGNED = {
+    "top-left": (
+        "Aligned top-left: The first query sees the first key alone, and the"
+        " last keys are seen by nobody."
+    ),
+    "bottom-right": (
+        "Aligned bottom-right: The last query sees every key, as when tokens"
+        " follow a cache."
+    ),
+    "neither": (
+        "Aligned neither: the causal mask agrees with neither convention."
+    ),
+}
+
+
+def probe_rectangular(exam: Exam) -> None:
+    """Three queries, seven keys, a causal flag: where does it end?"""
+    name, T, S = "rectangular causal", 3, 7
+    if name in exam.findings:
+        return
+    if not exam.held.causal or exam.held.flag_beside_mask:
+        exam.skip(
+            name,
+            why="The subject draws no causal mask: the caller's mask says who"
+            " sees whom.",
+        )
+        return
+    if not exam.held.rectangular:
+        exam.skip(name, why="It takes as many keys as queries.")
+        return
+    inputs = exam.draw(T, S)
+    try:
+        got = exam.ask(*inputs, causal=True)
+    except SubjectError as error:
+        why = f"It takes no more keys than queries: {error}"
+        exam.skip(name, why=why)
+        return
+    top_left = torch.ones(T, S, dtype=torch.bool).tril()
+    forms = {"top-left": top_left, "bottom-right": causal(T, S)}
+    found = "neither"
+    for where, seen in forms.items():
+        if exam.agree(got, attend(*inputs, seen, **exam.how)):
+            found = where
+            break
+    asked = exam.alignment
+    held = found == asked or (asked == "any" and found in forms)
+    exam.note(name, held, found, asked, ALIGNED[found])

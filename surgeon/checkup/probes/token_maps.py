@@ -1,0 +1,140 @@
+"""A layer on `x` from outside, with a mask: who reaches whom?"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from surgeon.checkup.forms import causal
+from surgeon.checkup.outside import Outside, T
+from surgeon.checkup.probes.maps import leak, reach
+from surgeon.checkup.probes.rows import BACKWARD, FORWARD, GIVES
+from surgeon.checkup.probes.sight import EVALUATING, NO_MASK, SIGHT, TRAINING
+from surgeon.checkup.subjects.answering import SubjectError, answer
+
+
+def probe_sight(exam: Outside) -> None:
+    """Maps with a causal mask, in both modes, and what they look like."""
+    held = exam.held
+    if not held.can_be_causal:
+        kept = "padding on keys" if held.padding else ""
+        exam.skip(*(name for name in SIGHT if name != kept), why=NO_MASK)
+        return
+    mask = None if held.causal else causal(T)
+    try:
+        maps = _maps(exam, mask)
+    except SubjectError as error:
+        meaning = f"It refuses a mask: {error}"
+        exam.fail("mask obeyed", meaning, "an error", "an output")
+        return
+    if _explained(exam, maps):
+        return
+    leaks = {name: leak(found) for name, found in maps.items()}
+    for name, found in maps.items():
+        sound = leaks[name] == 0
+        meaning = "" if sound else "Outputs depend on later tokens."
+        exam.note(name, sound, leaks[name], 0.0, meaning, found)
+    if any(leaks.values()):
+        return
+    above = "nothing above the diagonal"
+    exam.note("mask obeyed", True, above, above)
+    full = T * (T - 1) // 2
+    below = [int(found.tril(-1).count_nonzero()) for found in maps.values()]
+    if set(below) == {full}:
+        told = "all below the diagonal"
+        exam.note("mask polarity", True, told, told)
+        if mask is not None:
+            _dead_row(exam)
+
+
+def _maps(exam: Outside, mask: Tensor | None) -> dict[str, Tensor]:
+    """Who reaches whom in the first sequence, in each mode that there is."""
+
+    def function(train: bool) -> Callable[[Tensor], Tensor]:
+        ask = exam.layer.ask
+        return lambda x: ask(x[None], mask, train=train, seed=3)[0]
+
+    modes = {TRAINING: True} if exam.layer.is_module else {}
+    modes[EVALUATING] = False
+    return {
+        name: reach(function(train), exam.x[0], exam.tolerance)
+        for name, train in modes.items()
+    }
+
+
+def _explained(exam: Outside, maps: dict[str, Tensor]) -> bool:
+    """Whether all maps look like one fault's; then it is named."""
+    leaks = [leak(found) > 0 for found in maps.values()]
+    if not all(leaks):
+        return False
+    ones = torch.ones(T, T, dtype=torch.bool)
+    # A query always reaches its own output; the row of a token that sees
+    # nothing may be NaN.
+    eye = torch.eye(T, dtype=torch.bool)
+    seen = [(found > 0) | eye for found in maps.values()]
+    for name, meaning, pattern in (
+        (
+            "mask obeyed",
+            "The mask has no effect: everyone sees everything.",
+            ones,
+        ),
+        (
+            "mask polarity",
+            "The mask hides the past and shows the future.",
+            ones.triu(),
+        ),
+        (
+            "mask diagonal",
+            "The mask is one place too wide: each token sees the next one.",
+            ones.tril(1),
+        ),
+    ):
+        if all(torch.equal(s, pattern | eye) for s in seen):
+            exam.fail(name, meaning, "its map", "nothing above the diagonal")
+            follows = f'Follows from "{name}".'
+            for future, found in maps.items():
+                exam.note(future, None, leak(found), 0.0, follows, found)
+            return True
+    return False
+
+
+def _dead_row(exam: Outside) -> None:
+    """One query may look at nothing.
+
+    Is its output a number, and does any other token reach it?
+    """
+    row, mask = 2, causal(T)
+    mask[row] = False
+    x = exam.x[:1].clone().requires_grad_()
+    asked = exam.dead_rows
+    try:
+        output = exam.layer.ask(x, mask)[0]
+    except SubjectError as error:
+        why = f"It refuses a row with nothing to look at: {error}"
+        exam.skip(FORWARD, BACKWARD, why=why)
+        return
+    if output[row].isnan().any():
+        meaning = GIVES["nan"]
+        exam.note(FORWARD, asked in ("any", "nan"), "nan", asked, meaning)
+        exam.skip(BACKWARD, why="Follows from the NaN of the output.")
+        return
+    if not output.requires_grad:
+        exam.skip(FORWARD, BACKWARD, why="No gradient flows.")
+        return
+
+    def slope(y: Tensor) -> Tensor:
+        how = {"retain_graph": True, "materialize_grads": True}
+        return answer(torch.autograd.grad, y.sum(), x, **how)[0]
+
+    reached = slope(output[row])[0, torch.arange(T) != row]
+    others = bool(reached.nan_to_num().any())
+    kind = "uniform" if others else "zero"
+    all_the_same = (
+        "A row that may look at nothing looks at others all the same."
+    )
+    meaning = all_the_same if others else ""
+    exam.note(FORWARD, asked in ("any", kind), kind, asked, meaning)
+    if not slope(output).isfinite().all():
+        meaning = "The output is finite, but the gradient of x is NaN."
+        exam.fail(BACKWARD, meaning, "NaN", "finite")
+    exam.note(BACKWARD, True, "finite", "finite")

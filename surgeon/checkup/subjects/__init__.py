@@ -1,0 +1,1 @@
+"""How anyone's attention is held, so that it can be asked."""

@@ -1,0 +1,63 @@
+"""How masks are written: what says *hidden*, in which shape and name."""
+
+import inspect
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+MASKS = ("True attends", "True blocks", "additive", "additive, lowest", "0-1")
+SHAPES = ("B H T S", "B 1 T S", "(B H) T S", "B T S", "T S")
+MASK_NAMES = ("mask", "attn_mask", "attention_mask", "src_mask", "bias")
+
+
+def encode(allowed: Tensor, dtype: torch.dtype, convention: str) -> Tensor:
+    """Booleans, True for visible, in a convention."""
+    if convention == "True blocks":
+        return ~allowed
+    if convention == "0-1":
+        return allowed.to(dtype)
+    if not convention.startswith("additive"):
+        return allowed.clone()
+    least = torch.finfo(dtype).min
+    hidden = least if convention.endswith("lowest") else -math.inf
+    nothing = torch.zeros(allowed.shape, dtype=dtype)
+    return nothing.masked_fill(~allowed, hidden)
+
+
+def shape(allowed: Tensor, wanted: str, B: int, H: int) -> Tensor:
+    """Booleans [T, S] or [B, 1, T, S] in the shape that is wanted."""
+    if wanted == "T S":
+        return allowed
+    full = allowed.expand(B, 1, *allowed.shape[-2:])
+    if wanted == "B 1 T S":
+        return full
+    if wanted == "B T S":
+        return full[:, 0]
+    by_heads = full.expand(-1, H, -1, -1)
+    return by_heads.flatten(0, 1) if wanted == "(B H) T S" else by_heads
+
+
+def mask_argument(
+    function: Callable[..., Any], named: str | None
+) -> tuple[bool, str | None, bool]:
+    """Whether it takes a mask, by which name, and whether one must be given.
+
+    True, if a callable will not say.
+    """
+    try:
+        parameters = inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        return True, named, False
+    for name in (named,) if named else MASK_NAMES:
+        if name in parameters:
+            needed = parameters[name].default is inspect.Parameter.empty
+            return True, name, needed
+    anything = (
+        inspect.Parameter.VAR_POSITIONAL,
+        inspect.Parameter.VAR_KEYWORD,
+    )
+    free = any(p.kind in anything for p in parameters.values())
+    return bool(named) or free, named, False
