@@ -22,19 +22,12 @@ def reach(
     Wide outputs are taken along some random directions: a cell then estimates
     its norm, and is still 0 where no path leads, and nowhere else.
     """
-    chance = torch.Generator().manual_seed(0)
-
-    def narrow(x: Tensor) -> Tensor:
-        y = function(x)
-        if y.shape[-1] <= DIRECTIONS:
-            return y
-        directions = torch.randn(
-            y.shape[-1], DIRECTIONS, generator=chance, dtype=torch.float64
-        )
-        return y @ (directions / math.sqrt(DIRECTIONS)).to(y.dtype)
-
     with torch.no_grad():
         still = function(rows)
+    narrow = function
+    if still.shape[-1] > DIRECTIONS:
+        some = directions(still.shape[-1]).to(still.dtype)
+        narrow = lambda x: function(x) @ some
     try:
         found = answer(influence_map, narrow, rows)
     except SubjectError:  # that autograd cannot follow
@@ -47,6 +40,15 @@ def reach(
             moved = torch.where(moved > tolerance, moved, 0.0)
             found[:, j] = torch.where(found[:, j] == 0, moved, found[:, j])
     return found.detach()
+
+
+def directions(width: int) -> Tensor:
+    """[width, few]: along which a vector keeps its norm on average."""
+    chance = torch.Generator().manual_seed(0)
+    few = torch.randn(
+        width, DIRECTIONS, generator=chance, dtype=torch.float64
+    )
+    return few / math.sqrt(DIRECTIONS)
 
 
 def leak(found: Tensor) -> float:

@@ -89,8 +89,8 @@ def probe_large_scores(exam: Exam) -> None:
     Q[..., 0], K[..., 0] = 0.0, 1.0
     right = exam.form()(Q, K, V)
     signs = {
-        "far above zero": torch.ones(exam.T),
-        "far below zero": -torch.ones(exam.T),
+        "far above zero": torch.ones(exam.T, dtype=exam.dtype),
+        "far below zero": -torch.ones(exam.T, dtype=exam.dtype),
         "of very different rows": (-1.0) ** torch.arange(exam.T),
     }
     for said, sign in signs.items():

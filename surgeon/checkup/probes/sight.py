@@ -31,7 +31,10 @@ def random_mask(exam: Exam) -> Tensor:
     """
     T = exam.T
     while True:
-        mask = torch.rand(T, T, generator=exam.generator) < 0.5
+        chance = torch.rand(
+            T, T, generator=exam.generator, dtype=torch.float32
+        )
+        mask = chance < 0.5
         mask |= torch.eye(T, dtype=torch.bool)
         full = mask.all(-1).any() or mask.all(0).any()
         if not full and not torch.equal(mask, mask.T):

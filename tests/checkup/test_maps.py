@@ -1,0 +1,70 @@
+"""The maps of who reaches whom."""
+
+import torch
+from examined import names
+
+from surgeon import attention, examine
+from surgeon.zoo.catalogue import ZOO
+
+
+def test_wide_heads_are_no_more_work_than_narrow_ones():
+    """A backward pass for each direction, and not for each number of the output."""
+    passes = {}
+    for d in (8, 89):
+        seen = []
+
+        def subject(Q, K, V, mask=None, seen=seen):
+            output = attention(Q, K, V, mask)[0]
+            if output.requires_grad:
+                output.register_hook(lambda gradient: seen.append(1))
+            return output
+
+        assert (examine(subject, widths=(d, d))["future, evaluating"].map.triu(1) == 0).all()
+        passes[d] = len(seen)
+    assert passes[8] < passes[89] < 2 * passes[8]
+
+
+def test_a_leak_into_one_column_of_many_is_seen():
+    def leaky(Q, K, V, mask=None):
+        output = attention(Q, K, V, mask)[0]
+        if mask is not None and not mask[..., 0, 1:].any():
+            output[..., 0, 71] += 1e-15 * V[..., -1, 13]
+        return output
+
+    report = examine(leaky, widths=(89, 89))
+    assert names(report) == ["future, evaluating"]
+    assert (report["future, evaluating"].map.triu(1) != 0).nonzero().tolist() == [[0, 4]]
+
+
+def test_the_map_of_a_causal_attention_is_lower_triangular():
+    found = examine(attention)["future, evaluating"].map
+    assert (found.triu(1) == 0).all()
+    assert (found.tril() != 0).sum() == 15
+
+
+def test_the_map_is_kept_when_another_finding_explains_the_leak():
+    report = ZOO["lost_mask"].examine()
+    assert names(report) == ["mask obeyed"]
+    finding = report["future, evaluating"]
+    assert finding.passed is None
+    assert finding.meaning == 'Follows from "mask obeyed".'
+    assert (finding.map != 0).all()
+
+
+def test_both_modes_have_their_own_map():
+    report = ZOO["CausalInTrainingOnly"].examine()
+    assert (report["future, training"].map.triu(1) == 0).all()
+    assert report["future, training"].passed
+    assert (report["future, evaluating"].map.triu(1)[0, 1:] != 0).all()
+
+
+def test_a_leak_that_autograd_cannot_see_is_seen():
+    def leaky(Q, K, V, mask=None):
+        output, weights = attention(Q, K, V, mask)
+        if mask is None:
+            return output, weights
+        return output + torch.from_numpy(1e-3 * V.detach().numpy().mean(-2, keepdims=True)), weights
+
+    report = examine(leaky)
+    assert names(report) == ["future, evaluating"]
+    assert (report["future, evaluating"].map.triu(1)[0, 1:] > 0).all()

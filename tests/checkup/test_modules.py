@@ -1,0 +1,104 @@
+"""Modules: by their projections, and from outside."""
+
+import pytest
+import torch
+from examined import Fused, names
+
+from surgeon import MultiHeadAttention, examine
+from surgeon.zoo.catalogue import ZOO
+
+
+def test_projections_by_their_dotted_names():
+    held = {"projections": ("inner.all", "inner.out"), "heads": 4}
+    report = examine(Fused(), **held)
+    assert report.passed, report.diagnosis
+    assert report["known form"].passed
+    assert report["weights returned"].passed
+    assert names(examine(Fused(wrong=True), **held)) == ["heads apart"]
+
+
+def test_a_layer_from_outside_tells_what_it_can():
+    report = examine(Fused(), width=28)
+    assert report.passed
+    told = ("batch elements apart", "mask obeyed", "future, training", "future, evaluating", "dead rows, forward")
+    assert all(report[name].passed for name in told)
+    assert report["scale"].passed is None
+    assert "projections" in report["scale"].meaning
+    assert names(examine(Fused(wrong=True), width=28)) != []
+
+
+def test_a_layer_from_outside_that_writes_into_what_it_is_given():
+    class Writer(Fused):
+        def forward(self, x, attn_mask=None):
+            return super().forward(x.mul_(2.0), attn_mask)
+
+    class MaskWriter(Fused):
+        def forward(self, x, attn_mask=None):
+            output = super().forward(x, attn_mask)
+            if attn_mask is not None:
+                attn_mask.fill_(True)
+            return output
+
+    assert examine(Fused(), width=28)["inputs unchanged"].passed
+    for kind, said in ((Writer, "x"), (MaskWriter, "the mask")):
+        report = examine(kind(), width=28)
+        assert names(report) == ["inputs unchanged"]
+        assert report["inputs unchanged"].meaning == f"It writes into {said}."
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda keep: keep, ""),
+        (lambda keep: ~keep, "Padding reaches the tokens beside it"),
+        (lambda keep: keep | True, "Padding reaches the tokens beside it"),
+        (lambda keep: keep & False | torch.eye(5, dtype=torch.bool), "Real tokens are hidden"),
+    ],
+    ids=["sound", "inverted", "lost", "too much"],
+)
+def test_padding_of_a_layer_from_outside(change, said):
+    class Padded(Fused):
+        def forward(self, x, keep=None):
+            return super().forward(x, None if keep is None else change(keep[:, None, None]))
+
+    report = examine(Padded(), width=28, padding="keep")
+    assert report["padding on keys"].passed == (not said)
+    assert said in report["padding on keys"].meaning
+    assert names(report) == ["padding on keys"] * bool(said)
+
+
+@pytest.mark.parametrize(
+    ("kind", "finding"),
+    [
+        ("CausalInTrainingOnly", "future, evaluating"),
+        ("CausalInEvaluationOnly", "future, training"),
+        ("DropoutInEvaluation", "same answer twice"),
+    ],
+)
+def test_a_faulty_layer_from_outside(kind, finding):
+    fault = ZOO[kind]
+    assert names(examine(fault.subject(), projections=False, **fault.held)) == [finding]
+
+
+def test_bert_from_its_own_library():
+    bert = pytest.importorskip("transformers.models.bert.modeling_bert")
+    config = bert.BertConfig(hidden_size=28, num_attention_heads=4, num_hidden_layers=1, attn_implementation="eager")
+    report = examine(bert.BertSelfAttention(config), mask="additive", dead_rows="any")
+    for name in ("known form", "heads apart", "mask obeyed", "future, training", "dropout after softmax", "scale"):
+        assert report[name].passed, report.diagnosis
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("projections", [None, False], ids=["probed", "from outside"])
+def test_a_module_is_left_as_it_was(training, projections):
+    layer = MultiHeadAttention(28, 4, dropout=0.25).train(training)
+    layer.W_V.weight.grad = torch.ones(28, 28)
+    kept = {name: x.detach().clone() for name, x in layer.named_parameters()}
+    examine(layer, projections=projections)
+    assert all(torch.equal(x, kept[name]) for name, x in layer.named_parameters())
+    assert (layer.W_V.weight.grad == 1).all()
+    assert layer.W_Q.weight.grad is None
+    assert layer.training == training
+    assert all(module.training == training for module in layer.modules())
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in layer.modules())
+    assert layer.W_Q.weight.dtype == torch.float32
