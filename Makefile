@@ -55,8 +55,8 @@ serve: ## serve the built site on this machine alone (PORT=8000)
 lab: $(VENV)/dev.stamp ## open the pages as live notebooks in JupyterLab
 	@$(USING) jupyter lab book
 
-# Tests run side by side, in the order of tests/conftest.py; what took longest is told at the end.
-PYTEST := python -m pytest -n logical --maxprocesses 8 --dist loadgroup --no-loadscope-reorder --durations 12
+# Tests run side by side, in the order of tests/side_by_side.py; what took longest is told at the end.
+PYTEST := python -m pytest -n logical --maxprocesses 8 --durations 12
 
 .PHONY: test
 test: $(VENV)/dev.stamp lint ## every test and every check, the strict build included

@@ -1,7 +1,7 @@
 """What the project promises of times, weights and widths, and what this machine measures now. Called by `make limits`.
 
-python .ci/limits.py [word ...]; a word chooses the rows that it begins: import build pages tests flash weight width
-words. Without one, all are measured, which takes as long as two cold builds; `build` builds a copy and `pages` runs
+python .ci/limits.py [word ...]; a word chooses the rows that it begins: units imports pages build tests flash weight
+width words. Without one, all are measured, which takes as long as two cold builds; `build` builds a copy and `pages` runs
 every page, so give them a machine that does nothing else. The tests hold what is no time.
 """
 
@@ -53,6 +53,11 @@ def u() -> float:
 
 
 # Times
+
+
+@row
+def units() -> Iterator[Row]:
+    yield "u: import torch, pandas, matplotlib.pyplot", "", f"{u():.2f} s", None
 
 
 @row
@@ -305,7 +310,7 @@ def main(asked: list[str]) -> int:
     if {"weight", "width", "words"} & set(names) and not (SITE / "book" / "index.html").is_file():
         sys.exit("There is no site yet: run 'make book' first.")
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
-    print(f"u = {u():.2f} s; {os.cpu_count()} cores, load {load:.1f}")
+    print(f"{os.cpu_count()} cores, load {load:.1f}")
     line = "{:<62} {:>8}  {:<44} {}"
     print(line.format("what", "at most", "measured", ""))
     broken = 0

@@ -15,6 +15,8 @@ from contents import parsed
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
+collect_ignore = ["small_book_imports.py"]  # imports what a build imports, which is nobody's to warn of here
+
 # Before PyTorch is imported. Two threads that wait for a busy core make small models up to thirty times slower.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -29,6 +31,19 @@ def book(config: pytest.Config) -> Book:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     side_by_side.arrange(items)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log):
+    """Tests in their order, those with the same company in one process."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class InCompany(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return side_by_side.company(nodeid)
+
+    config.option.loadscopereorder = False
+    return InCompany(config, log)
 
 
 @pytest.hookimpl(trylast=True)

@@ -1,29 +1,25 @@
-"""What a test asks for says what it is: its markers, its turn, and which tests run in one process with it."""
+"""How tests run side by side: what a test asks for says what it is, when its turn is, and who keeps it company."""
 
+import ast
+import re
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 # By the fixtures that a test asks for, itself or through others. What is marked with none is a unit test.
 ASKED = {"site": {"site", "folder"}, "browser": {"browser", "lab"}, "lab": {"lab"}}
-ALIKE = ("ran", "seen")  # one look at a page serves all tests of it
+ROOT = Path(__file__).resolve().parents[1]
+# One look at a page serves all tests of it, which have its name in theirs.
+BY_PAGE = re.compile(r"(tests/site/test_(?:lab|every_page)\.py)::\w+\[(.*?)(?:-(?:desktop|phone), \w+)?\]")
 
 
 def arrange(items: list[pytest.Item]) -> None:
-    """Mark tests, group those that share something, and sort them."""
-    families: list[tuple[Path, set[str]]] = []
-    for item in items:
-        families = joined(families, item.path, made_once(item))
+    """Mark tests, and sort them."""
     for item in items:
         asked = set(getattr(item, "fixturenames", ()))
         for marker in (name for name, fixtures in ASKED.items() if fixtures & asked):
             item.add_marker(marker)
-        alike = next((name for name in ALIKE if name in asked), None)
-        if alike:
-            item.add_marker(pytest.mark.xdist_group(f"{alike}: {item.callspec.params['page']}"))
-        elif mine := made_once(item):
-            family = next(names for path, names in families if path == item.path and names & mine)
-            item.add_marker(pytest.mark.xdist_group(f"{item.path.stem}: {', '.join(sorted(family))}"))
     items.sort(key=turn)
 
 
@@ -31,17 +27,37 @@ def turn(item: pytest.Item) -> tuple[bool, bool, bool]:
     """Tests that need no site come first, while it is built, and of these, the ones that share something that takes
     long to make; then what takes longest. The sort is stable: otherwise a file's order stands."""
     needs_site, in_lab = (item.get_closest_marker(name) is not None for name in ("site", "lab"))
-    return needs_site, not in_lab, item.get_closest_marker("xdist_group") is None
+    return needs_site, not in_lab, company(item.nodeid) == item.nodeid
 
 
-def made_once(item: pytest.Item) -> set[str]:
-    """What a test asks for that its module makes once: tests that share it run in one process, one after the other."""
-    definitions = item._fixtureinfo.name2fixturedefs if getattr(item, "fixturenames", ()) else {}
-    return {name for name, found in definitions.items() if found[-1].scope == "module"}
+def company(name: str) -> str:
+    """Tests with the same company run in one process, one after the other; its own name, if a test needs none."""
+    by_page = BY_PAGE.match(name)
+    if by_page:
+        return f"{by_page[1]}: {by_page[2]}"
+    file, _, test = name.partition("::")
+    shared = families(ROOT / file).get(test.partition("[")[0]) if file.endswith(".py") else None
+    return f"{file}: {', '.join(sorted(shared))}" if shared else name
 
 
-def joined(families: list[tuple[Path, set[str]]], path: Path, names: set[str]) -> list[tuple[Path, set[str]]]:
-    """Fixtures that one test asks for together belong together, and so do those that belong to either."""
-    theirs = [family for family in families if family[0] == path and family[1] & names]
-    others = [family for family in families if family not in theirs]
-    return [*others, (path, names.union(*(family[1] for family in theirs)))] if names else families
+@cache
+def families(file: Path) -> dict[str, frozenset[str]]:
+    """By test, what its file makes once for several tests; fixtures that one test asks for together are one family."""
+    tree = ast.parse(file.read_text(encoding="utf8")) if file.exists() else ast.Module([], [])
+    functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+    decorated = {name: [ast.unparse(each) for each in node.decorator_list] for name, node in functions.items()}
+    fixtures = {name for name, texts in decorated.items() if any("pytest.fixture" in text for text in texts)}
+    once = {name for name in fixtures if any("scope='module'" in text for text in decorated[name])}
+
+    def asked(name: str) -> set[str]:
+        names = {argument.arg for argument in functions[name].args.args}
+        return names.union(*(asked(each) for each in names & fixtures - {name}))
+
+    alone = {name: asked(name) & once for name in functions if name.startswith("test_")}
+    found: list[set[str]] = []
+    for names in alone.values():
+        theirs = [family for family in found if family & names]
+        found = [family for family in found if family not in theirs] + [names.union(*theirs)]
+    return {
+        test: next(frozenset(family) for family in found if family >= names) for test, names in alone.items() if names
+    }

@@ -13,7 +13,7 @@ import limits
 def test_words_choose_rows_by_how_they_begin():
     assert limits.chosen([]) == list(limits.ROWS)
     assert limits.chosen(["imp", "w"]) == ["imports", "weight", "width", "words"]
-    with pytest.raises(SystemExit, match="There is no row spirit; there are imports, "):
+    with pytest.raises(SystemExit, match="There is no row spirit; there are units, "):
         limits.chosen(["imports", "spirit"])
 
 

@@ -1,6 +1,9 @@
 """Tests run side by side: the book is built once for all of them, and what shares something stays together."""
 
+import re
+import shutil
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -11,6 +14,7 @@ from types import SimpleNamespace
 import pytest
 import side_by_side
 from built import Book
+from small_book import ROOT, environment
 
 COUNT = "import sys; open('{log}', 'a').write('x'); print('\\x1b[31msaid\\x1b[0m'); sys.exit({code})"
 
@@ -49,62 +53,110 @@ def test_a_build_that_nobody_waits_for_any_more_ends(tmp_path):
         time.sleep(0.01)
 
 
-def item(name: str, *fixtures: str, page: str = "") -> pytest.Function:
-    """A test with these fixtures; the ones that end in _once are those that its module makes once."""
+FILE = """
+import pytest
+
+@pytest.fixture(scope="module")
+def trained(): ...
+
+@pytest.fixture(scope="module", params=[0, 1])
+def drawn(trained): ...
+
+@pytest.fixture(scope="module")
+def written(): ...
+
+@pytest.fixture
+def line(written): ...
+
+def test_trains(trained): ...
+
+def test_draws(drawn, tmp_path): ...
+
+def test_writes(written): ...
+
+def test_reads_a_line(line, monkeypatch): ...
+
+def test_counts(tmp_path): ...
+"""
+
+
+def test_tests_that_share_what_their_file_makes_once_are_a_family(tmp_path):
+    file = tmp_path / "test_it.py"
+    file.write_text(FILE)
+    learned, written = {"trained", "drawn"}, {"written"}
+    assert side_by_side.families(file) == {
+        "test_trains": learned,
+        "test_draws": learned,
+        "test_writes": written,
+        "test_reads_a_line": written,
+    }
+    assert side_by_side.families(tmp_path / "nowhere.py") == {}
+
+
+EVERY = "tests/site/test_every_page.py"
+
+
+@pytest.mark.parametrize(
+    ("name", "company"),
+    [
+        (f"{EVERY}::test_axe[book/a-b-desktop, light]", f"{EVERY}: book/a-b"),
+        (f"{EVERY}::test_every_figure[book/a-b-phone, dark]", f"{EVERY}: book/a-b"),
+        (f"{EVERY}::test_previous[book/a-b]", f"{EVERY}: book/a-b"),
+        ("tests/site/test_lab.py::test_runs[book/a-b]", "tests/site/test_lab.py: book/a-b"),
+        ("tests/site/test_lab.py::test_prose", "tests/site/test_lab.py::test_prose"),
+        ("tests/imaging/test_rank.py::test_it[2-3]", "tests/imaging/test_rank.py::test_it[2-3]"),
+        ("surgeon/imaging/rank.py::surgeon.imaging.rank.f", "surgeon/imaging/rank.py::surgeon.imaging.rank.f"),
+    ],
+)
+def test_tests_of_a_page_keep_company_and_most_tests_need_none(name, company):
+    assert side_by_side.company(name) == company
+
+
+def item(name: str, *fixtures: str) -> pytest.Item:
+    """A test with these fixtures."""
     marks: list[pytest.Mark] = []
-
-    def add_marker(mark):
-        marks.append(getattr(pytest.mark, mark) if isinstance(mark, str) else mark)
-
-    scope = lambda fixture: "module" if fixture.endswith("_once") else "function"
     return SimpleNamespace(
-        name=name,
-        path=Path("tests/test_it.py"),
+        nodeid=f"tests/anatomy/test_it.py::{name}",
         fixturenames=fixtures,
-        callspec=SimpleNamespace(params={"page": page}),
-        _fixtureinfo=SimpleNamespace(name2fixturedefs={f: [SimpleNamespace(scope=scope(f))] for f in fixtures}),
-        add_marker=add_marker,
+        add_marker=lambda mark: marks.append(getattr(pytest.mark, mark)),
         get_closest_marker=lambda name: next((mark for mark in marks if mark.name == name), None),
     )
 
 
-def test_what_a_test_asks_for_decides_its_markers_its_turn_and_its_company():
+def test_what_a_test_asks_for_decides_its_markers_and_its_turn(monkeypatch):
+    monkeypatch.setattr(side_by_side, "families", lambda file: {"trains": frozenset({"trained"})})
     items = [
         item("reads", "site"),
-        item("looks", "seen", "browser", "address", "folder", page="a"),
-        item("looks again", "seen", "browser", "address", "folder", page="a"),
-        item("opens", "ran", "lab", "folder", page="b"),
+        item("looks", "seen", "browser", "address", "folder"),
+        item("opens", "ran", "lab", "folder"),
         item("counts"),
         item("surveys", "browser"),
-        item("trains", "trained_once"),
-        item("writes", "written_once"),
-        item("trains and draws", "trained_once", "drawn_once"),
+        item("trains", "trained"),
     ]
     side_by_side.arrange(items)
-    names = [each.name for each in items]
-    assert names == [
-        "trains",
-        "writes",
-        "trains and draws",
-        "counts",
-        "surveys",
-        "opens",
-        "looks",
-        "looks again",
-        "reads",
-    ]
-    marked = {name: [each.name for each in items if each.get_closest_marker(name)] for name in side_by_side.ASKED}
+    names = lambda items: [each.nodeid.rpartition("::")[2] for each in items]
+    assert names(items) == ["trains", "counts", "surveys", "opens", "reads", "looks"]
+    marked = {name: names(each for each in items if each.get_closest_marker(name)) for name in side_by_side.ASKED}
     assert marked == {
-        "site": ["opens", "looks", "looks again", "reads"],
-        "browser": ["surveys", "opens", "looks", "looks again"],
+        "site": ["opens", "reads", "looks"],
+        "browser": ["surveys", "opens", "looks"],
         "lab": ["opens"],
     }
-    groups = {each.name: each.get_closest_marker("xdist_group") for each in items}
-    assert {name: mark.args for name, mark in groups.items() if mark} == {
-        "trains": ("test_it: drawn_once, trained_once",),
-        "writes": ("test_it: written_once",),
-        "trains and draws": ("test_it: drawn_once, trained_once",),
-        "opens": ("ran: b",),
-        "looks": ("seen: a",),
-        "looks again": ("seen: a",),
-    }
+
+
+def test_processes_take_whole_companies_in_order(tmp_path):
+    """Of the real scheduler: four tests of two families and two of none, on two processes."""
+    family = "import os, pytest\n\n@pytest.fixture(scope='module')\ndef made():\n    open('made', 'a').write('x')\n"
+    family += "".join(f"\ndef test_{n}(made):\n    pass\n" for n in range(4))
+    for name in ("test_one.py", "test_two.py"):
+        (tmp_path / name).write_text(family)
+    shutil.copy(ROOT / "tests" / "side_by_side.py", tmp_path)
+    hooks = (ROOT / "tests" / "conftest.py").read_text()
+    hook = re.search(r"^@pytest.hookimpl\(optionalhook=True\)\n(?:.*\n)+?\n\n", hooks, re.MULTILINE)[0]
+    root = "side_by_side.ROOT = side_by_side.Path(__file__).parent"
+    (tmp_path / "conftest.py").write_text(f"import pytest\nimport side_by_side\n\n{root}\n\n{hook}")
+    command = [sys.executable, "-m", "pytest", "-q", "-n", "2", "-p", "no:cacheprovider", str(tmp_path)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment())
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "8 passed" in done.stdout
+    assert (tmp_path / "made").read_text() == "xx"

@@ -8,21 +8,13 @@ import functools
 import os
 import threading
 from collections.abc import Callable, Iterator
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page
+from playwright.sync_api import BrowserContext, Page
+from readers import SIZES, Quiet, new_context
 from survey import Findings, Trouble, survey, watched
-
-SIZES = {"desktop": {"width": 1280, "height": 800}, "phone": {"width": 360, "height": 740}}
-
-
-class Quiet(SimpleHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"  # one connection for many files
-
-    def log_message(self, *arguments: object) -> None:
-        pass
 
 
 @pytest.fixture(scope="session")
@@ -40,17 +32,6 @@ def address(folder) -> Iterator[str]:
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
     server.server_close()
-
-
-def new_context(browser: Browser, *, width="desktop", scheme="light", touch=False, scripts=True, reduced_motion=False):
-    return browser.new_context(
-        viewport=SIZES[width],
-        color_scheme=scheme,
-        has_touch=touch,
-        java_script_enabled=scripts,
-        reduced_motion="reduce" if reduced_motion else "no-preference",
-        permissions=["clipboard-read", "clipboard-write"],
-    )
 
 
 @pytest.fixture

@@ -106,10 +106,11 @@ def weigh(lab: "Lab", kernel: psutil.Process) -> int:
 
 
 @contextmanager
-def started(place: Path) -> Iterator[Lab]:
+def started(place: Path, prepare: Callable[[Path], object] | None = None) -> Iterator[Lab]:
     """JupyterLab on a copy of the repository: binder/postBuild has run, and the image's own command starts it.
 
-    Only pip is missing from postBuild, and nothing that this machine's user has configured is read.
+    Only pip is missing from postBuild, and nothing that this machine's user has configured is read. `prepare` gets
+    Jupyter's folder of data before the server starts: a kernels/python3 that it puts there is what pages run with.
     """
     book, home, token = place / "book", place / "home", secrets.token_hex(16)
     (home / "bin").mkdir(parents=True)
@@ -128,6 +129,8 @@ def started(place: Path) -> Iterator[Lab]:
     python.chmod(0o755)
     subprocess.run([book / "binder" / "postBuild"], cwd=book, env=given, check=True, capture_output=True)
     python.unlink()
+    if prepare:
+        prepare(home / "data")
 
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -5,7 +5,7 @@ import threading
 from http.server import ThreadingHTTPServer
 
 import pytest
-from conftest import Quiet, new_context
+from readers import Quiet, new_context
 from survey import survey
 
 HEAD = '<!doctype html><html lang="en"><head><meta name="viewport" content="width=device-width"><title>A page</title>'
