@@ -1,8 +1,8 @@
 """What the project promises of times, weights and widths, and what this machine measures now. Called by `make limits`.
 
 python .ci/limits.py [word ...]; a word chooses the rows that it begins: units imports pages build tests flash weight
-width words. Without one, all are measured, which takes as long as two cold builds; `build` builds a copy and `pages` runs
-every page, so give them a machine that does nothing else. The tests hold what is no time.
+width words claims fingerprints. Without one, all are measured, which takes as long as two cold builds; `build` builds a
+copy and `pages` runs every page, so give them a machine that does nothing else. The tests hold what is no time.
 """
 
 import functools
