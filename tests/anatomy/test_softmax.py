@@ -2,7 +2,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracle import normal
 
@@ -28,6 +28,7 @@ def test_logarithms_give_their_ratios():
     torch.testing.assert_close(weights, torch.tensor([1, 2, 5], dtype=torch.float64) / 8, rtol=1e-15, atol=0)
 
 
+@settings(deadline=None)
 @given(scores)
 def test_weights_are_shares_of_one_and_keep_the_order(row):
     s = torch.tensor(row, dtype=torch.float64)
@@ -37,6 +38,7 @@ def test_weights_are_shares_of_one_and_keep_the_order(row):
     assert (a[s.argsort()].diff() >= 0).all()
 
 
+@settings(deadline=None)
 @given(scores, st.floats(-1e4, 1e4))
 def test_a_shift_changes_nothing(row, shift):
     s = torch.tensor(row, dtype=torch.float64)
