@@ -218,7 +218,7 @@ def read_for_heads(
         lead = torch.broadcast_shapes(Q.shape[:-3], K.shape[:-3])
         H, T, S = *Q.shape[-3:-1], past + K.shape[-2]
         axes = mask.ndim if isinstance(mask, Tensor) else 0
-        for_all_heads = bool(lead) and axes == len(lead) + 2  # [B, T, S]
+        for_all_heads = axes == len(lead) + 2  # [B, T, S]
         shape = (*lead, T, S) if for_all_heads else (*lead, H, T, S)
         dtype = at_least_float32(Q.dtype)
         read = as_additive if cache is None else rows_as_additive

@@ -253,8 +253,8 @@ def check_mask(mask: Tensor, shape: Sequence[int], device: Device) -> None:
     check_shape(shape)
     check_kind(mask)
     place = torch.device(device)
-    same_index = place.index in (None, mask.device.index)
-    if mask.device.type != place.type or not same_index:
+    numbers = {place.index, mask.device.index} - {None}  # "cuda" has none
+    if mask.device.type != place.type or len(numbers) > 1:
         raise ValueError(
             f"mask must be on the device of the scores ({place}), got"
             f" {mask.device}."

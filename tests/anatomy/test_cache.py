@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from oracle import normal
 
 from surgeon.anatomy.cache import KeyValueCache
-from surgeon.anatomy.heads import MultiHeadAttention
+from surgeon.anatomy.heads import MultiHeadAttention, causal_after
 from surgeon.anatomy.masks import create_causal_mask, create_padding_mask
 
 T = 11
@@ -73,6 +73,12 @@ def test_a_mask_hides_more_and_never_less(sizes, kind):
     expected, expected_weights = layer(x, mask=both)
     torch.testing.assert_close(output, expected, rtol=0, atol=1e-12)
     torch.testing.assert_close(weights, expected_weights, rtol=0, atol=1e-12)
+
+
+def test_one_token_after_others_needs_no_mask():
+    Q = torch.ones(2, 6, 1, 7)
+    assert causal_after(3, None, Q) is None
+    assert causal_after(3, Q, Q) is Q
 
 
 @pytest.mark.parametrize("sizes", [[1] * T, [T], [5, 1, 2, 3]], ids=str)
@@ -180,6 +186,12 @@ FULL = "[2, 2, 7] torch.float32 on cpu"
             torch.ones(2, 1, 7).double(),
             "K and V must differ in nothing but their width, "
             "got [2, 1, 7] torch.float32 on cpu and [2, 1, 7] torch.float64 on cpu.",
+        ),
+        (
+            torch.ones(2, 1, 7),
+            torch.ones(2, 1, 7, device="meta"),
+            "K and V must differ in nothing but their width, "
+            "got [2, 1, 7] torch.float32 on cpu and [2, 1, 7] torch.float32 on meta.",
         ),
         (*pair(3, 2, 7), f"K must be as what is kept, {FULL}, got [3, 2, 7] torch.float32 on cpu."),
         (*pair(2, 2, 5), f"K must be as what is kept, {FULL}, got [2, 2, 5] torch.float32 on cpu."),

@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import surgeon
 from surgeon.anatomy import mask_reading
 from surgeon.anatomy.cache import KeyValueCache
-from surgeon.anatomy.dot_product import attention, dissect
+from surgeon.anatomy.dot_product import attend, attention, dissect
 from surgeon.anatomy.groups import grouped_attention
 from surgeon.anatomy.heads import MultiHeadAttention, merge_heads, split_heads
 from surgeon.anatomy.mask_reading import as_additive, read_in_tiles, visible
@@ -377,3 +377,29 @@ def test_attention_is_paid_to_floating_numbers(function, bad, name):
     given = dict.fromkeys("QKV", torch.ones(2, 5, 7)) | {name: bad}
     with pytest.raises(ValueError, match=f"^{name} must be a floating-point tensor, got {bad.dtype}.$"):
         function(**given)
+
+
+@pytest.mark.parametrize("autocast", [False, True])
+def test_the_steps_take_their_options_by_name_too(autocast):
+    Q, K, V = qkv(2)
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
+        stages = attend(Q=Q, K=K, V=V, scale=False)
+    assert torch.equal(stages.output, dissect(Q, K, V, scale=False).output)
+
+
+@pytest.mark.parametrize("mask", [torch.ones(0, 5, 13), torch.ones(5, 13), torch.ones(0, 5, 13, dtype=torch.bool)])
+def test_a_batch_of_nothing_has_a_mask_of_nothing(mask):
+    output, weights = attention(torch.ones(0, 5, 7), torch.ones(0, 13, 7), torch.ones(0, 13, 11), mask)
+    assert (output.shape, weights.shape) == ((0, 5, 11), (0, 5, 13))
+
+
+def test_shapes_can_be_asked_for_where_no_numbers_are():
+    """PyTorch's meta device: it has no autocast to be switched off."""
+    there = lambda *shape: torch.ones(*shape, device="meta")
+    mask = torch.ones(5, 13, dtype=torch.bool, device="meta")
+    output, weights = attention(there(2, 5, 7), there(2, 13, 7), there(2, 13, 11), mask)
+    assert (output.shape, weights.shape) == ((2, 5, 11), (2, 5, 13))
+    output, weights = grouped_attention(there(6, 5, 7), there(2, 13, 7), there(2, 13, 11), mask)
+    assert (output.shape, weights.shape) == ((6, 5, 11), (6, 5, 13))
+    assert output.is_meta
+    assert create_padding_mask([1, 3], 3, device="meta").is_meta

@@ -211,6 +211,8 @@ def test_masks_for_all_for_a_sequence_and_for_a_head():
     assert torch.equal(weights != 0, per_head)
     _, weights = layer(x[0], mask=CAUSAL)
     assert torch.equal(weights != 0, CAUSAL.expand(3, 5, 5))
+    _, weights = layer(x[0], mask=per_head[0])
+    assert torch.equal(weights != 0, per_head[0])
 
 
 def test_a_batch_of_contexts_serves_one_text():

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracle import CAUSAL, CONVENTIONS, normal
 
-from surgeon.anatomy.mask_reading import as_additive, read_in_tiles, visible
+from surgeon.anatomy.mask_reading import as_additive, read_in_tiles, rows_as_additive, visible
 from surgeon.anatomy.masks import (
     combine_masks,
     create_causal_mask,
@@ -124,6 +124,20 @@ def test_masks_are_what_and_where_was_asked_for_whatever_the_defaults():
     assert torch.equal(masks[3], create_causal_mask(5))
 
 
+def test_a_device_with_a_number_is_the_one_without():
+    for device in ("cpu", "cpu:0", torch.device("cpu", 0)):
+        assert torch.equal(visible(CAUSAL, (5, 5), device), CAUSAL)
+
+
+@pytest.mark.parametrize("name", [name for name in CONVENTIONS if not name.startswith("zero-one")])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64], ids=str)
+def test_rows_cut_from_a_mask_are_read_like_all_others(name, dtype):
+    mask, scores = CONVENTIONS[name][1:3], {"shape": (2, 5), "dtype": dtype, "device": "cpu"}
+    found, expected = rows_as_additive(mask, **scores), as_additive(mask, **scores)
+    assert found.dtype == expected.dtype == dtype
+    assert torch.equal(found, expected)
+
+
 def test_masks_can_be_made_on_another_device():
     there = torch.ones(3, 3, dtype=torch.bool, device="meta")
     made = [
@@ -164,6 +178,18 @@ def test_visible_broadcasts_and_none_hides_nothing():
         (
             lambda: create_padding_mask([[1]], 3),
             "lengths must be a sequence of integers, got torch.int64 values of shape [1, 1].",
+        ),
+        (
+            lambda: create_padding_mask(torch.tensor([1j]), 3),
+            "lengths must be a sequence of integers, got torch.complex64 values of shape [1].",
+        ),
+        (
+            lambda: create_padding_mask([True], 3),
+            "lengths must be a sequence of integers, got torch.bool values of shape [1].",
+        ),
+        (
+            lambda: combine_masks(CAUSAL, CAUSAL.to("meta")),
+            "mask must be on the device of the scores (cpu), got meta.",
         ),
         (lambda: combine_masks(), "combine_masks needs at least one mask, got none."),
         (lambda: combine_masks([[1]]), "mask must be a boolean, integer or floating tensor, got list."),
