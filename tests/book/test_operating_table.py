@@ -15,7 +15,7 @@ from surgeon.book.operating_table import CONTROLS, STAGES, VITALS, operating_tab
 from surgeon.imaging.style import ABOVE, AT_ZERO, BELOW, RAMP
 
 sys.path.insert(0, str(ROOT / "book" / "_ext"))
-from surgeon_book.page import operating_table as on_the_site
+from surgeon_book.page import operating_fixtures as on_the_site
 
 FOLDER = ROOT / "book" / "_static" / "operating-table"
 SENTENCE = ["the", "surgeon", "cut", "the", "wire"]

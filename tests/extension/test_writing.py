@@ -1,12 +1,15 @@
 """What is written again, what is made again with it, and what is left alone, on books of a few pages."""
 
+import json
 import sys
+from base64 import b64encode
 
 import pytest
 from small_book import ROOT, STRICT, SmallBook, cell
 
 sys.path.insert(0, str(ROOT / "book" / "_ext"))
 from surgeon_book import sources
+from surgeon_book.site.pages import look_up
 
 PAGES = {
     "runs": "# Runs\n\n**Does it?**\n\n" + cell("print('It did.')"),
@@ -70,3 +73,80 @@ def test_every_file_of_the_extension_shapes_the_reading_or_the_look():
 @pytest.mark.parametrize("other", [["ab", "c"], ["a", "b", "c"], ["c", "ab"], ["abc"]])
 def test_a_digest_is_of_these_parts_in_this_order(other):
     assert sources.digest(["a", "bc"]) != sources.digest(other)
+
+
+# ---- What is made when pages are there ------------------------------------------------------------------------------
+
+OPERATING = """from collections import namedtuple
+
+import numpy as np
+
+Operation = namedtuple("Operation", "K weights")
+
+
+def draw_inputs(words, d_k, seed):
+    return np.ones(1), np.full(1, 2.0), np.ones(1)
+
+
+def permissions(mask, length, padded, flipped):
+    return None
+
+
+def operate(Q, K, V, may_look, **how):
+    return Operation(K, Q)
+
+
+def vital_signs(weights, may_look):
+    return {}
+"""
+FIGURE = b64encode(b"<svg/>").decode()
+SHOW = f"""from IPython.display import HTML
+figure = '<img src="data:image/svg+xml;base64,{FIGURE}">'
+HTML(f'<operating-table src="x"></operating-table>{{figure}}<i class="CLASSES">.</i>')"""
+
+
+def test_a_site_that_grew_is_the_site_that_is_built_at_once(tmp_path):
+    """Classes, icons, words and files come and go with a page; a build that writes nothing leaves all as it is."""
+    pages = {"runs": "# Runs\n\n**Does it?**\n\n" + cell("1"), "words": "# Words\n\n**Which?**\n\nOnly these.\n"}
+    grown = pages | {
+        "runs": "# Runs\n\n**Does it?**\n\n$x^2$\n\n" + cell(SHOW.replace("CLASSES", "fa-solid fa-list sd-badge")),
+        "words": "# Words\n\n**Which?**\n\n:::{dropdown} Folded\nOnly these.\n:::\n",
+    }
+    package = {"__init__.py": "", "book/__init__.py": "", "book/operating.py": OPERATING}
+    book, other = (SmallBook(tmp_path / name, pages, package) for name in ("grows", "is"))
+    assert book.build(*STRICT).code == 0
+    small = book.site()
+    for name in grown:
+        other.page(name, grown[name])
+        book.page(name, grown[name])
+        built = book.build(*STRICT)
+        assert built.code == 0, built.output
+    assert other.build(*STRICT).code == 0
+    assert book.site() == other.site()
+    added = (b".sd-badge{", b".fa-list{")
+    assert all(rule in book.site()["_static/site.css"] for rule in added)
+    assert not any(rule in small["_static/site.css"] for rule in added)
+    assert [name for name in book.site() if name.startswith("_images/")]
+    assert json.loads(book.site()["_static/operating-table/fixtures.json"])[0]["answer"]["K"] == [2.0]
+
+    times = {file: file.stat().st_mtime_ns for file in (book.root / "_build/html").rglob("*") if file.is_file()}
+    assert book.build(*STRICT).code == 0
+    assert {file: file.stat().st_mtime_ns for file in times} == times
+
+    for name in pages:
+        book.page(name, pages[name])
+    assert book.build(*STRICT).code == 0
+    assert book.site() == small
+
+    book.write("_toc.yml", (book.root / "_toc.yml").read_text().replace("  - file: book/words\n", ""))
+    (book.root / "book/words.md").unlink()
+    assert book.build(*STRICT).code == 0
+    assert not [name for name in book.site() if "words" in name]
+
+
+def test_a_page_names_its_files_from_the_sites_root():
+    page = """<div class="b a"><p class="a" style="x: var( --y )">&lt;head-explorer </p>
+      <op-table src="../../_images/x.json"><img src="../_images/other.svg"></op-table>
+      <a href="../../_static/a%20b.css?v=1#c"></a><a href="../c.html"></a></div>"""
+    found = look_up("book/part/page.html", page)
+    assert found == (["a", "b"], ["_images/x.json", "_static/a b.css"], ["--y"], ["op-table"])

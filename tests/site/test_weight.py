@@ -17,7 +17,8 @@ from small_book import ROOT
 
 sys.path.insert(0, str(ROOT / "book" / "_ext"))
 from surgeon_book.page import figures
-from surgeon_book.theme import icons, rules, styles
+from surgeon_book.site.pages import look_up
+from surgeon_book.theme import icons, rules
 
 FIRST_VISIT, NEXT_PAGE = 450_000, 120_000
 
@@ -77,8 +78,8 @@ def test_nothing_of_the_theme_is_left_that_no_page_asks_for(site):
 def test_each_icon_on_a_page_is_drawn(site):
     folder, _ = site
     style = (folder / "_static/site.css").read_text(encoding="utf8")
-    named = styles.classes_in((file.read_text(encoding="utf8") for file in pages(folder)), [])
-    shown = {name for name in named if icons.NAME.fullmatch(name)}
+    named = [look_up(file.name, file.read_text(encoding="utf8")).classes for file in pages(folder)]
+    shown = {name for classes in named for name in classes if icons.NAME.fullmatch(name)}
     assert len(shown) >= 10
     assert all(f".{name}{{--icon:url(" in style for name in shown)
 

@@ -16,18 +16,18 @@ from surgeon_book.execution import failures, fingerprints, kernels, rewriting
 from surgeon_book.page import (
     corners,
     downloads,
+    elements,
     entries,
     equations,
     figures,
     folds,
     glossary,
-    head_explorer,
     openings,
-    operating_table,
+    operating_fixtures,
     upfront,
 )
 from surgeon_book.reference import api, colophon, docstrings, ledger, overview, parts, usage
-from surgeon_book.site import address, cards, description, entrances, search
+from surgeon_book.site import address, cards, description, entrances, pages, search
 from surgeon_book.theme import slim, styles
 
 SUBJECTS = (
@@ -41,8 +41,8 @@ SUBJECTS = (
     figures,
     corners,
     entries,
-    head_explorer,
-    operating_table,
+    elements,
+    operating_fixtures,
     colophon,
     usage,
     docstrings,
@@ -50,6 +50,7 @@ SUBJECTS = (
     overview,
     glossary,
     address,
+    pages,
     upfront,
     openings,
     description,

@@ -1,5 +1,6 @@
 """Tables and links made of docutils' nodes, the order of the pages, and what is filled in when all are read."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -27,6 +28,13 @@ def _row(cells: Sequence[str | nodes.Node]) -> nodes.row:
 def link(app: Sphinx, docname: str, page: str, *content: nodes.Node, anchor: str = "") -> nodes.reference:
     uri = app.builder.get_relative_uri(docname, page) + (f"#{anchor}" if anchor else "")
     return nodes.reference("", "", *content, internal=True, refuri=uri)
+
+
+def rewrite_outputs(doctree: nodes.document, pattern: re.Pattern, replace: str | Callable[[re.Match], str]) -> None:
+    """What a pattern finds in the HTML that cells have put out is replaced."""
+    for output in list(doctree.findall(nodes.raw)):
+        if output["format"] == "html" and pattern.search(output.astext()):
+            output.replace_self(nodes.raw("", pattern.sub(replace, output.astext()), **output.attributes))
 
 
 def in_order(env: BuildEnvironment) -> Iterator[str]:

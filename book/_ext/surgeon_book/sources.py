@@ -8,6 +8,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 EXTENSION = Path(__file__).parent
+DRAWN_WITH = ("matplotlib", "pillow")  # cards
+PUT_TOGETHER_WITH = (
+    *("sphinx", "jinja2", "tinycss2", "sphinx-book-theme", "pydata-sphinx-theme"),
+    *("myst-nb", "sphinx-copybutton", "sphinx-design", "sphinx-exercise"),  # they bring styles
+)
 LOOK = ("site", "theme")  # rooms whose code looks at no page before it is written
 
 

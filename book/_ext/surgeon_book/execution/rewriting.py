@@ -14,7 +14,6 @@ from sphinx.environment import BuildEnvironment
 from surgeon_book import sources
 from surgeon_book.execution.failures import unfinished
 from surgeon_book.order import Begun
-from surgeon_book.reference import parts
 
 
 class Rewriting:
@@ -37,7 +36,8 @@ def note_assets(app: Sphinx, config: Config) -> None:
     copies them, when it changes."""
     folders = [Path(app.srcdir, folder) for folder in [*config.html_static_path, *config.html_extra_path]]
     files = sorted(file for folder in folders for file in folder.rglob("*") if file.is_file())
-    config.surgeon_assets = sources.digest([*files, *sources.look(), *map(version, parts.PACKAGES)])
+    libraries = map(version, (*sources.DRAWN_WITH, *sources.PUT_TOGETHER_WITH))
+    config.surgeon_assets = sources.digest([*files, *sources.look(), *libraries])
 
 
 def setup(app: Sphinx) -> None:

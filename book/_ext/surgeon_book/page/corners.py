@@ -5,14 +5,13 @@ import re
 from docutils import nodes
 from sphinx.application import Sphinx
 
+from surgeon_book.nodes import rewrite_outputs
+
 EMPTY = re.compile(r"<th\b([^>]*)>(?:\s|&nbsp;)*</th>")
 
 
 def mend(app: Sphinx, doctree: nodes.document, docname: str) -> None:
-    for output in list(doctree.findall(nodes.raw)):
-        if output["format"] == "html" and EMPTY.search(output.astext()):
-            mended = EMPTY.sub(r"<td\1></td>", output.astext())
-            output.replace_self(nodes.raw("", mended, **output.attributes))
+    rewrite_outputs(doctree, EMPTY, r"<td\1></td>")
 
 
 def setup(app: Sphinx) -> None:

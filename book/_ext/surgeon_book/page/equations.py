@@ -23,6 +23,7 @@ from sphinx.util.math import get_node_equation_number
 from sphinx.writers.html5 import HTML5Translator
 
 from surgeon_book.checkout import ROOT
+from surgeon_book.site import pages
 
 KATEX = ROOT / "book" / "_vendor" / "katex"
 OPTIONS = {"output": "htmlAndMathml", "throwOnError": True, "strict": "error"}
@@ -143,12 +144,11 @@ def link_style(app: Sphinx, pagename: str, templatename: str, context: dict[str,
     context["metatags"] = context.get("metatags", "") + "".join(f"\n    {link}" for link in links)
 
 
-def copy_style(app: Sphinx, problem: Exception | None) -> None:
-    if app.builder.format == "html" and problem is None:
-        folder = Path(app.outdir, "_static", "katex")
-        shutil.copytree(KATEX / "fonts", folder / "fonts", dirs_exist_ok=True)
-        (folder / "katex.min.css").write_text(style(), encoding="utf8")
-        shutil.copy(KATEX / "LICENSE", folder)
+def copy_style(app: Sphinx) -> None:
+    folder = Path(app.outdir, "_static", "katex")
+    shutil.copytree(KATEX / "fonts", folder / "fonts", dirs_exist_ok=True)
+    (folder / "katex.min.css").write_text(style(), encoding="utf8")
+    shutil.copy(KATEX / "LICENSE", folder)
 
 
 def keep_to_the_build(app: Sphinx, config: Config) -> None:
@@ -161,4 +161,4 @@ def setup(app: Sphinx) -> None:
     app.add_html_math_renderer("katex", (visit_inline, None), (visit_displayed, None))
     app.connect("doctree-resolved", typeset_sources)
     app.connect("html-page-context", link_style)
-    app.connect("build-finished", copy_style)
+    app.connect("build-finished", pages.if_written(copy_style))

@@ -15,6 +15,8 @@ from PIL import Image
 from sphinx.application import Sphinx
 from sphinx.util.osutil import relative_uri
 
+from surgeon_book.nodes import rewrite_outputs
+
 EMBEDDED = re.compile(r'<img\b(?P<before>[^>]*?)\bsrc="data:image/svg\+xml;base64,(?P<data>[^"]+)"')
 PICTURE = re.compile(rb'(?<=href="data:image/png;base64,)\s*([^"]+)')
 
@@ -51,9 +53,7 @@ def extract(app: Sphinx, doctree: nodes.document, docname: str) -> None:
         source = keep(app, docname, lighter(b64decode(image["data"])), "svg")
         return f'<img{image["before"]}loading="lazy" decoding="async" src="{source}"'
 
-    for output in list(doctree.findall(nodes.raw)):
-        if output["format"] == "html" and EMBEDDED.search(output.astext()):
-            output.replace_self(nodes.raw("", EMBEDDED.sub(move, output.astext()), **output.attributes))
+    rewrite_outputs(doctree, EMBEDDED, move)
 
 
 def setup(app: Sphinx) -> None:

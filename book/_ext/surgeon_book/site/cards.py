@@ -5,18 +5,21 @@ it, so that a build draws only what has changed. (sphinxext-opengraph imports py
 its own way, without the question.)
 """
 
-import hashlib
 import re
+import shutil
 import textwrap
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 from sphinx.application import Sphinx
 
+from surgeon_book import sources
 from surgeon_book.checkout import ROOT
 from surgeon_book.page.openings import Openings
+from surgeon_book.site import pages
 
 WIDTH, HEIGHT, DPI = 1200, 630, 100
 PNG_END = b"IEND\xaeB`\x82"  # the last chunk of every PNG, and its checksum
@@ -31,9 +34,10 @@ def colours() -> dict[str, str]:
 
 
 @cache
-def looks() -> bytes:
+def looks() -> str:
     """All that cards have in common."""
-    return b"".join(path.read_bytes() for path in (STATIC / "mark.svg", STATIC / "surgeon.css", Path(__file__)))
+    files = (STATIC / "mark.svg", STATIC / "surgeon.css", Path(__file__))
+    return sources.digest([*files, *map(version, sources.DRAWN_WITH)])
 
 
 def words(app: Sphinx, page: str) -> tuple[str, str]:
@@ -41,8 +45,7 @@ def words(app: Sphinx, page: str) -> tuple[str, str]:
 
 
 def path(app: Sphinx, page: str) -> str:
-    said = "\0".join([app.config.html_title, *words(app, page)])
-    return f"{FOLDER}/{hashlib.sha256(looks() + said.encode()).hexdigest()[:16]}.png"
+    return f"{FOLDER}/{sources.digest([looks(), app.config.html_title, *words(app, page)])[:16]}.png"
 
 
 def draw_mark(ax: Any, x: float, y: float, side: float) -> None:
@@ -112,10 +115,12 @@ def draw_icon(file: Path) -> None:
     save(figure, file)
 
 
-def finish(app: Sphinx, exception: Exception | None) -> None:
-    if exception or app.builder.format != "html":
-        return
-    draw_icon(Path(app.outdir, ICON))
+def finish(app: Sphinx) -> None:
+    icon = Path(app.doctreedir, "icons", f"{sources.digest([looks()])}.png")
+    if not is_whole(icon):
+        shutil.rmtree(icon.parent, ignore_errors=True)
+        draw_icon(icon)
+    shutil.copyfile(icon, Path(app.outdir, ICON))
     wanted = {path(app, page): page for page in sorted(Openings.of(app.env))} if app.config.html_baseurl else {}
     for old in Path(app.outdir, FOLDER).glob("*.png"):
         if f"{FOLDER}/{old.name}" not in wanted:
@@ -131,4 +136,4 @@ def is_whole(file: Path) -> bool:
 
 
 def setup(app: Sphinx) -> None:
-    app.connect("build-finished", finish)
+    app.connect("build-finished", pages.if_written(finish))

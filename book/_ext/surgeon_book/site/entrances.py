@@ -7,16 +7,14 @@ from sphinx.application import Sphinx
 
 from surgeon_book.nodes import in_order
 from surgeon_book.page.openings import Openings, describe
-from surgeon_book.site import cards
+from surgeon_book.site import cards, pages
 from surgeon_book.site.templates import render
 
 MAP = "sitemap.xml"
 
 
-def write(app: Sphinx, exception: Exception | None) -> None:
+def write(app: Sphinx) -> None:
     """The map needs absolute addresses, as its format asks; a book that has none gets no map."""
-    if exception or app.builder.format != "html":
-        return
     address, root = app.config.html_baseurl, app.config.root_doc
     first, book = app.builder.get_target_uri(root), app.config.html_title
     made = {"404.html": lost(address, book, first), "robots.txt": robots(address)}
@@ -25,8 +23,8 @@ def write(app: Sphinx, exception: Exception | None) -> None:
         told = {"book": book, "first": first, "description": description, "canonical": canonical}
         made["index.html"] = render("entrance.html", **told)
     if address:
-        pages = [page for page in in_order(app.env) if page in app.env.found_docs]
-        made[MAP] = render(MAP, addresses=[address + app.builder.get_target_uri(page) for page in pages])
+        listed = [page for page in in_order(app.env) if page in app.env.found_docs]
+        made[MAP] = render(MAP, addresses=[address + app.builder.get_target_uri(page) for page in listed])
     else:
         Path(app.outdir, MAP).unlink(missing_ok=True)
     for name, text in made.items():
@@ -45,4 +43,4 @@ def robots(address: str) -> str:
 
 
 def setup(app: Sphinx) -> None:
-    app.connect("build-finished", write)
+    app.connect("build-finished", pages.if_written(write))

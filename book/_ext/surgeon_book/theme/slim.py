@@ -19,6 +19,7 @@ from sphinx_exercise.nodes import solution_node
 
 from surgeon_book.checkout import ROOT
 from surgeon_book.order import Configured, Finished, Page
+from surgeon_book.site import pages
 
 THEME = Path(__file__).parent
 LAYOUT = Path(pydata_sphinx_theme.__file__).parent / "theme" / "pydata_sphinx_theme"
@@ -102,22 +103,19 @@ def depart_solution(self: HTML5Translator, node: nodes.Element) -> None:
     self.body.append("</details></div>\n")
 
 
-def remove_unused(app: Sphinx, problem: Exception | None) -> None:
-    """Files of Sphinx, of the theme and of extensions that no page, style or script of the site names."""
+def remove_unused(app: Sphinx) -> None:
+    """Files of Sphinx, of the theme and of extensions that no page, style or script of the site names, and figures that
+    pages had before they ran again."""
     static = Path(app.outdir, "_static")
-    if app.builder.format != "html" or problem or not static.is_dir():
-        return
-    named = set()
-    for page in Path(app.outdir).rglob("*.html"):
-        for address in re.findall(r'(?:src|href|srcset|data-[\w-]+)="([^"#?]+)', page.read_text(encoding="utf8")):
-            named.add((page.parent / address).resolve())
+    named = {static.parent / asset for known in pages.known(app).values() for asset in known.assets}
     for style in [static / "site.css", *static.glob("katex/*.css")]:
         for address in re.findall(r"url\([\"']?([^\"'()]+)", style.read_text(encoding="utf8")):
-            named.add((style.parent / address).resolve())
+            named.add(Path(os.path.normpath(style.parent / address)))
     for own in (ROOT / "book" / "_static", THEME / "static"):  # a module may ask for others
-        named |= {static.resolve() / file.relative_to(own) for file in own.rglob("*") if file.parent != own}
-    for file in [file for file in static.rglob("*") if file.is_file() and file.name != "LICENSE"]:
-        if file.resolve() not in named:
+        named |= {static / file.relative_to(own) for file in own.rglob("*") if file.parent != own}
+    files = [*static.rglob("*"), *Path(app.outdir, app.builder.imagedir).rglob("*")]
+    for file in [file for file in files if file.is_file() and file.name != "LICENSE"]:
+        if file not in named:
             file.unlink()
     for folder in sorted((folder for folder in static.rglob("*") if folder.is_dir()), reverse=True):
         if not any(folder.iterdir()):
@@ -129,4 +127,4 @@ def setup(app: Sphinx) -> None:
     app.connect("config-inited", check_theme, priority=Configured.THEME_IS_KNOWN)
     app.connect("builder-inited", add_scripts)
     app.connect("html-page-context", choose_scripts, priority=Page.COMPLETE)
-    app.connect("build-finished", remove_unused, priority=Finished.UNUSED_IS_GONE)
+    app.connect("build-finished", pages.if_written(remove_unused), priority=Finished.UNUSED_IS_GONE)

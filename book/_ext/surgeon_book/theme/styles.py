@@ -5,15 +5,18 @@ own pages, such as those of a custom element, keep their own link.
 """
 
 import hashlib
+import pickle
 import re
-from collections.abc import Iterable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
 
+from surgeon_book import sources
 from surgeon_book.order import Finished, Page
+from surgeon_book.site import pages
 from surgeon_book.theme import icons, rules
 
 THEME = Path(__file__).parent / "theme.css"
@@ -31,13 +34,7 @@ PARTS = (
 )
 # What the second folds opens by itself here; the first does nothing but import Sphinx's basic.css.
 LEFT_OUT = ("styles/theme.css", "togglebutton.css")
-LINK = re.compile(r"(_static/site\.css\?v=)[0-9a-f]{8}")
-
-
-def classes_in(pages: Iterable[str], scripts: Iterable[str]) -> set[str]:
-    """Every class that stands in a page, and every word in a script, which may set it."""
-    found = {name for page in pages for value in re.findall(r'\bclass="([^"]*)"', page) for name in value.split()}
-    return found | {word for script in scripts for word in re.findall(r"[A-Za-z_][\w-]*", script)}
+WORD = re.compile(r"[A-Za-z_][\w-]*")  # in a script, may be a class that it sets
 
 
 def link_one(app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any) -> None:
@@ -47,38 +44,53 @@ def link_one(app: Sphinx, pagename: str, templatename: str, context: dict[str, A
     context["css_files"] = [sheet for sheet, name in names.items() if not any(p.fullmatch(name) for p in patterns)]
 
 
-def put_together(app: Sphinx, problem: Exception | None) -> None:
+def put_together(app: Sphinx) -> None:
     static = Path(app.outdir, "_static")
-    if app.builder.format != "html" or problem or not (static / PARTS[1]).exists():
-        return  # without the theme's files nothing was written, and the site is as it was
     files = [[*static.glob(part)] for part in PARTS]
     missing = [part for part, found in zip(PARTS, files, strict=True) if len(found) != 1]
     if missing:
         raise ExtensionError(f"The site's style needs each of these once: {', '.join(missing)}.")
-    pages = {file: file.read_text(encoding="utf8") for file in sorted(Path(app.outdir).rglob("*.html"))}
-    scripts = "\n".join(
-        file.read_text(encoding="utf8") for pattern in ("*.js", "*.mjs") for file in kept(static, pattern)
+    scripts = [file.read_text(encoding="utf8") for file in kept_scripts(static)]
+    on_pages = {name for known in pages.known(app).values() for name in known.classes}
+    read = {name for known in pages.known(app).values() for name in known.variables}
+    *theirs, last, own = parsed(app, [*(found[0] for found in files), THEME, static / OWN])
+    ours = icons.style(on_pages) + rules.write(last) + rules.write(own)
+    classes = on_pages.union(*map(WORD.findall, scripts))
+    used = rules.without_idle_variables(
+        rules.prune(sum(theirs, ()), classes), read | rules.variables_read(ours, *scripts)
     )
-    classes = classes_in(pages.values(), [scripts])
-    trees = [rules.parse(found[0].read_text(encoding="utf8")) for found in files]
-    own = icons.style(classes_in(pages.values(), []))
-    own += "".join(rules.write(rules.parse(file.read_text(encoding="utf8"))) for file in (THEME, static / OWN))
-    theirs = rules.prune(sum(trees, ()), classes)
-    theirs = rules.without_idle_variables(theirs, rules.variables_read(own, scripts, *pages.values()))
-    style = rules.write(theirs).replace("url(../", "url(") + own
+    style = rules.write(used).replace("url(../", "url(") + ours
     (static / "site.css").write_text(style, encoding="utf8")
-    digest = hashlib.sha256(style.encode()).hexdigest()[:8]
-    for file, page in pages.items():
-        linked = LINK.sub(rf"\g<1>{digest}", page)
+    link_anew(app, hashlib.sha256(style.encode()).hexdigest()[:8])
+
+
+def link_anew(app: Sphinx, digest: str) -> None:
+    for file, page in pages.texts(app).items():
+        linked = pages.STYLE.sub(rf"\g<1>{digest}", page)
         if linked != page:
-            file.write_text(linked, encoding="utf8")
+            Path(app.outdir, file).write_text(linked, encoding="utf8")
 
 
-def kept(static: Path, pattern: str) -> list[Path]:
-    """Scripts that the site keeps; the theme's largest would have every class of Bootstrap stay."""
-    return sorted(file for file in static.rglob(pattern) if file.stem not in ("bootstrap", "fontawesome"))
+def parsed(app: Sphinx, files: list[Path]) -> list[rules.Tree]:
+    """Styles as rules. Reading them takes seconds, and they seldom change: what was read is kept by content."""
+    memory, reader = Path(app.doctreedir, "styles.pickle"), Path(rules.__file__)
+    contents = [sources.digest([reader, version("tinycss2"), file]) for file in files]
+    before = pickle.loads(memory.read_bytes()) if memory.exists() else {}
+    now = {
+        content: before[content] if content in before else rules.parse(file.read_text(encoding="utf8"))
+        for content, file in zip(contents, files, strict=True)
+    }
+    if now.keys() != before.keys():
+        pages.write_whole(memory, pickle.dumps(now))
+    return [now[content] for content in contents]
+
+
+def kept_scripts(static: Path) -> list[Path]:
+    """Those that the site keeps; the theme's largest would have every class of Bootstrap stay."""
+    scripts = [*static.rglob("*.js"), *static.rglob("*.mjs")]
+    return sorted(file for file in scripts if file.stem not in ("bootstrap", "fontawesome"))
 
 
 def setup(app: Sphinx) -> None:
     app.connect("html-page-context", link_one, priority=Page.COMPLETE)
-    app.connect("build-finished", put_together, priority=Finished.STYLE)
+    app.connect("build-finished", pages.if_written(put_together), priority=Finished.STYLE)

@@ -1,21 +1,27 @@
-"""The operating table's script and style, on the pages that have one, and what its arithmetic is held against."""
+"""What the arithmetic of the operating table's script is held against: cases, and what surgeon makes of them."""
 
+import ast
 import importlib
 import itertools
 import json
 import math
+import shutil
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from docutils import nodes
 from sphinx.application import Sphinx
 
+from surgeon_book import sources
+from surgeon_book.checkout import ROOT
 from surgeon_book.order import Finished
-from surgeon_book.reference.api import load
+from surgeon_book.reference.package import load
+from surgeon_book.reference.usage import Package
+from surgeon_book.site import pages
 
 NAMES = {math.inf: "Infinity", -math.inf: "-Infinity"}
-TAG = "<operating-table "
-FOLDER = "operating-table"
+ELEMENT = "operating-table"
+LIBRARIES = ("numpy", "torch")
 SENTENCE = ["the", "surgeon", "cut", "the", "wire"]
 WHOLE_ROW = [(1, j) for j in range(len(SENTENCE))]
 USUAL = {
@@ -85,23 +91,26 @@ def plain(value: Any) -> Any:
     return value
 
 
-def bring(app: Sphinx, pagename: str, template: str, context: dict[str, Any], doctree: nodes.document | None) -> None:
-    if doctree is not None and any(TAG in output.astext() for output in doctree.findall(nodes.raw)):
-        app.add_js_file(f"{FOLDER}/operating-table.mjs", type="module")
-        app.add_css_file(f"{FOLDER}/operating-table.css")
+def inputs(app: Sphinx) -> str:
+    """A hash of all that answers follow from: what is asked, who answers, and with which libraries."""
+    answering = Package(ROOT, "surgeon").reached(ast.parse("from surgeon.book import operating"))
+    return sources.digest([Path(__file__), *answering, *map(version, LIBRARIES)])
 
 
-def export(app: Sphinx, exception: Exception | None) -> None:
-    """fixtures.json, beside the script: cases, and what surgeon answers. No page asks for it; who doubts, may."""
-    if exception or app.builder.format != "html":
+def export(app: Sphinx) -> None:
+    """fixtures.json, beside the script: cases, and what surgeon answers. No page asks for it; who doubts, may.
+
+    Answers are kept as long as nothing changes what they follow from; the site's copy goes with what no page names.
+    """
+    if not any(ELEMENT in known.elements for known in pages.known(app).values()):
         return
-    if not any(TAG in page.read_text(encoding="utf8") for page in Path(app.outdir).rglob("*.html")):
-        return
-    fixtures = [{"case": case, "answer": plain(answer(case))} for case in cases()]
-    text = json.dumps(fixtures, separators=(",", ":"), allow_nan=False)
-    Path(app.outdir, "_static", FOLDER, "fixtures.json").write_text(text)
+    kept = Path(app.doctreedir, "fixtures", f"{inputs(app)}.json")
+    if not kept.exists():
+        fixtures = [{"case": case, "answer": plain(answer(case))} for case in cases()]
+        shutil.rmtree(kept.parent, ignore_errors=True)
+        pages.write_whole(kept, json.dumps(fixtures, separators=(",", ":"), allow_nan=False).encode())
+    shutil.copyfile(kept, Path(app.outdir, "_static", ELEMENT, "fixtures.json"))
 
 
 def setup(app: Sphinx) -> None:
-    app.connect("html-page-context", bring)
-    app.connect("build-finished", export, priority=Finished.FIXTURES)
+    app.connect("build-finished", pages.if_written(export), priority=Finished.FIXTURES)
