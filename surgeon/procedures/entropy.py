@@ -5,7 +5,7 @@ from torch import Tensor
 
 from surgeon.anatomy.dot_product import check_inputs
 from surgeon.anatomy.mask_reading import as_additive
-from surgeon.anatomy.softmax import at_least_float32
+from surgeon.anatomy.precision import at_least_float32
 from surgeon.procedures.flash import flash_attention
 from surgeon.procedures.inputs import score_factor
 from surgeon.procedures.online import Partial

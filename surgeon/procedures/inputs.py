@@ -9,7 +9,7 @@ from torch import Tensor
 
 from surgeon.anatomy.dot_product import check_inputs
 from surgeon.anatomy.mask_reading import read_in_tiles
-from surgeon.anatomy.softmax import at_least_float32
+from surgeon.anatomy.precision import at_least_float32
 from surgeon.arguments import positive_integer, truth
 
 #: a slice of the queries and one of the keys, to what is added there
@@ -72,11 +72,6 @@ def score_factor(Q: Tensor, scale: bool) -> float:
 def block_size(name: str, tokens: int | None, usual: int) -> int:
     """How many tokens go together: what was asked for, or the usual."""
     return usual if tokens is None else positive_integer(name, tokens)
-
-
-def full_precision(x: Tensor) -> torch.autocast:
-    """Inside, autocast lowers no precision on the device of `x`."""
-    return torch.autocast(x.device.type, enabled=False)
 
 
 def refuse_second_derivative(name: str) -> None:

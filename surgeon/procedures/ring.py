@@ -14,11 +14,7 @@ from torch.autograd.function import Function
 
 from surgeon.arguments import positive_integer, truth, whole_number
 from surgeon.procedures.flash import flash_attention
-from surgeon.procedures.inputs import (
-    fold,
-    full_precision,
-    refuse_second_derivative,
-)
+from surgeon.procedures.inputs import fold, refuse_second_derivative
 from surgeon.procedures.online import Partial, empty_partial, merge
 from surgeon.procedures.tile_loops import backward_tiles
 from surgeon.procedures.tiles import Tiling, usual_block
@@ -289,8 +285,7 @@ def gradients_of_part(
         q, k, causal=diagonal, lead=q.shape[:1], block=(block,) * 2
     )
     dlse = torch.zeros_like(lse)
-    with full_precision(q):
-        return backward_tiles(q, k, v, out, lse, dout, dlse, factor, tiles)
+    return backward_tiles(q, k, v, out, lse, dout, dlse, factor, tiles)
 
 
 def pairs(rows: slice, cols: slice, diagonal: bool) -> int:

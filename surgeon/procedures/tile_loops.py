@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import Function
 
-from surgeon.procedures.inputs import full_precision, refuse_second_derivative
+from surgeon.anatomy.precision import without_autocast
+from surgeon.procedures.inputs import refuse_second_derivative
 from surgeon.procedures.tiles import Tiling
 
 # e^20 and e^-20 are far from both ends of float32, so scores within ±20 need
@@ -18,6 +19,7 @@ SMALL = 20.0
 LOG2_E = math.log2(math.e)
 
 
+@without_autocast
 def forward_tiles(
     Q: Tensor,
     K: Tensor,
@@ -61,6 +63,7 @@ def forward_tiles(
     return out, lse
 
 
+@without_autocast
 def backward_tiles(
     Q: Tensor,
     K: Tensor,
@@ -108,6 +111,7 @@ def backward_tiles(
     return torch.cat(dQ, 1).mul_(factor), torch.cat(dK, 1), torch.cat(dV, 1)
 
 
+@without_autocast
 def scores_are_small(
     Q: Tensor, K: Tensor, V: Tensor, mask: Tensor | None, factor: float
 ) -> bool:
@@ -147,10 +151,8 @@ class Tiled(Function):
         tiling: Callable[[Tensor, Tensor], Tiling],
         name: str,
     ) -> tuple[Tensor, Tensor]:
-        with full_precision(Q):
-            careful = not scores_are_small(Q, K, V, mask, factor)
-            tiles = tiling(Q, K)
-            out, lse = forward_tiles(Q, K, V, factor, tiles, careful)
+        careful = not scores_are_small(Q, K, V, mask, factor)
+        out, lse = forward_tiles(Q, K, V, factor, tiling(Q, K), careful)
         ctx.save_for_backward(Q, K, V, mask, out, lse)
         ctx.factor, ctx.tiling, ctx.name = factor, tiling, name
         return out, lse
@@ -164,12 +166,8 @@ class Tiled(Function):
         dmask = None
         if ctx.needs_input_grad[3]:
             dmask = torch.zeros_like(mask, dtype=Q.dtype)
-        with full_precision(Q):
-            tiles = ctx.tiling(Q, K)
-            rows = out, lse, dout, dlse
-            gradients = backward_tiles(
-                Q, K, V, *rows, ctx.factor, tiles, dmask
-            )
+        rows, tiles = (out, lse, dout, dlse), ctx.tiling(Q, K)
+        gradients = backward_tiles(Q, K, V, *rows, ctx.factor, tiles, dmask)
         if dmask is not None:
             dmask = dmask.to(mask.dtype)
         return *gradients, dmask, None, None, None

@@ -10,13 +10,13 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import Function
 
+from surgeon.anatomy.precision import without_autocast
 from surgeon.anatomy.softmax import stable_softmax
 from surgeon.arguments import positive_integer, truth
 from surgeon.procedures.inputs import (
     Inputs,
     block_size,
     fold,
-    full_precision,
     refuse_second_derivative,
 )
 from surgeon.procedures.tiles import Tiling
@@ -151,9 +151,8 @@ class _TopK(Function):
         factor: float,
         tiling: Callable[[Tensor, Tensor], Tiling],
     ) -> tuple[Tensor, Tensor, Tensor]:
-        with full_precision(Q):
-            found = forward_topk(Q, K, V, k, factor, tiling(Q, K))
-        output, weights, indices = found
+        tiles = tiling(Q, K)
+        output, weights, indices = forward_topk(Q, K, V, k, factor, tiles)
         ctx.save_for_backward(Q, K, V, mask, weights, indices)
         ctx.mark_non_differentiable(indices)
         ctx.factor, ctx.tiling = factor, tiling
@@ -168,17 +167,17 @@ class _TopK(Function):
         dmask = None
         if ctx.needs_input_grad[3]:
             dmask = torch.zeros_like(mask, dtype=Q.dtype)
-        chosen = weights, indices, doutput, dweights
-        with full_precision(Q):
-            tiles = ctx.tiling(Q, K)
-            gradients = backward_topk(
-                Q, K, V, *chosen, ctx.factor, tiles, dmask
-            )
+        chosen, tiles = (
+            (weights, indices, doutput, dweights),
+            ctx.tiling(Q, K),
+        )
+        gradients = backward_topk(Q, K, V, *chosen, ctx.factor, tiles, dmask)
         if dmask is not None:
             dmask = dmask.to(mask.dtype)
         return *gradients, dmask, None, None, None
 
 
+@without_autocast
 def forward_topk(
     Q: Tensor, K: Tensor, V: Tensor, k: int, factor: float, tiles: Tiling
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -199,6 +198,7 @@ def forward_topk(
     return output, weights, indices
 
 
+@without_autocast
 def backward_topk(
     Q: Tensor,
     K: Tensor,

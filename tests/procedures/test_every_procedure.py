@@ -33,6 +33,7 @@ KINDS = {
     "partial": lambda Q, K, V, mask=None, **how: partial_attention(Q, K, V, mask, **how).out,
 }
 kinds = lambda *names: pytest.mark.parametrize("kind", names)
+every = kinds(*KINDS)
 by_hand = kinds("flash", "topk", "window")  # a backward of their own
 
 
@@ -168,11 +169,12 @@ def test_rounding_stays_within_what_pytorch_allows_itself(dtype):
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32], ids=str)
-@kinds("flash", "topk", "window", "ring", "entropy")
+@every
 def test_autocast_lowers_no_sum(kind, dtype):
     """A layer under autocast may hand in half precision; what becomes of it is computed as ever, both ways."""
     Q, K, V = inputs(2, T=31, S=31, d_k=17, d_v=13, dtype=dtype)
-    tensors = (Q, K) if kind == "entropy" else (Q, K, V)
+    # a backward that autograd writes is rounded as autograd sees fit
+    tensors = {"entropy": (Q, K), "partial": ()}.get(kind, (Q, K, V))
     plain = KINDS[kind](Q, K, V)
     expected = [plain, *gradients(plain, tensors)]
     with torch.autocast("cpu", torch.bfloat16):
@@ -244,7 +246,7 @@ def test_a_cuda_device_gives_the_same(kind):
 X, SCORES = torch.ones(6, 7), torch.ones(2, 3)
 
 
-@kinds("flash", "topk", "window", "ring", "entropy")
+@every
 @pytest.mark.parametrize("value", [0.125, None, 1], ids=str)
 def test_scale_is_a_switch(kind, value):
     """A number given for it would count silently as True."""

@@ -335,6 +335,7 @@ BAD = {
     "mask": (torch.zeros(5, 3),) * 3 + (torch.zeros(5, 7),),
     "mask NaN": (torch.zeros(5, 3),) * 3 + (torch.full((5, 5), torch.nan),),
     "mask list": (torch.zeros(5, 3),) * 3 + ([[True]],),
+    "mask too large": (torch.zeros(5, 3),) * 3 + (torch.full((5, 5), 1e300, dtype=torch.float64),),
 }
 
 

@@ -171,6 +171,10 @@ def test_what_topk_gives_has_names():
         ({"k": True}, "k must be an integer of at least 1, got True."),
         ({"block_q": 0}, "block_q must be an integer of at least 1, got 0."),
         ({"K": torch.ones(2, 5, 3)}, "Q and K must share their last axis (d_k), got 7 and 3."),
+        (
+            {"mask": torch.full((5, 5), 1e300, dtype=torch.float64)},
+            "mask must hold numbers that are finite in torch.float32, the precision of the scores, got 1e+300.",
+        ),
         ({"mask": torch.ones(5, 7)}, "mask must end in (queries, keys) = (5, 5), got shape [5, 7]."),
     ],
 )
