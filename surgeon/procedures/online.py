@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from surgeon.anatomy.dot_product import dissect
-from surgeon.anatomy.softmax import at_least_float32, log_sum_exp
+from surgeon.anatomy.precision import at_least_float32
+from surgeon.anatomy.softmax import log_sum_exp
 
 
 class Partial(NamedTuple):

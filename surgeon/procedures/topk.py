@@ -167,11 +167,8 @@ class _TopK(Function):
         dmask = None
         if ctx.needs_input_grad[3]:
             dmask = torch.zeros_like(mask, dtype=Q.dtype)
-        chosen, tiles = (
-            (weights, indices, doutput, dweights),
-            ctx.tiling(Q, K),
-        )
-        gradients = backward_topk(Q, K, V, *chosen, ctx.factor, tiles, dmask)
+        rows, tiles = (weights, indices, doutput, dweights), ctx.tiling(Q, K)
+        gradients = backward_topk(Q, K, V, *rows, ctx.factor, tiles, dmask)
         if dmask is not None:
             dmask = dmask.to(mask.dtype)
         return *gradients, dmask, None, None, None
