@@ -34,6 +34,13 @@ def test_lines_run_from_queries_on_the_left_to_keys_on_the_right_as_opaque_as_th
     ax.figure.draw_without_rendering()
 
 
+def test_a_weight_that_rounding_made_larger_than_one_is_quite_opaque():
+    weights = torch.tensor([[1.0005, 0.0], [0.25, 0.75]])
+    ax = plot_token_lines(weights, ["a", "b"])
+    assert drawn(ax) == {(0, 0): 1.0, (1, 0): 0.25, (1, 1): 0.75}
+    ax.figure.draw_without_rendering()
+
+
 def test_every_token_has_its_name_on_both_sides():
     ax = plot_token_lines(weights_of(5, 7), TOKENS, key_tokens=SEVEN)
     sides = {side: [t.get_text() for t in ax.texts if t.get_ha() == side] for side in ("right", "left")}
