@@ -139,9 +139,9 @@ def test_what_the_table_says_is_text_and_no_markup(shown):
 
 
 def test_other_peoples_defaults_change_no_table(shown):
-    operating_table(SENTENCE, "So.", mask="front", flipped=[(1, 0)])
+    operating_table(SENTENCE, "So.", mask="front", flipped=[(1, 0)], stages=["mask", "weights"])
     with foreign_defaults():
-        operating_table(SENTENCE, "So.", mask="front", flipped=[(1, 0)])
+        operating_table(SENTENCE, "So.", mask="front", flipped=[(1, 0)], stages=["mask", "weights"])
     assert shown[0] == shown[1]
 
 
