@@ -216,10 +216,13 @@ def weight() -> Iterator[Row]:
         yield f"{what}, compressed", f"{limit // 1000} kB", f"{most / 1000:.0f} kB ({page})", most <= limit
 
 
-# Code that is shown and wider than its box; words of prose before the heading "Deeper", if there is one.
+# Code that is shown, once all that is folded is opened, and wider than its box; words of prose before the heading
+# "Deeper", if there is one.
 LOOK = r"""() => {
     const article = document.querySelector("article");
     if (!article) return null;
+    for (const folded of document.querySelectorAll("details")) folded.open = true;
+    for (const button of document.querySelectorAll("button.toggle-button-hidden")) button.click();
     const code = [...article.querySelectorAll("pre")].filter((e) => e.offsetParent !== null);
     const line = [...article.querySelectorAll("h2")].find((h) => /^Deeper/.test(h.textContent.trim()));
     let words = 0;
