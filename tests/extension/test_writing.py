@@ -8,7 +8,7 @@ import pytest
 from small_book import ROOT, STRICT, SmallBook, cell
 
 sys.path.insert(0, str(ROOT / "book" / "_ext"))
-from surgeon_book import sources
+from surgeon_book import kept, sources
 from surgeon_book.site.pages import look_up
 
 PAGES = {
@@ -150,3 +150,14 @@ def test_a_page_names_its_files_from_the_sites_root():
       <a href="../../_static/a%20b.css?v=1#c"></a><a href="../c.html"></a></div>"""
     found = look_up("book/part/page.html", page)
     assert found == (["a", "b"], ["_images/x.json", "_static/a b.css"], ["--y"], ["op-table"])
+
+
+@pytest.mark.parametrize("left", [0, 0.3, 0.5, 0.99])
+def test_what_was_kept_in_part_was_not_kept(tmp_path, left):
+    file = tmp_path / "new" / "file"
+    assert kept.get(file) is None
+    kept.put(file, b"one\ntwo" * 40)
+    assert kept.get(file) == b"one\ntwo" * 40
+    content = file.read_bytes()
+    file.write_bytes(content[: int(left * len(content))])
+    assert kept.get(file) is None

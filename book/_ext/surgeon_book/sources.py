@@ -29,7 +29,10 @@ def look() -> list[Path]:
     return sorted({*files()} - {*reading()})
 
 
-def digest(parts: Iterable[Path | str]) -> str:
+def digest(parts: Iterable[Path | str | bytes]) -> str:
     """A hash of files' contents and of texts; no two lists of parts give the same one by being joined."""
-    contents = (part.encode() if isinstance(part, str) else part.read_bytes() for part in parts)
-    return hashlib.sha256(b"".join(hashlib.sha256(content).digest() for content in contents)).hexdigest()
+    return hashlib.sha256(b"".join(hashlib.sha256(_content(part)).digest() for part in parts)).hexdigest()
+
+
+def _content(part: Path | str | bytes) -> bytes:
+    return part.read_bytes() if isinstance(part, Path) else part.encode() if isinstance(part, str) else part

@@ -12,7 +12,7 @@ from typing import Any
 
 from sphinx.application import Sphinx
 
-from surgeon_book import sources
+from surgeon_book import kept, sources
 from surgeon_book.checkout import ROOT
 from surgeon_book.order import Finished
 from surgeon_book.reference.package import load
@@ -104,12 +104,14 @@ def export(app: Sphinx) -> None:
     """
     if not any(ELEMENT in known.elements for known in pages.known(app).values()):
         return
-    kept = Path(app.doctreedir, "fixtures", f"{inputs(app)}.json")
-    if not kept.exists():
+    memory = Path(app.doctreedir, "fixtures", inputs(app))
+    text = kept.get(memory)
+    if text is None:
         fixtures = [{"case": case, "answer": plain(answer(case))} for case in cases()]
-        shutil.rmtree(kept.parent, ignore_errors=True)
-        pages.write_whole(kept, json.dumps(fixtures, separators=(",", ":"), allow_nan=False).encode())
-    shutil.copyfile(kept, Path(app.outdir, "_static", ELEMENT, "fixtures.json"))
+        text = json.dumps(fixtures, separators=(",", ":"), allow_nan=False).encode()
+        shutil.rmtree(memory.parent, ignore_errors=True)
+        kept.put(memory, text)
+    Path(app.outdir, "_static", ELEMENT, "fixtures.json").write_bytes(text)
 
 
 def setup(app: Sphinx) -> None:

@@ -1,10 +1,9 @@
-"""The pages of the site: which of them a build wrote, and what each of them names, looked up once for each content."""
+"""The pages of the site: whether a build wrote any, and what each of them names, looked up once for each content."""
 
 import json
-import os
 import posixpath
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from html import unescape
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,7 +12,7 @@ from urllib.parse import unquote
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 
-from surgeon_book import sources
+from surgeon_book import kept, sources
 from surgeon_book.theme.rules import variables_read
 
 CLASS = re.compile(r'\bclass="([^"]*)"')
@@ -52,28 +51,16 @@ def known(app: Sphinx) -> dict[str, Known]:
     """What each page names. Once in a build, when pages are there; what earlier builds found is kept by content."""
     if "surgeon_known" not in app.__dict__:
         memory = Path(app.doctreedir, "known.json")
-        before = read_json(memory)
+        before = json.loads(kept.get(memory) or "{}")
         now: dict[str, list[Any]] = {}
         for file, page in texts(app).items():
             content = sources.digest([app.config.surgeon_assets, file, STYLE.sub(r"\1", page)])
             of_old = before.get(file, [None])
             now[file] = of_old if of_old[0] == content else [content, *look_up(file, page)]
         if now != before:
-            write_whole(memory, json.dumps(now).encode())
+            kept.put(memory, json.dumps(now).encode())
         app.__dict__["surgeon_known"] = {file: Known(*found) for file, (_, *found) in now.items()}
     return app.__dict__["surgeon_known"]
-
-
-def read_json(file: Path) -> dict[str, Any]:
-    return json.loads(file.read_text(encoding="utf8")) if file.exists() else {}
-
-
-def write_whole(file: Path, content: bytes) -> None:
-    """All of it or nothing, though the build be killed."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    half = file.with_name(f"{file.name}.half")
-    half.write_bytes(content)
-    os.replace(half, file)
 
 
 def remove(app: Sphinx, env: BuildEnvironment, added: set, changed: set, removed: set) -> list[str]:
@@ -84,8 +71,9 @@ def remove(app: Sphinx, env: BuildEnvironment, added: set, changed: set, removed
     return []
 
 
-def note(app: Sphinx, pagename: str, template: str, context: dict[str, Any], doctree: Any) -> None:
-    app.__dict__.setdefault("surgeon_written", set()).add(pagename)
+def note(app: Sphinx) -> Iterable[tuple]:
+    app.__dict__["surgeon_written"] = True
+    return ()
 
 
 def if_written(finish: Callable[[Sphinx], None]) -> Callable[[Sphinx, Exception | None], None]:
@@ -100,4 +88,4 @@ def if_written(finish: Callable[[Sphinx], None]) -> Callable[[Sphinx, Exception 
 
 def setup(app: Sphinx) -> None:
     app.connect("env-get-outdated", remove)
-    app.connect("html-page-context", note)
+    app.connect("html-collect-pages", note)  # when pages are written, whatever process wrote them

@@ -14,7 +14,7 @@ from typing import Any
 from sphinx.application import Sphinx
 from sphinx.errors import ExtensionError
 
-from surgeon_book import sources
+from surgeon_book import kept, sources
 from surgeon_book.order import Finished, Page
 from surgeon_book.site import pages
 from surgeon_book.theme import icons, rules
@@ -75,13 +75,13 @@ def parsed(app: Sphinx, files: list[Path]) -> list[rules.Tree]:
     """Styles as rules. Reading them takes seconds, and they seldom change: what was read is kept by content."""
     memory, reader = Path(app.doctreedir, "styles.pickle"), Path(rules.__file__)
     contents = [sources.digest([reader, version("tinycss2"), file]) for file in files]
-    before = pickle.loads(memory.read_bytes()) if memory.exists() else {}
+    before = pickle.loads(kept.get(memory) or pickle.dumps({}))
     now = {
         content: before[content] if content in before else rules.parse(file.read_text(encoding="utf8"))
         for content, file in zip(contents, files, strict=True)
     }
     if now.keys() != before.keys():
-        pages.write_whole(memory, pickle.dumps(now))
+        kept.put(memory, pickle.dumps(now))
     return [now[content] for content in contents]
 
 
