@@ -208,8 +208,8 @@ def weights(site: Path = SITE) -> dict[str, tuple[int, int]]:
 
 
 @row
-def weight() -> Iterator[Row]:
-    found = weights()
+def weight(site: Path = SITE) -> Iterator[Row]:
+    found = weights(site)
     for number, (what, limit) in enumerate([("first visit", 200_000), ("next page", 50_000)]):
         page = max(found, key=lambda page: found[page][number])
         most = found[page][number]
@@ -270,15 +270,15 @@ def looked(site: Path = SITE) -> dict[str, dict]:
 
 
 @row
-def width() -> Iterator[Row]:
-    found = looked()
+def width(site: Path = SITE) -> Iterator[Row]:
+    found = looked(site)
     wide, code = (sum(seen[what] for seen in found.values()) for what in ("wide", "code"))
     yield "code that scrolls sideways at 1280 pixels", "0", f"{wide} of {code}", wide == 0
 
 
 @row
-def words() -> Iterator[Row]:
-    found = {page: seen["words"] for page, seen in looked().items() if seen["line"]}
+def words(site: Path = SITE) -> Iterator[Row]:
+    found = {page: seen["words"] for page, seen in looked(site).items() if seen["line"]}
     for what, limit, here in (("in Anatomy", 900, True), ("elsewhere", 1200, False)):
         counts = {page: number for page, number in found.items() if page.startswith("book/anatomy/") == here}
         most = max(counts, key=counts.get, default=None)

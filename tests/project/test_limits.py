@@ -99,11 +99,11 @@ def test_words_count_against_the_limit_of_their_part(monkeypatch):
         "book/checks/c.html": {"line": True, "words": 901},
         "book/checks/d.html": {"line": False, "words": 5000},
     }
-    monkeypatch.setattr(limits, "looked", lambda: pages)
+    monkeypatch.setattr(limits, "looked", lambda site: pages)
     anatomy, elsewhere = limits.words()
     assert (anatomy[2], anatomy[3]) == ("901 (book/anatomy/a.html)", False)
     assert (elsewhere[2], elsewhere[3]) == ("901 (book/checks/c.html)", True)
-    monkeypatch.setattr(limits, "looked", lambda: {"book/checks/d.html": pages["book/checks/d.html"]})
+    monkeypatch.setattr(limits, "looked", lambda site: {"book/checks/d.html": pages["book/checks/d.html"]})
     assert [row[2] for row in limits.words()] == ["n/a: no page has a line"] * 2
 
 
