@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-TESTS = [f"tests/test_{name}.py" for name in ("edges", "dot_product", "heads", "masks", "cache")]
+TESTS = [f"tests/anatomy/test_{name}.py" for name in ("edges", "dot_product", "heads", "masks", "cache")]
 
 
 def failing(fault: str, but: list[str], *options: str) -> list[str]:

@@ -1,6 +1,6 @@
 """For pytest: before the tests are imported, a fault of the zoo takes the place of what `surgeon` does right.
 
-SURGEON_FAULT=unscaled python -m pytest -p zoo_plugin tests/test_dot_product.py
+SURGEON_FAULT=unscaled python -m pytest -p zoo_plugin tests/anatomy/test_dot_product.py
 """
 
 import os
@@ -40,7 +40,8 @@ def causal_up_to(diagonal: int) -> Callable[..., torch.Tensor]:
 
 def top_left(past: int, bias: torch.Tensor | None, Q: torch.Tensor) -> torch.Tensor | None:
     """What new tokens may see of a cache, from the wrong corner."""
-    seen = torch.ones(Q.shape[-2], past + Q.shape[-2], dtype=torch.bool).tril()
+    T = Q.shape[-2]
+    seen = torch.ones(T, past + T, dtype=torch.bool, device=Q.device).tril()
     seen = surgeon.combine_masks(seen)  # numbers to add
     return seen if bias is None else seen + bias
 

@@ -1,7 +1,7 @@
-"""A bug seen from outside: the weights of five tokens, sound and faulty, and which token reaches which."""
+"""A bug seen from outside: five tokens' weights, and who reaches whom."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +12,6 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
-from surgeon.ablations.bug_zoo import house, kind_of, quiet
 from surgeon.anatomy.heads import merge_heads, split_heads
 from surgeon.arguments import check_seed
 from surgeon.imaging.influence import influence_map
@@ -24,35 +23,30 @@ from surgeon.imaging.style import (
     WEIGHTS,
     new_figure,
 )
-from surgeon.zoo.fault import Fault, Layer
+from surgeon.zoo.fault import CAUSAL, Fault, Layer, Mask, Result
+from surgeon.zoo.housing import house, kind_of, quiet
 
-TOKENS, HEADS, HEAD = (
-    5,
-    4,
-    1,
-)  # of two grouped heads that share keys, the second tells how
-
-# Circumstances that bring out what a short causal text does not.
-WHERE = {
-    "evaluating": ("CausalInTrainingOnly", "DropoutInEvaluation"),
-    "training": ("CausalInEvaluationOnly", "DropoutBeforeSoftmax"),
-    "very low scores": ("minus_ten_thousand", "minus_ten_billion"),
-    "large scores": ("no_maximum", "one_maximum_for_all", "clipped_scores"),
-    "large entries, float16": ("scaled_too_late",),
-    "two keys hidden": ("padding_on_queries", "batch_taken_for_queries"),
-    "two queries see nothing": (
-        "dead_rows_nan",
-        "dead_rows_uniform",
-        "dead_rows_nan_backward",
-    ),
-    "two new tokens, five keys": ("top_left_causal",),
-    "asked twice": ("scales_in_place",),
-    "five texts in a batch": ("softmax_over_batch", "batch_for_sequence"),
-}
-
-# Faults that five tokens cannot show: one needs hundreds of keys, the other
-# touches no weight.
-NO_SCENE = frozenset({"half_precision_sums", "SeedsEverything"})
+ORDINARY: dict[str, Any] = {"dtype": torch.float32, "device": "cpu"}
+TOKENS, HEADS = 5, 4
+HEAD = 1  # of two grouped heads that share keys, the second tells how
+LOW, LARGE, HALF = "very low scores", "large scores", "large entries, float16"
+NEW, TWICE = "two new tokens, five keys", "asked twice"
+BATCH = "five texts in a batch"
+HIDDEN, NOTHING = "two keys hidden", "two queries see nothing"
+#: every circumstance that brings a fault out
+SCENES = (
+    CAUSAL,
+    "evaluating",
+    "training",
+    LOW,
+    LARGE,
+    HALF,
+    NEW,
+    TWICE,
+    BATCH,
+    HIDDEN,
+    NOTHING,
+)
 
 
 class Scene(NamedTuple):
@@ -80,157 +74,184 @@ class Scene(NamedTuple):
 
     @property
     def leaks(self) -> Tensor:
-        """Tokens that reach an output whose query should not see them, boolean [T, S]; NaN tells of none."""
+        """Tokens that reach an output whose query should not see them.
+
+        Boolean [T, S]; NaN tells of none. A token reaches its own output
+        past attention too.
+        """
         T, S = self.allowed.shape
-        return (
-            (self.reach > 0)
-            & ~self.allowed
-            & ~torch.eye(S, dtype=torch.bool)[S - T :]
-        )
+        own = torch.eye(S, dtype=torch.bool, device=self.reach.device)
+        return (self.reach > 0) & ~self.allowed & ~own[S - T :]
 
 
 def scene(fault: Fault, *, seed: int = 0) -> Scene:
-    """Look at five random tokens through a sound layer and through a faulty one with the same weights.
+    """Five random tokens through a sound layer, and through a faulty one.
+
+    The two have the same weights, and are met in the circumstance that brings
+    the fault out.
 
     Parameters
     ----------
     fault : Fault
-        An entry of `surgeon.zoo.catalogue.ZOO`.
+        An entry of `surgeon.zoo.catalogue.ZOO` that has a `scene`.
     seed : int
         Of the tokens, the weights and dropout.
 
     Returns
     -------
     Scene
-        Under the circumstance that brings the fault out: a causal text,
-        unless `WHERE` names another.
 
     Raises
     ------
     ValueError
-        If `seed` is not an integer from 0 to 2**32 - 1.
+        If five tokens cannot show the fault, or if `seed` is not an integer
+        from 0 to 2**32 - 1.
 
     Examples
     --------
     >>> from surgeon.zoo.catalogue import ZOO
     >>> seen = scene(ZOO["lost_mask"])
-    >>> int(seen.leaks.sum()), float(seen.sound.triu(1).sum())  # ten pairs of a token and a later one
-    (10, 0.0)
+    >>> int(seen.leaks.sum())  # ten pairs of a token and a later one
+    10
+    >>> float(seen.sound.triu(1).sum())
+    0.0
     """
-    where = next(
-        (place for place, names in WHERE.items() if fault.name in names),
-        "a causal text",
-    )
-    draw = torch.Generator().manual_seed(check_seed(seed))
-    width = 32 if "float16" in where else 8
-    x = torch.randn(TOKENS, width, generator=draw)
-    causal = torch.ones(TOKENS, TOKENS, dtype=torch.bool).tril()
-    j = torch.arange(TOKENS)
-    allowed = {
-        "two keys hidden": (j < TOKENS - 2).expand(TOKENS, TOKENS),
-        "two queries see nothing": causal & (j >= 2),  # padding on the left
-        "two new tokens, five keys": causal[-2:],
-    }.get(where, causal)
-    with quiet(seed):
-        kind = kind_of(fault, HEADS, 0.25)
-        sound, faulty = (
-            house(None, width, HEADS, **kind),
-            house(fault, width, HEADS, **kind),
+    where = fault.scene
+    if where not in SCENES:
+        raise ValueError(
+            f"fault must be one that five tokens show, got {fault.name}."
         )
-    _set_scores(sound, x, where, fault.name)
-    faulty.load_state_dict(sound.state_dict())
-    if "float16" in where:
+    draw = torch.Generator().manual_seed(check_seed(seed))
+    # 1. Tokens, and who should see whom.
+    width = 32 if where == HALF else 8
+    x = torch.randn(TOKENS, width, generator=draw, **ORDINARY)
+    allowed = allowed_in(where)
+    # 2. Two layers with the same weights.
+    sound, faulty = two_layers(fault, x, seed)
+    if where == HALF:
         x, sound, faulty = x.half(), sound.half(), faulty.half()
-    sound.train(where == "training")
-    faulty.train(where == "training")
+    for layer in (sound, faulty):
+        layer.train(where == "training")
 
-    def run(layer: Layer, x: Tensor) -> tuple[Tensor, Tensor]:
+    # 3. What each of them does.
+    def run(layer: Layer, x: Tensor) -> Result:
+        known = None if layer is sound else fault
         with quiet(seed):
-            return _run(
-                layer, None if layer is sound else fault, x, allowed, where
-            )
+            return look(layer, known, x, allowed, where)
 
     with torch.no_grad():
-        ours, theirs = (
-            run(layer, x)[1][HEAD].float() for layer in (sound, faulty)
-        )
+        right, wrong = (run(layer, x)[1][HEAD] for layer in (sound, faulty))
+    reach = influence_map(lambda x: run(faulty, x)[0], x)
     return Scene(
         fault.name,
         where,
-        ours,
-        theirs,
+        right.float(),
+        wrong.float(),
         allowed,
-        influence_map(lambda x: run(faulty, x)[0], x).float(),
+        reach.float(),
     )
 
 
-def _set_scores(layer: Layer, x: Tensor, where: str, name: str) -> None:
-    """Queries large enough for weights that are not nearly alike; or extreme scores, where the scene wants them."""
-    with torch.no_grad():
-        layer.W_Q.weight.mul_(6.0)
-        if where not in (
-            "very low scores",
-            "large scores",
-            "large entries, float16",
-        ):
-            return
-        layer.W_K.load_state_dict(
-            layer.W_Q.state_dict()
-        )  # a token fits itself,
-        size = 1e7 if name == "minus_ten_billion" else 1e3
-        if where == "very low scores":
-            layer.W_K.weight.neg_()  # or is at odds with itself
-            layer.W_K.bias.neg_()
-        elif (
-            "float16" in where
-            # scaled, the largest score is below float16's largest number; not
-            # scaled, above
-        ):
-            Q = split_heads(layer.W_Q(x), HEADS)
-            size = math.sqrt(
-                3e4 * math.sqrt(Q.shape[-1]) / float((Q @ Q.mT)[HEAD].max())
-            )
-        for linear in (layer.W_Q, layer.W_K):
-            linear.weight.mul_(size)
-            linear.bias.mul_(size)
+def allowed_in(where: str) -> Tensor:
+    """Which keys a query should see, boolean [T, S]."""
+    causal = torch.ones(TOKENS, TOKENS, dtype=torch.bool, device="cpu").tril()
+    key = torch.arange(TOKENS, device="cpu")
+    if where == HIDDEN:
+        return (key < TOKENS - 2).expand(TOKENS, TOKENS)
+    if where == NOTHING:
+        return causal & (key >= 2)  # padding on the left
+    return causal[-2:] if where == NEW else causal
 
 
-def _run(
+def two_layers(fault: Fault, x: Tensor, seed: int) -> tuple[Layer, Layer]:
+    """A sound layer and a faulty one, with weights that the scene needs."""
+    where, width = fault.scene, x.shape[-1]
+    kind = kind_of(fault.needs, HEADS, 0.25)
+    with quiet(seed), torch.no_grad(), torch.device("cpu"):
+        sound = house(None, width, HEADS, **kind)
+        faulty = house(fault, width, HEADS, **kind)
+        sound, faulty = sound.float(), faulty.float()
+        sound.W_Q.weight.mul_(6.0)  # weights that are not nearly alike
+        if where in (LOW, LARGE, HALF):
+            sound.W_K.load_state_dict(sound.W_Q.state_dict())
+            size = {LOW: 1e7, LARGE: 1e3}.get(where) or fitting(sound, x)
+            scale_scores(sound, size, -1 if where == LOW else 1)
+    faulty.load_state_dict(sound.state_dict())
+    return sound, faulty
+
+
+def scale_scores(layer: Layer, size: float, sign: int) -> None:
+    """Larger queries and keys; with the other sign they are at odds."""
+    for linear, factor in ((layer.W_Q, size), (layer.W_K, sign * size)):
+        linear.weight.mul_(factor)
+        linear.bias.mul_(factor)
+
+
+def fitting(layer: Layer, x: Tensor) -> float:
+    """How far to scale queries, which are the keys, for float16.
+
+    Scaled, the largest score is then below float16's largest number; not
+    scaled, it is above.
+    """
+    Q = split_heads(layer.W_Q(x), HEADS)
+    largest = float((Q @ Q.mT)[HEAD].max())
+    return math.sqrt(3e4 * math.sqrt(Q.shape[-1]) / largest)
+
+
+def look(
     layer: Layer, fault: Fault | None, x: Tensor, allowed: Tensor, where: str
-) -> tuple[Tensor, Tensor]:
+) -> Result:
     """Output [T, width] and weights [H, T, S] of one text."""
-    mask = None if fault and fault.held.get("causal") else allowed
-    if where == "two new tokens, five keys":
-        output, weights = layer(x[None, -2:], x[None], mask)
-    elif where == "asked twice":
-        Q, K, V = (
-            split_heads(project(x[None]), HEADS)
-            for project in (layer.W_Q, layer.W_K, layer.W_V)
-        )
-        for _ in range(2):
-            output, weights = layer.attend(Q, K, V, mask)
-        output = merge_heads(output)
-    elif where == "five texts in a batch":
-        others = (
-            x.detach().roll(1, -1).expand(TOKENS - 1, -1, -1)
-            * torch.arange(1, TOKENS)[:, None, None]
-        )
-        output, weights = layer(torch.cat([x[None], others]), mask=mask)
-    elif (
-        fault and "padding" in fault.held
-    ):  # five texts, the third of which has three tokens
-        output, weights = layer(
-            x.expand(TOKENS, -1, -1),
-            mask=torch.ones(TOKENS, TOKENS, dtype=torch.bool).tril(),
-        )
-        return output[2], weights[2]
+    if fault and "padding" in fault.held:
+        return look_third_of_five(layer, x)
+    mask = None if fault and fault.is_causal else allowed
+    ways: dict[str, Callable[[Layer, Tensor, Mask], Result]] = {
+        NEW: look_at_new_tokens,
+        TWICE: look_twice,
+        BATCH: look_in_company,
+    }
+    if where in ways:
+        output, weights = ways[where](layer, x, mask)
     else:
         output, weights = layer(x[None], mask=mask)
     return output[0], weights[0]
 
 
+def look_third_of_five(layer: Layer, x: Tensor) -> Result:
+    """Five copies of a text, the third of which has three tokens."""
+    lengths = allowed_in(CAUSAL)
+    output, weights = layer(x.expand(TOKENS, -1, -1), mask=lengths)
+    return output[2], weights[2]
+
+
+def look_at_new_tokens(layer: Layer, x: Tensor, mask: Mask) -> Result:
+    """The last two tokens, with the keys of all."""
+    return layer(x[None, -2:], x[None], mask)
+
+
+def look_twice(layer: Layer, x: Tensor, mask: Mask) -> Result:
+    """The second answer to the same queries, keys and values."""
+    Q, K, V = (
+        split_heads(project(x[None]), HEADS)
+        for project in (layer.W_Q, layer.W_K, layer.W_V)
+    )
+    for _ in range(2):
+        output, weights = layer.attend(Q, K, V, mask)
+    return merge_heads(output), weights
+
+
+def look_in_company(layer: Layer, x: Tensor, mask: Mask) -> Result:
+    """A text with four others, whose tokens are larger and larger."""
+    sizes = torch.arange(1, TOKENS, device=x.device)[:, None, None]
+    others = sizes * x.detach().roll(1, -1).expand(TOKENS - 1, -1, -1)
+    return layer(torch.cat([x[None], others]), mask=mask)
+
+
 def plot_scenes(scenes: Sequence[Scene]) -> Figure:
-    """Draw scenes one below the other: weights as they should be, as they are, and which token reaches which.
+    """Draw scenes, one below the other, each in three squares.
+
+    They are the weights as they should be, the weights as they are, and which
+    token reaches which.
 
     Parameters
     ----------
@@ -253,95 +274,59 @@ def plot_scenes(scenes: Sequence[Scene]) -> Figure:
     Examples
     --------
     >>> from surgeon.zoo.catalogue import ZOO
-    >>> fig = plot_scenes([scene(ZOO["lost_mask"]), scene(ZOO["sees_the_next"])])
+    >>> bugs = ["lost_mask", "sees_the_next"]
+    >>> fig = plot_scenes([scene(ZOO[name]) for name in bugs])
     >>> len(fig.axes[0].images)
     6
     """
     if not scenes:
         raise ValueError("scenes must hold at least one scene, got none.")
-    rows = len(scenes)
-    fig, ax = new_figure(size=(5.2, 0.55 + 1.08 * rows))
+    lefts, pitch = (0.0, 1.2, 2.4), 1.15
+    fig, ax = new_figure(size=(5.2, 0.55 + 1.08 * len(scenes)))
     for row, seen in enumerate(scenes):
-        top = 1.15 * row
-        blocked = ~seen.allowed
-        _thumbnail(
-            ax,
-            0.0,
-            top,
-            seen.sound,
-            blocked & (seen.sound == 0),
-            torch.zeros_like(blocked),
-        )
-        _thumbnail(
-            ax,
-            1.2,
-            top,
-            seen.faulty,
-            blocked & (seen.faulty == 0),
-            blocked & (seen.faulty > 0),
-        )
+        top, blocked = pitch * row, ~seen.allowed
         strongest = float(seen.reach.nan_to_num(0.0, 0.0).max()) or 1.0
-        _thumbnail(
-            ax,
-            2.4,
-            top,
-            seen.reach / strongest,
-            blocked & (seen.reach == 0),
-            seen.leaks,
+        squares = (
+            (seen.sound, torch.zeros_like(blocked)),
+            (seen.faulty, blocked & (seen.faulty > 0)),
+            (seen.reach / strongest, seen.leaks),
         )
+        for left, (numbers, wrong) in zip(lefts, squares, strict=True):
+            empty = blocked & (numbers == 0)
+            _draw_square(ax, left, top, numbers, empty, wrong)
+        label = {"ha": "right", "va": "center"}
+        ax.text(-0.1, top + 0.4, seen.fault, color=INK, fontsize=9.5, **label)
         ax.text(
-            -0.1,
-            top + 0.4,
-            seen.fault,
-            ha="right",
-            va="center",
-            fontsize=9.5,
-            color=INK,
+            -0.1, top + 0.62, seen.where, color=GREY, fontsize=8.5, **label
         )
-        ax.text(
-            -0.1,
-            top + 0.62,
-            seen.where,
-            ha="right",
-            va="center",
-            fontsize=8.5,
-            color=GREY,
-        )
-    for left, title in (
-        (0.0, "weights,\nsound"),
-        (1.2, "weights,\nfaulty"),
-        (2.4, "who reaches\nwhom, faulty"),
-    ):
-        ax.text(
-            left + 0.5,
-            -0.08,
-            title,
-            ha="center",
-            va="bottom",
-            fontsize=9.5,
-            color=INK,
-        )
-    ax.set(xlim=(-1.95, 3.45), ylim=(1.15 * rows, -0.5), aspect="equal")
+    titles = (
+        "weights,\nsound",
+        "weights,\nfaulty",
+        "who reaches\nwhom, faulty",
+    )
+    title = {"ha": "center", "va": "bottom", "fontsize": 9.5, "color": INK}
+    for left, text in zip(lefts, titles, strict=True):
+        ax.text(left + 0.5, -0.08, text, **title)
+    ax.set(xlim=(-1.95, 3.45), ylim=(pitch * len(scenes), -0.5))
+    ax.set_aspect("equal")
     ax.set_axis_off()
     return fig
 
 
-def _thumbnail(
+def _draw_square(
     ax: Axes,
     left: float,
     top: float,
     numbers: Tensor,
-    blocked: Tensor,
+    empty: Tensor,
     wrong: Tensor,
 ) -> None:
     """One matrix as cells of a square of side 1."""
     T, S = numbers.shape
-    colours = WEIGHTS.with_extremes(bad="black")(
-        Normalize(0, 1)(np.ma.masked_invalid(numbers.numpy()))
-    )
-    ax.imshow(
-        colours, extent=(left, left + 1, top + 1, top), interpolation="none"
-    )
+    colours = WEIGHTS.with_extremes(bad="black")
+    shares = Normalize(0, 1)(np.ma.masked_invalid(numbers.numpy()))
+    place = (left, left + 1, top + 1, top)
+    ax.imshow(colours(shares), extent=place, interpolation="none")
     hatched: dict[str, Any] = {
         "facecolor": PALE,
         "edgecolor": "#a3a9b2",
@@ -353,16 +338,16 @@ def _thumbnail(
         "edgecolor": VERMILION,
         "linewidth": 1.3,
     }
-    for cells, look in ((blocked, hatched), (wrong, edged)):
+    for cells, look in ((empty, hatched), (wrong, edged)):
         for i, j in cells.nonzero().tolist():
-            ax.add_patch(
-                Rectangle((left + j / S, top + i / T), 1 / S, 1 / T, **look)
-            )
-    ax.add_patch(
-        Rectangle(
-            (left, top), 1, 1, facecolor="none", edgecolor=GREY, linewidth=0.8
-        )
-    )
+            corner = (left + j / S, top + i / T)
+            ax.add_patch(Rectangle(corner, 1 / S, 1 / T, **look))
+    frame: dict[str, Any] = {
+        "facecolor": "none",
+        "edgecolor": GREY,
+        "linewidth": 0.8,
+    }
+    ax.add_patch(Rectangle((left, top), 1, 1, **frame))
 
 
 def describe_scenes(scenes: Sequence[Scene]) -> str:
@@ -382,27 +367,22 @@ def describe_scenes(scenes: Sequence[Scene]) -> str:
     Examples
     --------
     >>> from surgeon.zoo.catalogue import ZOO
-    >>> describe_scenes([scene(ZOO["keys_from_the_other_end"])])
-    'keys_from_the_other_end, a causal text: weights as they should be; 6 pairs of tokens leak.'
+    >>> describe_scenes([scene(ZOO["no_root"])])
+    'no_root, a causal text: weights up to 0.10 off; no pairs of tokens leak.'
     """
-    said = []
-    for seen in scenes:
-        holes, apart = (
-            seen.faulty.isnan().any(-1).sum(),
-            (seen.faulty - seen.sound).nan_to_num().abs().max(),
-        )
-        weights = (
-            "weights as they should be"
-            if apart < 1e-3 and not holes
-            else f"weights up to {apart:.2f} off"
-        )
-        weights = (
-            f"{holes} of {len(seen.faulty)} rows NaN" if holes else weights
-        )
-        broken = seen.reach.isnan().any(-1).sum()
-        leaks = f"{seen.leaks.sum() or 'no'} pairs of tokens leak"
-        said.append(
-            f"{seen.fault}, {seen.where}: {weights};"
-            f" {f'{broken} outputs depend on NaN' if broken else leaks}."
-        )
-    return " ".join(said)
+    return " ".join(map(_describe, scenes))
+
+
+def _describe(seen: Scene) -> str:
+    holes = int(seen.faulty.isnan().any(-1).sum())
+    apart = float((seen.faulty - seen.sound).nan_to_num().abs().max())
+    weights = f"weights up to {apart:.2f} off"
+    if holes:
+        weights = f"{holes} of {len(seen.faulty)} rows NaN"
+    elif apart < 1e-3:
+        weights = "weights as they should be"
+    broken = int(seen.reach.isnan().any(-1).sum())
+    reach = f"{int(seen.leaks.sum()) or 'no'} pairs of tokens leak"
+    if broken:
+        reach = f"{broken} outputs depend on NaN"
+    return f"{seen.fault}, {seen.where}: {weights}; {reach}."

@@ -1,7 +1,7 @@
-"""Language models alike but for a bug in their attention: what the training loss tells of it, and what it does not."""
+"""Language models alike but for a bug: what the training loss tells of it."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -9,10 +9,9 @@ import torch
 from torch import Tensor
 
 from surgeon.ablations.no_mask import parallel_losses, prefix_losses
-from surgeon.anatomy.mask_reading import as_additive, visible
-from surgeon.anatomy.masks import create_causal_mask
 from surgeon.arguments import check_seed, positive_integer
 from surgeon.models.english import english_grammar
+from surgeon.models.grammar import Grammar
 from surgeon.models.training import train
 from surgeon.models.transformer import (
     Block,
@@ -22,20 +21,25 @@ from surgeon.models.transformer import (
     make_model,
 )
 from surgeon.zoo.catalogue import ZOO
-from surgeon.zoo.fault import Fault, Layer
+from surgeon.zoo.fault import Fault
+from surgeon.zoo.housing import kind_of, mask_of, put_in, quiet
 
 # of the largest number; of a tensor's own largest, a hundred times as much
 ROUNDING = 1e-6
-DROPOUT = {
-    "same answer twice",
-    "dropout after softmax",
-    "random state",
-}  # findings that need a layer with dropout
-# sound models that start from other weights: how far a loss strays for no
-# reason
+# sound models that start from other weights: how far a loss strays anyway
 OTHERS = 4
 # texts that a model is asked about one by one, where their company matters
 ALONE = 24
+COLUMNS = [
+    "fault",
+    "finding",
+    "changes",
+    "loss",
+    "gap",
+    "cheats",
+    "whole_gap",
+    "use_gap",
+]
 
 
 class BugComparison(NamedTuple):
@@ -67,93 +71,156 @@ class BugComparison(NamedTuple):
     stray: float
 
 
-class Housing(Layer):
-    """A layer whose core is a function of the zoo, told of the mask in the way that the function expects."""
-
-    def __init__(self, *sizes: int, fault: Fault, **more: Any) -> None:
-        super().__init__(*sizes, **more)
-        self.fault = fault
-
-    def attend(
-        self, Q: Tensor, K: Tensor, V: Tensor, mask: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        """The function instead of the sound core."""
-        return self.fault.made(Q, K, V, **told(self.fault.held, mask))
-
-    def repeat(self, x: Tensor) -> Tensor:
-        """No copy where no head is shared, so that keys stay in memory as `split_heads` leaves them."""
-        return x if self.num_heads == self.num_kv_heads else super().repeat(x)
+def one_step(
+    model: TransformerLM, fault: Fault | None, texts: Tensor, seed: int
+) -> list[Tensor]:
+    """What a training step learns from: its loss, and every gradient."""
+    mask = mask_of(fault)(texts.shape[1] - 1)
+    with quiet(seed):
+        logits, _ = model.train()(texts[:, :-1], mask)
+    loss = cross_entropy(logits, texts[:, 1:])
+    gradients = torch.autograd.grad(
+        loss, list(model.parameters()), materialize_grads=True
+    )  # of what the loss does not depend on: zeros
+    return [loss.detach(), *gradients]
 
 
-def told(held: Mapping[str, Any], mask: Tensor | None) -> dict[str, Any]:
-    """The arguments that tell a function of the zoo about a mask, in its own convention."""
-    if isinstance(held.get("causal"), str):
-        return {"mask": mask, held["causal"]: True}
-    if mask is None:
-        return {}
-    if "padding" in held:
-        return {held["padding"]: mask}
-    shown = visible(mask, mask.shape, mask.device)
-    if held.get("mask") == "additive":
-        return {
-            "mask": as_additive(
-                shown, mask.shape, dtype=torch.float32, device=mask.device
-            )
-        }
-    return {"mask": shown.float() if held.get("mask") == "0-1" else shown}
+def same_step(one: Sequence[Tensor], other: Sequence[Tensor]) -> bool:
+    """Whether two steps of `one_step` are the same but for rounding."""
+    largest = [float(x.abs().max()) for x in one]
+    pairs = zip(one, other, strict=True)
+    apart = [float((a - b).abs().max()) for a, b in pairs]
+    floor = ROUNDING * max(largest)  # some gradients are 0 but for rounding
+    return all(
+        gap <= 100 * ROUNDING * size + floor
+        for gap, size in zip(apart, largest, strict=True)
+    )
 
 
-def house(
-    fault: Fault | None, d_model: int, num_heads: int, **more: Any
-) -> Layer:
-    """A layer with one fault, or with none; its weights come from PyTorch's global generator."""
-    if fault is None:
-        return Layer(d_model, num_heads, **more)
-    if fault.is_layer:
-        return fault.made(d_model, num_heads, **more)
-    return Housing(d_model, num_heads, fault=fault, **more)
+@torch.no_grad()
+def ask(
+    model: TransformerLM, texts: Tensor, mask: MaskOf, seed: int
+) -> tuple[Tensor, Tensor]:
+    """Losses after training, [B, T]: with the whole text, and in use.
 
-
-def put_in(
-    model: TransformerLM, fault: Fault | None, **more: Any
-) -> TransformerLM:
-    """Give every layer of a model a faulty attention with the weights of the one that was there.
-
-    Parameters
-    ----------
-    model : TransformerLM
-        Changed in place.
-    fault : Fault or None
-        An entry of `surgeon.zoo.catalogue.ZOO`; None for the zoo's sound
-        layer.
-    **more
-        `num_kv_heads` and `dropout` of the layer. Of fewer key heads, the
-        first are kept.
-
-    Returns
-    -------
-    TransformerLM
-        The model.
+    In use means from each prefix alone; and where the company of other texts
+    matters, from the first few texts one by one.
     """
-    for block in model.blocks:
-        assert isinstance(block, Block)
-        old = block.attention
-        new = house(fault, old.d_model, old.num_heads, **more)
-        kept = old.state_dict()
-        new.load_state_dict(
-            {
-                name: kept[name][: len(x)]
-                for name, x in new.state_dict().items()
-            }
-        )
-        block.attention = new
-    return model
+    model.eval()
+    with quiet(seed):
+        whole = parallel_losses(model, texts, mask)
+        alone = parallel_losses(model, texts[:1], mask)
+        apart = float((alone - whole[:1]).abs().max())
+        if len(texts) == 1 or apart <= 1e-4 or _draws(model):
+            return whole, prefix_losses(model, texts, mask)
+        one_by_one = texts[:ALONE].split(1)
+        use = [prefix_losses(model, text, mask) for text in one_by_one]
+    return whole, torch.cat(use)
 
 
-def mask_of(fault: Fault | None) -> MaskOf:
-    """The causal mask; or none, for a fault that is causal by itself."""
-    by_itself = fault is not None and fault.held.get("causal")
-    return (lambda seq_len: None) if by_itself else create_causal_mask
+def _draws(model: TransformerLM) -> bool:
+    """Whether two answers may differ by chance."""
+    blocks = (b for b in model.blocks if isinstance(b, Block))
+    return any(block.attention.dropout > 0 for block in blocks)
+
+
+class Sound(NamedTuple):
+    """A sound model after its training, and its steps before and after."""
+
+    model: TransformerLM
+    losses: pd.Series  # one a step of training
+    first: list[Tensor]  # as `one_step` gives it, with the weights at first
+    final: list[Tensor]  # and with those at the end
+    whole: Tensor  # as `ask` gives it
+    use: Tensor
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What all the models of a comparison have in common."""
+
+    grammar: Grammar
+    sizes: Mapping[str, Any]  # as `make_model` takes them
+    training: Mapping[str, Any]  # as `train` takes it
+    dropout: float
+    last: int  # steps whose mean is the loss
+    weights: Sequence[int]  # seeds: of all models, then of the others
+    chance: int  # the seed of dropout
+    tried: Tensor  # the texts of the steps that are compared
+    held_out: Tensor
+
+    def make(
+        self, fault: Fault | None, needs: str = "", number: int = 0
+    ) -> TransformerLM:
+        """An untrained model."""
+        kind = kind_of(needs, self.sizes["num_heads"], self.dropout)
+        with quiet(self.chance), torch.device("cpu"):
+            model = make_model(**self.sizes, seed=self.weights[number])
+            return put_in(model, fault, **kind)
+
+    def learn(self, model: TransformerLM, fault: Fault | None) -> pd.Series:
+        """Train a model: its losses."""
+        mask = mask_of(fault)(self.training["length"])
+        with quiet(self.chance):
+            return train(model, self.grammar, mask, **self.training).loss
+
+    def step(self, model: TransformerLM, fault: Fault | None) -> list[Tensor]:
+        """`one_step` on the same texts as everybody."""
+        return one_step(model, fault, self.tried, self.chance)
+
+    def ask(
+        self, model: TransformerLM, fault: Fault | None
+    ) -> tuple[Tensor, Tensor]:
+        """`ask` the same as everybody."""
+        return ask(model, self.held_out, mask_of(fault), self.chance)
+
+    def sound(self, needs: str) -> Sound:
+        """Train a sound model of the kind that some faults need."""
+        model = self.make(None, needs)
+        first = self.step(model, None)
+        losses = self.learn(model, None)
+        final = self.step(model, None)
+        return Sound(model, losses, first, final, *self.ask(model, None))
+
+    def faulty(
+        self, fault: Fault, sound: Sound
+    ) -> tuple[TransformerLM, pd.Series | None]:
+        """A model with a fault after its training, and its losses.
+
+        If it would learn what the sound model learns, it is given that one's
+        weights, and there are no losses.
+        """
+        model = self.make(fault, fault.needs)
+        if same_step(sound.first, self.step(model, fault)):
+            trained = self.make(fault, fault.needs)
+            trained.load_state_dict(sound.model.state_dict())
+            if same_step(sound.final, self.step(trained, fault)):
+                return trained, None
+        return model, self.learn(model, fault)
+
+    def loss(self, losses: pd.Series) -> float:
+        """What training ends with: the mean of the last steps."""
+        return float(losses.tail(self.last).mean())
+
+    def other(self, number: int) -> float:
+        """The loss of a sound model that starts from other weights."""
+        return self.loss(self.learn(self.make(None, number=number), None))
+
+    def compare(
+        self, fault: Fault, sound: Sound
+    ) -> tuple[dict[str, Any], pd.Series | None]:
+        """What a fault changes, in training and after it; and its losses."""
+        model, losses = self.faulty(fault, sound)
+        loss = self.loss(sound.losses if losses is None else losses)
+        whole, use = self.ask(model, fault)
+        found = {
+            "changes": "nothing" if losses is None else "the step",
+            "loss": loss,
+            "gap": loss - self.loss(sound.losses),
+            "whole_gap": float((whole - sound.whole).mean()),
+            "use_gap": float((use - sound.use[: len(use)]).mean()),
+        }
+        return found, losses
 
 
 def compare_bugs(
@@ -171,14 +238,14 @@ def compare_bugs(
     held_out: int = 128,
     seed: int = 0,
 ) -> BugComparison:
-    """Put each fault of the zoo into the small language model, train it like a sound one, and ask both the same.
+    """Train a small language model with each fault, and one without.
 
-    All models start from the same weights and read the same texts of
-    `english_grammar` in the same order. Layers whose fault is about dropout
-    or shared heads are held against sound layers with dropout or shared
-    heads. A fault that changes no training step, neither at the start nor
-    with the sound model's trained weights, needs no training: it is given
-    these weights.
+    All models start from the same weights, read the same texts of
+    `english_grammar` in the same order, and are asked the same afterwards.
+    Layers whose fault is about dropout or shared heads are held against sound
+    layers with dropout or shared heads. A fault that changes no training
+    step, neither at the start nor with the sound model's trained weights,
+    needs no training: it is given these weights.
 
     Parameters
     ----------
@@ -210,17 +277,12 @@ def compare_bugs(
 
     Examples
     --------
-    >>> small = dict(steps=2, last=1, length=5, d_model=4, num_heads=2, num_layers=1, held_out=3)
-    >>> compare_bugs(["lost_mask", "minus_ten_thousand"], **small).summary.changes.tolist()
+    >>> small = {"d_model": 4, "num_heads": 2, "length": 5, "held_out": 3}
+    >>> names = ["lost_mask", "minus_ten_thousand"]
+    >>> compare_bugs(names, steps=2, last=1, **small).summary.changes.tolist()
     ['the step', 'nothing']
     """
-    names = list(ZOO) if faults is None else list(faults)
-    for name in names:
-        if name not in ZOO:
-            raise ValueError(
-                "faults must be names of the zoo, such as"
-                f" {next(iter(ZOO))!r}, got {name!r}."
-            )
+    names = _check_names(faults)
     if positive_integer("last", last) > positive_integer("steps", steps):
         raise ValueError(
             f"last must be at most the number of steps ({steps}), got {last}."
@@ -230,204 +292,99 @@ def compare_bugs(
             "num_heads must be even, because heads are shared by two, got"
             f" {num_heads}."
         )
-    grammar = english_grammar()
-    draw = torch.Generator().manual_seed(check_seed(seed))
-    of_texts, of_held_out, of_dropout, *of_weights = torch.randint(
-        2**31, (4 + OTHERS,), generator=draw
-    ).tolist()
-    sizes: dict[str, Any] = {
+    sizes = {
         "d_model": d_model,
         "num_heads": num_heads,
         "num_layers": num_layers,
+        "max_len": length,
     }
-    how: dict[str, Any] = {
+    training = {
         "steps": steps,
         "batch_size": batch_size,
         "length": length,
         "learning_rate": learning_rate,
     }
-
-    def make(
-        fault: Fault | None, kind: dict[str, Any], number: int = 0
-    ) -> TransformerLM:
-        with quiet(of_dropout):
-            return put_in(
-                make_model(
-                    len(grammar.words),
-                    length,
-                    **sizes,
-                    seed=of_weights[number],
-                ),
-                fault,
-                **kind,
-            )
-
-    def learn(model: TransformerLM, fault: Fault | None) -> pd.Series:
-        with quiet(of_dropout):
-            return train(
-                model, grammar, mask_of(fault)(length), **how, seed=of_texts
-            ).loss
-
-    texts = grammar.sample(held_out, length, of_held_out)
-    some = grammar.sample(batch_size, length, of_held_out)
-    read = grammar.sample(steps * batch_size, length, of_texts)[
-        -last * batch_size :
-    ]
-    source_loss = grammar.nll(read).mean().item()
-    rows: list[dict[str, Any]] = []
-    sound: dict[str, tuple[TransformerLM, float, Tensor, Tensor]] = {}
-    histories = {"sound": learn(plain := make(None, {}), None)}
-    sound["{}"] = (
-        plain,
-        histories["sound"].tail(last).mean(),
-        *ask(plain, texts, create_causal_mask, of_dropout),
+    trial, source_loss = _trial(
+        sizes, training, dropout, last, held_out, seed
     )
-    others = [
-        learn(make(None, {}, 1 + n), None).tail(last).mean()
-        for n in range(OTHERS)
-    ]
-    for fault in map(ZOO.__getitem__, names):
-        row: dict[str, Any] = {"fault": fault.name, "finding": fault.finding}
-        rows.append(row)
-        if fault.finding == "padding on keys":
-            row["changes"] = "no padding here"
+    # 1. Sound models: one of each kind, and others of the plain kind.
+    kinds = {ZOO[name].needs for name in names} - {"padding"}
+    sound = {kind: trial.sound(kind) for kind in {"", *kinds}}
+    others = [trial.other(1 + n) for n in range(OTHERS)]
+    # 2. The faults, each beside the sound model of its kind.
+    histories, rows = {"sound": sound[""].losses}, []
+    for fault in (ZOO[name] for name in names):
+        row = {"fault": fault.name, "finding": fault.finding}
+        if fault.needs == "padding":
+            rows.append(row | {"changes": "no padding here"})
             continue
-        kind = kind_of(fault, num_heads, dropout)
-        if repr(kind) not in sound:
-            twin = make(None, kind)
-            loss = learn(twin, None).tail(last).mean()
-            sound[repr(kind)] = (
-                twin,
-                loss,
-                *ask(twin, texts, create_causal_mask, of_dropout),
-            )
-        twin, loss, whole, use = sound[repr(kind)]
-        model = make(fault, kind)
-        alike = same_step(make(None, kind), model, fault, some, of_dropout)
-        trained = make(fault, kind)
-        trained.load_state_dict(twin.state_dict())
-        alike = alike and same_step(twin, trained, fault, some, of_dropout)
-        if alike:
-            model, own = trained, loss
-        else:
-            histories[fault.name] = learn(model, fault)
-            own = histories[fault.name].tail(last).mean()
-        own_whole, own_use = ask(model, texts, mask_of(fault), of_dropout)
-        row |= {
-            "changes": "nothing" if alike else "the step",
-            "loss": own,
-            "gap": own - loss,
-            "cheats": own < source_loss,
-            "whole_gap": (own_whole - whole).mean().item(),
-            "use_gap": (own_use - use[: len(own_use)]).mean().item(),
-        }
-    columns = [
-        "fault",
-        "finding",
-        "changes",
-        "loss",
-        "gap",
-        "cheats",
-        "whole_gap",
-        "use_gap",
-    ]
-    history = pd.concat(
-        [
-            pd.DataFrame({"fault": name, "step": range(steps), "loss": h})
-            for name, h in histories.items()
-        ]
-    )
-    sound_loss = sound["{}"][1]
+        found, losses = trial.compare(fault, sound[fault.needs])
+        rows.append(row | found)
+        if losses is not None:
+            histories[fault.name] = losses
+    # 3. The tables.
+    summary = pd.DataFrame(rows, columns=COLUMNS)
+    summary["cheats"] = (summary.loss < source_loss).astype("boolean")
+    summary.loc[summary.loss.isna(), "cheats"] = pd.NA
+    sound_loss = trial.loss(sound[""].losses)
     return BugComparison(
-        pd.DataFrame(rows, columns=columns).astype({"cheats": "boolean"}),
-        history.reset_index(drop=True),
+        summary,
+        _side_by_side(histories),
         source_loss,
         sound_loss,
         max(abs(other - sound_loss) for other in others),
     )
 
 
-def kind_of(fault: Fault, num_heads: int, dropout: float) -> dict[str, Any]:
-    """What the layer of a fault needs, and the sound one beside it."""
-    if fault.finding in DROPOUT:
-        return {"dropout": dropout}
-    return (
-        {"num_kv_heads": num_heads // 2}
-        if fault.finding == "grouped heads in order"
-        else {}
-    )
-
-
-def same_step(
-    sound: TransformerLM,
-    model: TransformerLM,
-    fault: Fault,
-    texts: Tensor,
+def _trial(
+    sizes: Mapping[str, Any],
+    training: Mapping[str, Any],
+    dropout: float,
+    last: int,
+    held_out: int,
     seed: int,
-) -> bool:
-    """Whether two models with the same weights have the same loss and the same gradients, but for rounding."""
-    found = []
-    for each, mask in (
-        (sound.train(), create_causal_mask),
-        (model.train(), mask_of(fault)),
-    ):
-        each.zero_grad()
-        with quiet(seed):
-            loss = cross_entropy(
-                each(texts[:, :-1], mask(texts.shape[1] - 1))[0], texts[:, 1:]
-            )
-        loss.backward()
-        slopes = [
-            torch.zeros_like(p) if p.grad is None else p.grad
-            for p in each.parameters()
-        ]
-        found.append([loss.detach(), *slopes])
-        each.zero_grad()
-    floor = ROUNDING * max(
-        x.abs().max() for x in found[0]
-    )  # some gradients are 0 but for rounding
-    pairs = zip(*found, strict=True)
-    return all(
-        bool((a - b).abs().max() <= 100 * ROUNDING * a.abs().max() + floor)
-        for a, b in pairs
+) -> tuple[Trial, float]:
+    """Draw all that is drawn: and the source's loss on the last texts."""
+    grammar = english_grammar()
+    steps, batch_size, length = (
+        training[name] for name in ("steps", "batch_size", "length")
     )
-
-
-@torch.no_grad()
-def ask(
-    model: TransformerLM, texts: Tensor, mask: MaskOf, seed: int
-) -> tuple[Tensor, Tensor]:
-    """Losses after training, [B, T]: with the whole text there, and from each prefix; alone, if company matters."""
-    model.eval()
-    with quiet(seed):
-        whole = parallel_losses(model, texts, mask)
-        alone = parallel_losses(model, texts[:1], mask)
-        if (
-            len(texts) > 1
-            and (alone - whole[:1]).abs().max() > 1e-4
-            and not _draws(model)
-        ):
-            prefix = torch.cat(
-                [
-                    prefix_losses(model, text, mask)
-                    for text in texts[:ALONE].split(1)
-                ]
-            )
-        else:
-            prefix = prefix_losses(model, texts, mask)
-    return whole, prefix
-
-
-def _draws(model: TransformerLM) -> bool:
-    return any(
-        isinstance(block, Block) and block.attention.dropout > 0
-        for block in model.blocks
+    draw = torch.Generator().manual_seed(check_seed(seed))
+    seeds = torch.randint(
+        2**31, (4 + OTHERS,), generator=draw, device=draw.device
+    ).tolist()
+    of_texts, of_held_out, of_dropout, *of_weights = seeds
+    trial = Trial(
+        grammar,
+        sizes={"vocab_size": len(grammar.words), **sizes},
+        training={**training, "seed": of_texts},
+        dropout=dropout,
+        last=last,
+        weights=of_weights,
+        chance=of_dropout,
+        tried=grammar.sample(batch_size, length, of_held_out),
+        held_out=grammar.sample(held_out, length, of_held_out),
     )
+    read = grammar.sample(steps * batch_size, length, of_texts)
+    source = grammar.nll(read[-last * batch_size :])
+    return trial, float(source.mean())
 
 
-@contextmanager
-def quiet(seed: int) -> Iterator[None]:
-    """A seeded global generator, from which layers draw dropout; it is put back afterwards."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        yield
+def _check_names(faults: Iterable[str] | None) -> list[str]:
+    names = list(ZOO) if faults is None else list(faults)
+    for name in names:
+        if name not in ZOO:
+            raise ValueError(
+                "faults must be names of the zoo, such as"
+                f" {next(iter(ZOO))!r}, got {name!r}."
+            )
+    return names
+
+
+def _side_by_side(histories: Mapping[str, pd.Series]) -> pd.DataFrame:
+    """The losses of several trainings, one row a model and step."""
+    tables = [
+        pd.DataFrame({"fault": name, "step": range(len(loss)), "loss": loss})
+        for name, loss in histories.items()
+    ]
+    return pd.concat(tables, ignore_index=True)

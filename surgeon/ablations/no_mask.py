@@ -1,4 +1,4 @@
-"""Language models alike but for the mask: what each learns, and what each can do when there is no answer to see."""
+"""Language models alike but for the mask: what each learns, and can do."""
 
 import math
 import time
@@ -28,6 +28,14 @@ MASKS: dict[str, MaskOf] = {
     "none": lambda seq_len: None,
     "reverse": create_reverse_mask,
 }
+
+
+class Trained(NamedTuple):
+    """A model, and how it was trained."""
+
+    model: TransformerLM
+    history: pd.DataFrame  #: `step` and `loss`, as `train` gives them
+    seconds: float  #: how long it took, here and then
 
 
 class MaskingComparison(NamedTuple):
@@ -65,7 +73,7 @@ class MaskingComparison(NamedTuple):
     grammar : Grammar
         The source.
     seconds : dict of float
-        How long each training took, here and now.
+        How long each training took, here and then.
     """
 
     summary: pd.DataFrame
@@ -94,7 +102,7 @@ def compare_masking(
     seed: int = 0,
     progress: bool = False,
 ) -> MaskingComparison:
-    """Train models that differ in nothing but the mask, and hold them against exact bounds.
+    """Train models that differ in the mask alone, beside exact bounds.
 
     Each starts from the same weights and reads the same texts of
     `english_grammar` in the same order; `measure` then asks each of them the
@@ -133,43 +141,34 @@ def compare_masking(
 
     Examples
     --------
-    >>> small = dict(steps=1, length=11, d_model=4, num_heads=1, num_layers=1, held_out=2)
+    >>> small = {"steps": 1, "length": 11, "d_model": 4, "held_out": 2}
     >>> compare_masking(masks=["reverse"], **small).cross.columns.tolist()
     ['causal', 'none', 'reverse']
     """
     grammar = _check(masks, steps, length, held_out, slip)
-    V = len(grammar.words)
-    streams = torch.Generator().manual_seed(check_seed(seed))
-    of_weights, of_training, of_held_out, of_writing = torch.randint(
-        2**31, (4,), generator=streams
-    ).tolist()
-    models, histories, seconds = {}, [], {}
-    for name in masks:
-        began = time.perf_counter()
-        # The same weights and the same texts; the mask is the only
-        # difference.
-        model = make_model(
-            V,
-            length,
-            d_model=d_model,
-            num_heads=num_heads,
-            num_layers=num_layers,
-            seed=of_weights,
-        )
-        history = train(
-            model,
-            grammar,
-            MASKS[name](length),
+    of_held_out, of_writing = _seeds(seed)[2:]
+    # The same weights and the same texts; the mask is the only difference.
+    trained = {
+        name: train_under(
+            name,
             steps=steps,
             batch_size=batch_size,
             length=length,
             learning_rate=learning_rate,
-            seed=of_training,
+            d_model=d_model,
+            num_heads=num_heads,
+            num_layers=num_layers,
+            slip=slip,
+            seed=seed,
             progress=progress,
         )
-        seconds[name] = time.perf_counter() - began
-        models[name] = model
-        histories.append(history.assign(mask=name)[["mask", "step", "loss"]])
+        for name in masks
+    }
+    models = {name: one.model for name, one in trained.items()}
+    histories = [
+        one.history.assign(mask=name)[["mask", "step", "loss"]]
+        for name, one in trained.items()
+    ]
     texts = grammar.sample(held_out, length, of_held_out)
     generated = {
         name: write(model, held_out, length, MASKS[name], of_writing)
@@ -188,8 +187,76 @@ def compare_masking(
         },
         models=models,
         grammar=grammar,
-        seconds=seconds,
+        seconds={name: one.seconds for name, one in trained.items()},
     )
+
+
+def train_under(
+    mask: str,
+    *,
+    steps: int = 400,
+    batch_size: int = 32,
+    length: int = 24,
+    learning_rate: float = 5e-3,
+    d_model: int = 48,
+    num_heads: int = 4,
+    num_layers: int = 2,
+    slip: float = 0.01,
+    seed: int = 0,
+    progress: bool = False,
+) -> Trained:
+    """Train one of the models of `compare_masking`.
+
+    What comes out depends on the arguments alone, but for the seconds.
+
+    Parameters
+    ----------
+    mask : str
+        A key of `MASKS`.
+    steps, batch_size, length, learning_rate, d_model, num_heads, num_layers
+        As `compare_masking` takes them.
+    slip, seed, progress
+        As `compare_masking` takes them.
+
+    Returns
+    -------
+    Trained
+
+    Raises
+    ------
+    ValueError
+        As the functions that `compare_masking` names.
+
+    Examples
+    --------
+    >>> model, history, _ = train_under("none", steps=2, length=5, d_model=4)
+    >>> len(history), model.max_len
+    (2, 5)
+    """
+    began = time.perf_counter()
+    of_weights, of_texts = _seeds(seed)[:2]
+    grammar = english_grammar(slip)
+    with torch.device("cpu"):
+        model = make_model(
+            len(grammar.words),
+            length,
+            d_model=d_model,
+            num_heads=num_heads,
+            num_layers=num_layers,
+            seed=of_weights,
+        )
+    history = train(
+        model,
+        grammar,
+        MASKS[mask](length),
+        steps=steps,
+        batch_size=batch_size,
+        length=length,
+        learning_rate=learning_rate,
+        seed=of_texts,
+        progress=progress,
+    )
+    return Trained(model, history, time.perf_counter() - began)
 
 
 def measure(
@@ -198,7 +265,7 @@ def measure(
     texts: Tensor,
     generated: Mapping[str, Tensor],
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """Ask models about texts twice, as in training and as in use, and judge what they wrote.
+    """Ask models about texts, as in training and in use, and judge theirs.
 
     Parameters
     ----------
@@ -229,15 +296,13 @@ def measure(
     rows, cross, by_position = [], {}, []
     for name, model in models.items():
         run_with = {
-            other: parallel_losses(model, texts, MASKS[other])
-            for other in MASKS
+            other: parallel_losses(model, texts, mask_of)
+            for other, mask_of in MASKS.items()
         }
-        training, prefix = (
-            run_with[name],
-            prefix_losses(model, texts, MASKS[name]),
-        )
+        training = run_with[name]
+        prefix = prefix_losses(model, texts, MASKS[name])
         sentences, grammatical = (
-            count.sum().item() for count in grammar.judge(generated[name])
+            int(count.sum()) for count in grammar.judge(generated[name])
         )
         measured = {
             **_mean("training_loss", training),
@@ -249,25 +314,19 @@ def measure(
             "sentences": sentences,
         }
         rows.append({"mask": name, **measured, **bounds})
-        cross[name] = {
-            other: loss.mean().item() for other, loss in run_with.items()
-        }
+        cross[name] = {k: loss.mean().item() for k, loss in run_with.items()}
         columns = {
+            "mask": name,
+            "words_seen": range(1, T + 1),
             "training_loss": training.mean(0),
             "prefix_loss": prefix.mean(0),
             "best_loss": grammar.best_losses(T),
         }
-        by_position.append(
-            pd.DataFrame(
-                {"mask": name, "words_seen": range(1, T + 1)} | columns
-            )
-        )
-    table = pd.DataFrame(cross).T.rename_axis(
-        index="trained with", columns="run with"
-    )
+        by_position.append(pd.DataFrame(columns))
+    table = pd.DataFrame(cross).T
     return (
         pd.DataFrame(rows),
-        table,
+        table.rename_axis(index="trained with", columns="run with"),
         pd.concat(by_position, ignore_index=True),
     )
 
@@ -276,15 +335,23 @@ def measure(
 def parallel_losses(
     model: TransformerLM, texts: Tensor, mask_of: MaskOf
 ) -> Tensor:
-    """Loss of every prediction with the whole text before the model, as in training: [B, 1 + T] -> float64 [B, T]."""
-    logits, _ = model(texts[:, :-1], mask_of(texts.shape[1] - 1))
+    """Each prediction's loss with the whole text there, as in training.
+
+    [B, 1 + T] -> float64 [B, T]
+    """
+    mask = mask_of(texts.shape[1] - 1)
+    mask = None if mask is None else mask.to(texts.device)
+    logits, _ = model(texts[:, :-1], mask)
     return losses(logits, texts[:, 1:]).double()
 
 
 def prefix_losses(
     model: TransformerLM, texts: Tensor, mask_of: MaskOf
 ) -> Tensor:
-    """Loss of every prediction with the words so far alone, as in use: [B, 1 + T] -> float64 [B, T]."""
+    """Each prediction's loss with the words so far alone, as in use.
+
+    [B, 1 + T] -> float64 [B, T]
+    """
     logits = [
         predict(model, texts[:, :seen], mask_of)
         for seen in range(1, texts.shape[1])
@@ -299,13 +366,20 @@ def write(
     mask_of: MaskOf,
     seed: int,
 ) -> Tensor:
-    """Texts of `length` words that the model writes after a full stop, int64 [num_texts, 1 + length]."""
-    full_stops = torch.zeros(num_texts, 1, dtype=torch.int64)
+    """Texts of `length` words that the model writes after a full stop.
+
+    int64 [num_texts, 1 + length]
+    """
+    device = next((x.device for x in model.parameters()), "cpu")
+    full_stops = torch.zeros(num_texts, 1, dtype=torch.int64, device=device)
     return generate(model, full_stops, length, mask_of, seed=seed)
 
 
 def _mean(name: str, values: Tensor) -> dict[str, float]:
-    """Mean over texts and positions, and its standard error over texts: words of one text are not independent."""
+    """Mean over texts and positions, and its standard error over texts.
+
+    The words of one text are not independent.
+    """
     by_text = values.mean(1)
     return {
         name: by_text.mean().item(),
@@ -313,10 +387,22 @@ def _mean(name: str, values: Tensor) -> dict[str, float]:
     }
 
 
+def _seeds(seed: int) -> list[int]:
+    """Of the weights, the texts, the texts held out, and the writing."""
+    streams = torch.Generator().manual_seed(check_seed(seed))
+    drawn = torch.randint(
+        2**31, (4,), generator=streams, device=streams.device
+    )
+    return drawn.tolist()
+
+
 def _check(
     masks: Sequence[str], steps: int, length: int, held_out: int, slip: float
 ) -> Grammar:
-    """Find what is wrong before a model is trained, and make the grammar on the way."""
+    """Find what is wrong before a model is trained; the grammar.
+
+    The functions below would only find it after the first training.
+    """
     for name in masks:
         if name not in MASKS:
             raise ValueError(

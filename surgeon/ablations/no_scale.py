@@ -1,7 +1,8 @@
-"""What dies without the scale: the brief's experiment on random rows, and models trained with it and without."""
+"""What dies without the scale, in random rows and in models trained so."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import pandas as pd
 import torch
@@ -11,12 +12,11 @@ from torch.nn.functional import embedding
 from surgeon.anatomy.dot_product import Stages, dissect
 from surgeon.arguments import check_seed, positive_integer
 from surgeon.imaging.patterns import row_entropy
+from surgeon.models.adamw import AdamW
 from surgeon.models.transformer import cross_entropy, losses
 
-NUM_SYMBOLS, NUM_VALUES = (
-    32,
-    8,
-)  # what the keys of the recall task are drawn from, and what they stand for
+# what the keys of the recall task are drawn from, and what they stand for
+NUM_SYMBOLS, NUM_VALUES = 32, 8
 LEARNING_RATES = {"sgd": 0.1, "adam": 1e-3}
 
 
@@ -30,18 +30,21 @@ def experiment_scaling_factor(
     threshold: float = 0.99,
     seed: int = 0,
 ) -> pd.DataFrame:
-    r"""Attention over standard-normal Q, K and V, scaled and not: how sharp it is, how much gradient it passes on.
+    r"""Attention over standard-normal Q, K and V, scaled and not.
 
-    The gradients are those of :math:`\mathcal{L} = \sum_i u_i \cdot y_i`,
-    with `y` the output and `u` a standard-normal vector for each query: what
-    arrives from above is the same whatever the weights are. Measured is, row
-    by row,
+    How sharp is it, and how much gradient does it pass on? The gradients are
+    those of :math:`\mathcal{L} = \sum_i u_i \cdot y_i`, with `y` the output
+    and `u` a standard-normal vector for each query: what arrives from above
+    is the same whatever the weights are. Measured is, row by row,
 
-    .. math:: \left\lVert \frac{\partial \mathcal{L}}{\partial s_i} \right\rVert_2
-              \quad\text{and}\quad \left\lVert \frac{\partial
-              \mathcal{L}}{\partial q_i} \right\rVert_2 \quad\text{with}\quad
-              \frac{\partial \mathcal{L}}{\partial s_{ij}} = a_{ij} \Bigl( v_j
-              - \sum_k a_{ik} v_k \Bigr) \cdot u_i ,
+    .. math::
+
+        \left\lVert \frac{\partial \mathcal{L}}{\partial s_i} \right\rVert_2
+        \quad\text{and}\quad
+        \left\lVert \frac{\partial \mathcal{L}}{\partial q_i} \right\rVert_2
+        \quad\text{with}\quad
+        \frac{\partial \mathcal{L}}{\partial s_{ij}}
+        = a_{ij} \Bigl( v_j - \sum_k a_{ik} v_k \Bigr) \cdot u_i ,
 
     where `s` are the scores that softmax sees: scaled, if they are. The
     second is the first times the keys.
@@ -98,13 +101,10 @@ def experiment_scaling_factor(
     16        0.8   0.5
     256       1.0   0.5
     """
-    for name, count in (
-        ("num_keys", num_keys),
-        ("num_queries", num_queries),
-        ("trials", trials),
-        ("d_v", d_v),
-    ):
-        positive_integer(name, count)
+    positive_integer("num_keys", num_keys)
+    positive_integer("num_queries", num_queries)
+    positive_integer("trials", trials)
+    positive_integer("d_v", d_v)
     if trials < 2:
         raise ValueError(
             f"trials must be at least 2, for a standard error, got {trials}."
@@ -115,7 +115,7 @@ def experiment_scaling_factor(
         )
     table = []
     for d_k in _widths("d_k_values", d_k_values):
-        generator = torch.Generator().manual_seed(check_seed(seed))
+        draw = torch.Generator().manual_seed(check_seed(seed))
         shapes = [
             (num_queries, d_k),
             (num_keys, d_k),
@@ -124,46 +124,48 @@ def experiment_scaling_factor(
         ]
         Q, K, V, u = (
             torch.randn(
-                trials, *shape, generator=generator, dtype=torch.float64
+                trials,
+                *shape,
+                generator=draw,
+                dtype=torch.float64,
+                device=draw.device,
             )
             for shape in shapes
         )
         for scaled in (False, True):
-            table.append(
-                {"d_k": d_k, "scaled": scaled}
-                | measure(Q, K, V, u, scaled, threshold)
-            )
+            row = measure(Q, K, V, u, scaled, threshold)
+            table.append({"d_k": d_k, "scaled": scaled} | row)
     return pd.DataFrame(table)
 
 
 def measure(
     Q: Tensor, K: Tensor, V: Tensor, u: Tensor, scaled: bool, threshold: float
 ) -> dict[str, float]:
-    """One row of the table of `experiment_scaling_factor`, from all its trials at once: Q, K [trials, ..., d_k]."""
+    """One row of the table of `experiment_scaling_factor`.
+
+    All its trials at once: Q, K, V and u [trials, ..., width].
+    """
     Q = Q.detach().requires_grad_()
     stages = dissect(Q, K, V, scale=scaled)
-    score_gradient, query_gradient = torch.autograd.grad(
-        (stages.output * u).sum(), (stages.scaled, Q)
-    )
-    weights = stages.weights.detach()
-    largest = weights.amax(-1)  # [trials, T], as everything below
-    score_gradient, query_gradient = (
-        score_gradient.norm(dim=-1),
-        query_gradient.norm(dim=-1),
-    )
+    by_score, by_query = (
+        gradient.norm(dim=-1)
+        for gradient in torch.autograd.grad(
+            (stages.output * u).sum(), (stages.scaled, Q)
+        )
+    )  # [trials, T], as everything below
+    weights, scores = stages.weights.detach(), stages.scaled.detach()
+    largest = weights.amax(-1)
+    spread = scores.flatten(1).std(-1, keepdim=True)
     return (
         _mean("max_mean", largest)
         | _median("max_median", largest)
         | _mean("saturated", (largest > threshold).double())
         | _mean("entropy", row_entropy(weights))
-        | _mean(
-            "score_std",
-            stages.scaled.detach().flatten(1).std(-1, keepdim=True),
-        )
-        | _mean("score_gradient_mean", score_gradient)
-        | _median("score_gradient_median", score_gradient)
-        | _mean("query_gradient_mean", query_gradient)
-        | _median("query_gradient_median", query_gradient)
+        | _mean("score_std", spread)
+        | _mean("score_gradient_mean", by_score)
+        | _median("score_gradient_median", by_score)
+        | _mean("query_gradient_mean", by_query)
+        | _median("query_gradient_median", by_query)
     )
 
 
@@ -173,13 +175,14 @@ def _mean(name: str, rows: Tensor) -> dict[str, float]:
 
 
 def _median(name: str, rows: Tensor) -> dict[str, float]:
-    """Median of [trials, T], and its standard error: that of the share of rows below it, read off the quantiles."""
+    """Median of [trials, T], and its standard error.
+
+    That of the share of rows below it, read off the quantiles.
+    """
     median = rows.quantile(0.5)
     se = _standard_error((rows <= median).double())
-    low, high = (
-        rows.quantile(max(0.5 - se, 0.0)),
-        rows.quantile(min(0.5 + se, 1.0)),
-    )
+    low = rows.quantile(max(0.5 - se, 0.0))
+    high = rows.quantile(min(0.5 + se, 1.0))
     return {name: float(median), f"{name}_se": float(high - low) / 2}
 
 
@@ -188,7 +191,7 @@ def _standard_error(rows: Tensor) -> float:
 
 
 class Recall(nn.Module):
-    """One head of attention that must find a symbol among others and say what it stands for.
+    """One head that must find a symbol and say what it stands for.
 
     Parameters
     ----------
@@ -209,31 +212,34 @@ class Recall(nn.Module):
         self, width: int, scale: bool, init: str, generator: torch.Generator
     ) -> None:
         super().__init__()
-        normal = lambda *shape: torch.randn(*shape, generator=generator)
-        uniform = lambda *shape: (
-            2 * torch.rand(*shape, generator=generator) - 1
-        )
+        like: dict[str, Any] = {
+            "generator": generator,
+            "dtype": torch.float32,
+            "device": generator.device,
+        }
+        normal = lambda *shape: torch.randn(*shape, **like)
+        uniform = lambda *shape: 2 * torch.rand(*shape, **like) - 1
         draw = {"unit": normal, "pytorch": uniform}[init]
+        root = math.sqrt(width)
         self.scale = scale
         self.symbol = nn.Parameter(normal(NUM_SYMBOLS, width))
         self.value = nn.Parameter(normal(NUM_VALUES, width))
-        self.W_Q = nn.Parameter(draw(width, width) / math.sqrt(width))
-        self.W_K = nn.Parameter(draw(width, width) / math.sqrt(width))
-        self.unembed = nn.Parameter(
-            draw(width, NUM_VALUES) / math.sqrt(width)
-        )
+        self.W_Q = nn.Parameter(draw(width, width) / root)
+        self.W_K = nn.Parameter(draw(width, width) / root)
+        self.unembed = nn.Parameter(draw(width, NUM_VALUES) / root)
 
     def forward(
         self, symbols: Tensor, values: Tensor, asked: Tensor
     ) -> tuple[Tensor, Stages]:
-        """Symbols [B, S] that stand for values [B, S], and the symbol asked for [B]: logits [B, NUM_VALUES], stages."""
-        Q = embedding(
-            asked[:, None], self.symbol @ self.W_Q
-        )  # [B, 1, width]: projected once a symbol, then looked up
-        K = embedding(symbols, self.symbol @ self.W_K)  # [B, S, width]
-        stages = dissect(
-            Q, K, embedding(values, self.value), scale=self.scale
-        )
+        """Logits [B, NUM_VALUES], and the stages of the attention.
+
+        Symbols [B, S] stand for values [B, S], and one is asked for, [B]. All
+        symbols are projected, then looked up.
+        """
+        Q = embedding(asked[:, None], self.symbol @ self.W_Q)  # [B, 1, w]
+        K = embedding(symbols, self.symbol @ self.W_K)  # [B, S, w]
+        V = embedding(values, self.value)  # [B, S, w]
+        stages = dissect(Q, K, V, scale=self.scale)
         return stages.output[:, 0] @ self.unembed, stages
 
 
@@ -249,12 +255,13 @@ def train_with_and_without_scale(
     batch_size: int = 64,
     record_every: int = 20,
 ) -> pd.DataFrame:
-    r"""Train pairs of models that differ in the scale alone, on a task that nothing but attention can do.
+    r"""Train pairs of models that differ in the scale alone.
 
-    A model sees `num_pairs` symbols, each beside the value it stands for in
-    this episode only, and is asked for the value of one of them. Without
-    telling the symbols apart, no model has a loss below
-    :math:`\log S - \operatorname{E} \log (1 + B)`, with `S` pairs and `B` binomial with `S` - 1 draws of chance 1/8.
+    Nothing but attention can do their task. A model sees `num_pairs` symbols,
+    each beside the value it stands for in this episode only, and is asked for
+    the value of one of them. Without telling the symbols apart, no model has
+    a loss below :math:`\log S - \operatorname{E} \log (1 + B)`, with `S`
+    pairs and `B` binomial with `S` - 1 draws of chance 1/8.
 
     Parameters
     ----------
@@ -301,88 +308,87 @@ def train_with_and_without_scale(
     --------
     >>> table = train_with_and_without_scale([16], steps=20, seeds=[0])
     >>> list(table.columns)
-    ['width', 'scaled', 'seed', 'step', 'loss', 'accuracy', 'entropy', 'gradient']
+    ['width', 'scaled', 'seed', 'step',
+     'loss', 'accuracy', 'entropy', 'gradient']
     """
-    for name, count in (
-        ("steps", steps),
-        ("batch_size", batch_size),
-        ("record_every", record_every),
-    ):
-        positive_integer(name, count)
-    if (
-        positive_integer("num_pairs", num_pairs) < 2
-        or num_pairs > NUM_SYMBOLS
-    ):
+    positive_integer("steps", steps)
+    positive_integer("batch_size", batch_size)
+    positive_integer("record_every", record_every)
+    if not 2 <= positive_integer("num_pairs", num_pairs) <= NUM_SYMBOLS:
         raise ValueError(
             f"num_pairs must be from 2 to {NUM_SYMBOLS}, got {num_pairs}."
         )
-    for name, given, known in (
-        ("init", init, ("unit", "pytorch")),
-        ("optimizer", optimizer, tuple(LEARNING_RATES)),
-    ):
-        if given not in known:
-            raise ValueError(
-                f"{name} must be one of {', '.join(known)}, got {given!r}."
-            )
-    learning_rate = (
-        LEARNING_RATES[optimizer] if learning_rate is None else learning_rate
-    )
+    _one_of("init", init, ("unit", "pytorch"))
+    _one_of("optimizer", optimizer, tuple(LEARNING_RATES))
+    if learning_rate is None:
+        learning_rate = LEARNING_RATES[optimizer]
     if not 0 < learning_rate < math.inf:
         raise ValueError(
             f"learning_rate must be positive and finite, got {learning_rate}."
         )
     if len(seeds) == 0:
         raise ValueError("seeds must hold at least one seed, got none.")
-    table = []
+    rows = []
     for width in _widths("widths", widths):
         for seed in seeds:
             for scaled in (False, True):
-                generator = torch.Generator().manual_seed(check_seed(seed))
-                model = Recall(width, scaled, init, generator)
-                held_out = recall_episodes(256, num_pairs, generator)
-                rule = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}[
-                    optimizer
-                ]
-                update = rule(model.parameters(), lr=learning_rate)
+                draw = torch.Generator().manual_seed(check_seed(seed))
+                model = Recall(width, scaled, init, draw)
+                held_out = recall_episodes(256, num_pairs, draw)
+                if optimizer == "sgd":
+                    rule: Descent | AdamW = Descent(model.parameters())
+                else:
+                    rule = AdamW(model.parameters(), weight_decay=0.0)
+                who = {"width": width, "scaled": scaled, "seed": seed}
                 for step in range(steps + 1):
                     if step % record_every == 0 or step == steps:
                         found = _examine(model, *held_out)
-                        table.append(
-                            {
-                                "width": width,
-                                "scaled": scaled,
-                                "seed": seed,
-                                "step": step,
-                            }
-                            | found
-                        )
+                        rows.append(who | {"step": step} | found)
                     if step < steps:
                         *episode, answers = recall_episodes(
-                            batch_size, num_pairs, generator
+                            batch_size, num_pairs, draw
                         )
-                        update.zero_grad()
                         cross_entropy(model(*episode)[0], answers).backward()
-                        update.step()
-    return pd.DataFrame(table)
+                        rule.step(learning_rate)
+    return pd.DataFrame(rows)
+
+
+class Descent:
+    """Gradient descent: a step down each slope, which is then forgotten.
+
+    PyTorch's class does the same, and loads its compiler first.
+    """
+
+    def __init__(self, parameters: Iterable[Tensor]) -> None:
+        self.parameters = list(parameters)
+
+    @torch.no_grad()
+    def step(self, learning_rate: float) -> None:
+        """Move each number against its gradient, in place."""
+        for p in self.parameters:
+            assert p.grad is not None
+            p.sub_(p.grad, alpha=learning_rate)
+            p.grad = None
 
 
 def recall_episodes(
     count: int, num_pairs: int, generator: torch.Generator
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Episodes of the task: symbols [B, S], all different, their values [B, S], one asked for [B], its value [B]."""
-    symbols = torch.rand(count, NUM_SYMBOLS, generator=generator).argsort(-1)[
-        :, :num_pairs
-    ]
-    values = torch.randint(
-        NUM_VALUES, (count, num_pairs), generator=generator
-    )
-    place = torch.randint(num_pairs, (count, 1), generator=generator)
-    return (
-        symbols,
-        values,
-        symbols.gather(1, place)[:, 0],
-        values.gather(1, place)[:, 0],
-    )
+    """Episodes of the task.
+
+    Symbols [B, S], all different; their values [B, S]; one symbol asked for,
+    [B]; and its value, [B].
+    """
+    like: dict[str, Any] = {
+        "generator": generator,
+        "device": generator.device,
+    }
+    order = torch.rand(count, NUM_SYMBOLS, dtype=torch.float32, **like)
+    symbols = order.argsort(-1)[:, :num_pairs]
+    values = torch.randint(NUM_VALUES, (count, num_pairs), **like)
+    place = torch.randint(num_pairs, (count, 1), **like)
+    asked, answers = (x.gather(1, place)[:, 0] for x in (symbols, values))
+    return symbols, values, asked, answers
 
 
 def _examine(
@@ -394,15 +400,21 @@ def _examine(
 ) -> dict[str, float]:
     logits, stages = model(symbols, values, asked)
     each = losses(logits, answers)  # [B]
-    (gradient,) = torch.autograd.grad(
-        each.sum(), stages.scaled
-    )  # [B, 1, S]: each episode's own
+    (gradient,) = torch.autograd.grad(each.sum(), stages.scaled)
     return {
         "loss": float(each.detach().mean()),
         "accuracy": float((logits.argmax(-1) == answers).double().mean()),
         "entropy": float(row_entropy(stages.weights.detach()).mean()),
+        # each episode's own: [B, 1, S], of which no other loss knows
         "gradient": float(gradient.norm(dim=-1).median()),
     }
+
+
+def _one_of(name: str, given: str, known: Sequence[str]) -> None:
+    if given not in known:
+        raise ValueError(
+            f"{name} must be one of {', '.join(known)}, got {given!r}."
+        )
 
 
 def _widths(name: str, widths: Sequence[int]) -> Sequence[int]:

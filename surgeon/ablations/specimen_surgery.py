@@ -1,4 +1,4 @@
-"""A trained model cut while it works: does it still tell sentences that mean the same from those that do not?"""
+"""A trained model cut while it works: does it still tell meanings apart?"""
 
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
@@ -12,20 +12,21 @@ from torch import Tensor
 from surgeon.anatomy.masks import create_padding_mask
 from surgeon.arguments import generator_from, positive_integer
 from surgeon.models.cuts import Cut, WeightsOf, silent
-from surgeon.models.encoder import HEADS, LAYERS, pool
+from surgeon.models.encoder import HEADS, LAYERS, pad, pool
 from surgeon.models.specimen import Specimen
 from surgeon.procedures.topk import topk_mask
 
 GRADES = ("unrelated", "related", "paraphrase")  # in rising order of likeness
 MEASURES = ("over_unrelated", "over_related", "spearman", "moved")
-TAILS = (
-    0.025,
-    0.975,
-)  # of the bootstrap: what lies between is an interval of 95%
+# of the bootstrap: what lies between is an interval of 95%
+TAILS = (0.025, 0.975)
 
 
 def load_pairs() -> pd.DataFrame:
-    """Forty sentences, each with three others: one that means the same, one of the same subject, and one of another.
+    """Forty sentences, each with three others.
+
+    One of them means the same, one is of the same subject, and one of
+    another.
 
     Returns
     -------
@@ -41,9 +42,8 @@ def load_pairs() -> pd.DataFrame:
     [['unrelated', 'The couple sat on the bank and watched the river.'],
      ['paraphrase', 'Their request for a loan was turned down.']]
     """
-    with (files("surgeon.ablations") / "sentence_pairs.csv").open(
-        encoding="utf-8"
-    ) as file:
+    table = files("surgeon.ablations") / "sentence_pairs.csv"
+    with table.open(encoding="utf-8") as file:
         wide = pd.read_csv(file)
     rows = [
         {
@@ -59,7 +59,10 @@ def load_pairs() -> pd.DataFrame:
 
 
 def distinct(pairs: pd.DataFrame) -> tuple[list[str], Tensor]:
-    """The sentences of pairs, each once, and where each pair's two are among them, int64 [2, pairs]."""
+    """The sentences of pairs, each once, and where each pair's two are.
+
+    Places among the sentences, int64 [2, pairs].
+    """
     both = np.concatenate([pairs["first"], pairs["second"]])
     places, sentences = pd.factorize(both)
     return list(sentences), torch.from_numpy(places).view(2, -1)
@@ -68,13 +71,19 @@ def distinct(pairs: pd.DataFrame) -> tuple[list[str], Tensor]:
 def embed_pairs(
     specimen: Specimen, pairs: pd.DataFrame, cuts: Sequence[Cut] = ()
 ) -> Tensor:
-    """Vectors of both sentences of each pair, [2, pairs, 384]; each sentence is read once."""
+    """Vectors of both sentences of each pair, [2, pairs, 384].
+
+    Each sentence is read once.
+    """
     sentences, places = distinct(pairs)
-    return specimen.encode(sentences, cuts=cuts)[places]
+    vectors = specimen.encode(sentences, cuts=cuts)
+    return vectors[places.to(vectors.device)]
 
 
 def keep_top(k: int) -> WeightsOf:
-    """For `Cut`: each query keeps its `k` largest weights, shared out anew, as `surgeon.topk_attention` has it.
+    """For `Cut`: each query keeps its `k` largest weights, shared out anew.
+
+    So `surgeon.topk_attention` has it.
 
     Parameters
     ----------
@@ -93,7 +102,8 @@ def keep_top(k: int) -> WeightsOf:
 
     Examples
     --------
-    >>> keep_top(2)(torch.tensor([[0.1, 0.6, 0.3]]), torch.ones(1, 3, dtype=torch.bool))
+    >>> seen = torch.tensor([[True, True, True]])
+    >>> keep_top(2)(torch.tensor([[0.1, 0.6, 0.3]]), seen)
     tensor([[0.0000, 0.6667, 0.3333]])
     """
     positive_integer("k", k)
@@ -109,7 +119,7 @@ def keep_top(k: int) -> WeightsOf:
 
 
 def silence_each(specimen: Specimen, sentences: Sequence[str]) -> Tensor:
-    """Vectors of sentences with one head silenced, for every head of the model, [6, 12, N, 384].
+    """Vectors of sentences with one head silenced, for every head in turn.
 
     Below the silenced head nothing changes. So the whole model runs once, and
     of each layer's twelve cuts only what lies above runs again, all twelve in
@@ -125,8 +135,8 @@ def silence_each(specimen: Specimen, sentences: Sequence[str]) -> Tensor:
     Returns
     -------
     Tensor
-        As ``specimen.encode(sentences, cuts=[Cut(layer, head,
-        weights=silent)])`` for each layer and head.
+        [6, 12, N, 384]: for each layer and head, as ``specimen.encode`` with
+        ``cuts=[Cut(layer, head, weights=silent)]``.
 
     Raises
     ------
@@ -134,27 +144,23 @@ def silence_each(specimen: Specimen, sentences: Sequence[str]) -> Tensor:
         As `Specimen.encode`.
     """
     ids = [ids for ids, _ in specimen.tokenize(sentences)]
-    vectors = specimen.word.weight.new_empty(
-        LAYERS, HEADS, len(ids), specimen.word.weight.shape[1]
-    )
+    tables = specimen.word.weight
+    vectors = tables.new_empty(LAYERS, HEADS, len(ids), tables.shape[1])
+    cuts = [Cut(heads=head, weights=silent) for head in range(HEADS)]
     for T in {len(one) for one in ids}:
-        which = [
-            n for n, one in enumerate(ids) if len(one) == T
-        ]  # of one length: nothing is padded
-        real = create_padding_mask([T] * len(which), T)
-        x = specimen.embed(torch.tensor([ids[n] for n in which]))
+        # Sentences of one length, so that nothing is padded.
+        which = [n for n, one in enumerate(ids) if len(one) == T]
+        x = specimen.embed(pad([ids[n] for n in which]))
+        real = create_padding_mask([T] * len(which), T, device=x.device)
         for n, layer in enumerate(specimen.layers):
-            cut = torch.cat(
-                [
-                    layer(x, real, [Cut(heads=h, weights=silent)])[0]
-                    for h in range(HEADS)
-                ]
-            )
+            # 1. This layer once for each head that is cut in it.
+            cut = torch.cat([layer(x, real, [one])[0] for one in cuts])
+            # 2. What lies above, for all of them at once.
             for above in specimen.layers[n + 1 :]:
                 cut, _, _ = above(cut, real.repeat(HEADS, 1, 1), [])
-            vectors[n][:, which] = pool(cut, [T] * len(cut)).unflatten(
-                0, (HEADS, -1)
-            )
+            pooled = pool(cut, [T] * len(cut))
+            vectors[n][:, which] = pooled.unflatten(0, (HEADS, -1))
+            # 3. This layer whole, for the layers above.
             x, _, _ = layer(x, real, [])
     return vectors
 
@@ -167,7 +173,7 @@ def separation(
     draws: int = 1000,
     seed: int | torch.Generator = 0,
 ) -> pd.DataFrame:
-    r"""How well the cosines of pairs follow their grades, and what has changed since the model was whole.
+    r"""How well the cosines of pairs follow their grades, before and after.
 
     The share of (paraphrase, other) couples in which the paraphrase has the
     larger cosine, one half of a tie counted, is the area under the ROC curve:
@@ -198,8 +204,8 @@ def separation(
         whole model. The measures: `over_unrelated` and `over_related`, the
         share above for one grade of the others; `spearman`, the rank
         correlation of cosine and grade, which ties of the grades keep below
-        1; `moved`, the mean of one minus the cosine between a sentence's
-        vectors before and after.
+        1, and 0 where all cosines are alike; `moved`, the mean of one minus
+        the cosine between a sentence's vectors before and after.
 
     Raises
     ------
@@ -219,65 +225,55 @@ def separation(
                 f" {list(vectors.shape)}."
             )
     n = order.shape[1]
-    drawn = torch.randint(
-        n,
-        (positive_integer("draws", draws), n),
-        generator=generator_from(seed),
-    ).numpy()
-    drawn = np.concatenate(
-        [np.arange(n)[None], drawn]
-    )  # first all topics once: the value itself
-    before, after = (
-        _measure(vectors, whole, order, drawn)
-        for vectors in (whole, embeddings)
-    )
+    draw = generator_from(seed)
+    sizes = (positive_integer("draws", draws), n)
+    drawn = torch.randint(n, sizes, generator=draw, device=draw.device)
+    # First all topics once: the value itself.
+    topics = np.concatenate([np.arange(n)[None], drawn.cpu().numpy()])
+    before = _measure(whole, whole, order, topics)
+    after = _measure(embeddings, whole, order, topics)
     rows = []
     for name in MEASURES:
-        change = after[name] - before[name]
-        low, high = np.quantile(after[name][1:], TAILS)
-        change_low, change_high = np.quantile(change[1:], TAILS)
+        value, *values = after[name]
+        change, *changes = after[name] - before[name]
         rows.append(
-            (
-                name,
-                after[name][0],
-                low,
-                high,
-                change[0],
-                change_low,
-                change_high,
-            )
+            {
+                "measure": name,
+                **_interval("", value, values),
+                **_interval("change", change, changes),
+            }
         )
-    return pd.DataFrame(
-        rows,
-        columns=[
-            "measure",
-            "value",
-            "low",
-            "high",
-            "change",
-            "change_low",
-            "change_high",
-        ],
-    )
+    return pd.DataFrame(rows)
+
+
+def _interval(
+    name: str, value: float, drawn: Sequence[float]
+) -> dict[str, float]:
+    """A number, and where the middle of its bootstrap begins and ends."""
+    low, high = np.quantile(drawn, TAILS)
+    if not name:
+        return {"value": value, "low": low, "high": high}
+    return {name: value, f"{name}_low": low, f"{name}_high": high}
 
 
 def compare_cuts(
     specimen: Specimen,
-    cuts: Mapping[str, Sequence[Cut]],
+    cuts: Mapping[str, Sequence[Cut] | Tensor],
     pairs: pd.DataFrame | None = None,
     whole: Tensor | None = None,
     *,
     draws: int = 1000,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Make each cut in turn, and see how well the model still separates the grades.
+    """Make each cut in turn: how well are the grades still told apart?
 
     Parameters
     ----------
     specimen : Specimen
         As `surgeon.models.specimen.load` gives it.
-    cuts : mapping of str to sequence of Cut
-        Names of operations, and what each of them cuts.
+    cuts : mapping of str to sequence of Cut, or to Tensor
+        Names of operations, and what each of them cuts; or, where it is there
+        already, ``embed_pairs(specimen, pairs, cuts)``.
     pairs : pandas.DataFrame, optional
         `load_pairs` if not given.
     whole : Tensor, optional
@@ -300,64 +296,73 @@ def compare_cuts(
         raise ValueError("cuts must name at least one operation, got none.")
     pairs = load_pairs() if pairs is None else pairs
     whole = embed_pairs(specimen, pairs) if whole is None else whole
-    tables = [
-        separation(
-            embed_pairs(specimen, pairs, made),
-            pairs,
-            whole,
-            draws=draws,
-            seed=seed,
-        ).assign(cut=name)
-        for name, made in cuts.items()
-    ]
-    table = pd.concat(tables, ignore_index=True)
-    return table[["cut", *table.columns.drop("cut")]]
+    tables = []
+    for name, made in cuts.items():
+        if not isinstance(made, Tensor):
+            made = embed_pairs(specimen, pairs, made)
+        table = separation(made, pairs, whole, draws=draws, seed=seed)
+        table.insert(0, "cut", name)
+        tables.append(table)
+    return pd.concat(tables, ignore_index=True)
 
 
 def _measure(
     vectors: Tensor, whole: Tensor, order: np.ndarray, drawn: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """Each measure on each draw of topics; `order` [3, topics] tells where the pairs of each grade are."""
-    cosine = (
-        (vectors[0] * vectors[1]).sum(-1).double().numpy()[order]
-    )  # [3, topics]
-    moved = 1 - (vectors * whole).sum(-1).mean(0).double().numpy()[
-        order
-    ].mean(0)  # [topics]
-    ranks = rankdata(
-        cosine[:, drawn].swapaxes(0, 1).reshape(len(drawn), -1), axis=1
-    )  # [draws, 3 * topics]
-    grades = np.repeat(np.arange(3.0), order.shape[1])
-    times = np.stack(
-        [np.bincount(topics, minlength=order.shape[1]) for topics in drawn]
-    ).astype(float)
-    ranks, grades = (
-        ranks - ranks.mean(1, keepdims=True),
-        grades - grades.mean(),
+    """Each measure on each draw of topics.
+
+    `order` [3, topics] tells where the pairs of each grade are.
+    """
+    cosine = _products(*vectors)[order]  # [3, topics]
+    sides = np.stack(
+        [_products(a, b) for a, b in zip(vectors, whole, strict=True)]
     )
+    moved = 1 - sides.mean(0)[order].mean(0)  # [topics]
+    # [draws, 3 * topics]
+    each = cosine[:, drawn].swapaxes(0, 1).reshape(len(drawn), -1)
+    topics = range(order.shape[1])
+    times = np.stack([(drawn == topic).sum(1) for topic in topics], axis=1)
     return {
         "over_unrelated": _share_above(cosine[2], cosine[0], times),
         "over_related": _share_above(cosine[2], cosine[1], times),
-        "spearman": (
-            ranks @ grades / np.sqrt((ranks**2).sum(1) * (grades**2).sum())
-        ),
+        "spearman": _rank_correlation(each),
         "moved": moved[drawn].mean(1),
     }
+
+
+def _products(one: Tensor, other: Tensor) -> np.ndarray:
+    """The product of each vector with its partner, [n, d] to [n]."""
+    return (one * other).sum(-1).double().cpu().numpy()
+
+
+def _rank_correlation(cosines: np.ndarray) -> np.ndarray:
+    """Spearman's, of cosines [draws, 3 * n] whose grades rise by thirds.
+
+    Cosines that are all alike are in no order: 0.
+    """
+    ranks = rankdata(cosines, axis=1)
+    grades = np.repeat(np.arange(3.0), cosines.shape[1] // 3)
+    ranks -= ranks.mean(1, keepdims=True)
+    grades -= grades.mean()
+    spread = np.sqrt((ranks**2).sum(1) * (grades**2).sum())
+    return ranks @ grades / np.where(spread == 0, 1.0, spread)
 
 
 def _share_above(
     high: np.ndarray, low: np.ndarray, times: np.ndarray
 ) -> np.ndarray:
-    """How often one of `high` is above one of `low`, on each draw; `times` [draws, n] tells how often it took each."""
+    """How often one of `high` is above one of `low`, on each draw.
+
+    `times` [draws, n] tells how often it took each.
+    """
     above = (np.sign(high[:, None] - low) + 1) / 2  # [n, n]: 1, a half, or 0
     return ((times @ above) * times).sum(1) / len(high) ** 2
 
 
 def _by_grade(pairs: pd.DataFrame) -> np.ndarray:
     """Rows of the pairs, by grade and topic, [3, topics]."""
-    counts = pd.crosstab(pairs["topic"], pairs["grade"]).reindex(
-        columns=list(GRADES), fill_value=0
-    )
+    counts = pd.crosstab(pairs["topic"], pairs["grade"])
+    counts = counts.reindex(columns=list(GRADES), fill_value=0)
     if not (counts == 1).all(axis=None) or len(pairs) != 3 * len(counts):
         raise ValueError(
             f"pairs must hold one pair of each grade ({', '.join(GRADES)})"

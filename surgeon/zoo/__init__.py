@@ -1,1 +1,1 @@
-"""Attentions that are wrong: each a small mutation of a right one, named after its bug."""
+"""Attentions that are wrong: a right one but for a line, named after it."""

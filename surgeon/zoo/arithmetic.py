@@ -1,18 +1,20 @@
-"""Faults of arithmetic and of memory: sums in half precision, gradients cut, inputs overwritten or misread."""
+"""Faults of arithmetic and memory: roundings, cut gradients, overwriting."""
+
+# Pages show these functions, which all have the signature of `right`.
+# mypy: allow-untyped-defs, check-untyped-defs
 
 import math
 
 import torch
-from torch import Tensor
 
 from surgeon.zoo.fault import fault, right, seen
 
 
-@fault("half precision", repair="Add up in float32, and round once.")
-def half_precision_sums(
-    Q: Tensor, K: Tensor, V: Tensor, mask: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
-    """The sum of the powers is kept in the inputs' precision: in bfloat16, 256 plus 1 is 256."""
+@fault(
+    "half precision", repair="Add up in float32, and round once.", scene=""
+)
+def half_precision_sums(Q, K, V, mask=None):
+    """The powers are added up in bfloat16, where 256 plus 1 is 256."""
     scores = (Q / math.sqrt(Q.shape[-1])) @ K.mT
     if mask is not None:
         scores = scores.masked_fill(~seen(mask, scores), -math.inf)
@@ -26,37 +28,33 @@ def half_precision_sums(
 
 
 @fault("gradients", repair="No detach, no .data, no no_grad on the way.")
-def detached_weights(
-    Q: Tensor, K: Tensor, V: Tensor, mask: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
-    """Weights were detached for a plot, and queries and keys learn nothing."""
+def detached_weights(Q, K, V, mask=None):
+    """Weights are detached for a plot, and queries and keys learn nothing."""
     _, weights = right(Q, K, V, mask)
     return weights.detach() @ V, weights.detach()
 
 
 @fault("weights returned", repair="Hand back what multiplied V.")
-def weights_before_the_mask(
-    Q: Tensor, K: Tensor, V: Tensor, mask: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
-    """The weights handed back are those from before the mask: the picture is not what was computed."""
+def weights_before_the_mask(Q, K, V, mask=None):
+    """The weights handed back are those from before the mask."""
     output, _ = right(Q, K, V, mask)
     return output, right(Q, K, V)[1]
 
 
-@fault("inputs unchanged", repair="Q = Q / √d_k, not Q /= √d_k.")
-def scales_in_place(
-    Q: Tensor, K: Tensor, V: Tensor, mask: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
-    """Q is scaled in place: the caller's queries are smaller afterwards, and smaller still at the next call."""
+@fault(
+    "inputs unchanged",
+    repair="Q = Q / √d_k, not Q /= √d_k.",
+    scene="asked twice",
+)
+def scales_in_place(Q, K, V, mask=None):
+    """Q is scaled in place: the caller's queries shrink with every call."""
     output, weights = right(Q, K, V, mask)
     Q.data /= math.sqrt(Q.shape[-1])
     return output, weights
 
 
 @fault("strided inputs", repair="K.contiguous() first, or read the strides.")
-def assumes_contiguous(
-    Q: Tensor, K: Tensor, V: Tensor, mask: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
+def assumes_contiguous(Q, K, V, mask=None):
     """A kernel walks through memory as if K lay there row by row."""
     strides: list[int] = []
     step = 1

@@ -18,18 +18,17 @@ from surgeon.zoo import (
     scaling,
     shares,
 )
-from surgeon.zoo.fault import FAULTS
+from surgeon.zoo.fault import FAULTS, Mask, Result
 
-FILES = (masking, causality, scaling, shares, heads, randomness, arithmetic)
+# Imported, each has put its faults there.
+FILES = (arithmetic, causality, heads, masking, randomness, scaling, shares)
 
 #: name: Fault, in the order of the files
 ZOO = MappingProxyType(FAULTS)
 
 
-def in_the_brief_s_shape(
-    function: Callable[..., Any],
-) -> Callable[..., tuple[Tensor, Tensor]]:
-    """A function ``f(Q, K, V, mask)`` of the zoo with the parameters of `surgeon.attention`, to be put in its place.
+def in_the_brief_s_shape(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function ``f(Q, K, V, mask)`` in the place of `surgeon.attention`.
 
     Parameters
     ----------
@@ -47,19 +46,16 @@ def in_the_brief_s_shape(
         Q: Tensor,
         K: Tensor,
         V: Tensor,
-        mask: Tensor | None = None,
+        mask: Mask = None,
         scale: bool = True,
         *,
         dropout: float = 0.0,
         generator: torch.Generator | None = None,
-    ) -> tuple[Tensor, Tensor]:
+    ) -> Result:
         check_inputs(Q, K, V)
         if mask is not None:
-            shape = (
-                *torch.broadcast_shapes(Q.shape[:-2], K.shape[:-2]),
-                Q.shape[-2],
-                K.shape[-2],
-            )
+            lead = torch.broadcast_shapes(Q.shape[:-2], K.shape[:-2])
+            shape = (*lead, Q.shape[-2], K.shape[-2])
             as_additive(mask, shape, dtype=torch.float64, device=Q.device)
         if not scale:
             Q = Q * Q.shape[-1] ** 0.5
@@ -71,8 +67,8 @@ def in_the_brief_s_shape(
                 device=weights.device,
                 dtype=weights.dtype,
             )
-            kept = (chance >= dropout) / (1 - dropout)
-            output, weights = (weights * kept) @ V, weights * kept
+            weights = weights * (chance >= dropout) / (1 - dropout)
+            output = weights @ V
         return output, weights
 
     faulty.__name__, faulty.__doc__ = function.__name__, attention.__doc__

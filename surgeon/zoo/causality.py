@@ -1,18 +1,24 @@
-"""Faults of time: a diagonal too far, a corner too early, a mask in one mode alone."""
+"""Faults of time: a diagonal too far, a wrong corner, a mask in one mode."""
+
+# Pages show these functions, which all have the signature of `right`.
+# mypy: allow-untyped-defs, check-untyped-defs
 
 import torch
 from torch import Tensor
 
 from surgeon.anatomy.masks import combine_masks
-from surgeon.zoo.fault import Layer, fault, right
+from surgeon.zoo.fault import Layer, Mask, fault, right
 
 
-def triangle(Q: Tensor, K: Tensor, diagonal: int) -> Tensor:
-    """[T, S], True up to a diagonal; 0 is that of the last token."""
+def up_to(diagonal: int, Q: Tensor, K: Tensor, mask: Mask) -> Tensor:
+    """What a mask shows of the keys up to a diagonal, [T, S] or as the mask.
+
+    Diagonal 0 ends at the last key of the last query.
+    """
     T, S = Q.shape[-2], K.shape[-2]
-    return torch.ones(T, S, dtype=torch.bool, device=Q.device).tril(
-        S - T + diagonal
-    )
+    whole = torch.ones(T, S, dtype=torch.bool, device=Q.device)
+    causal = whole.tril(S - T + diagonal)
+    return causal if mask is None else combine_masks(mask, causal)
 
 
 @fault(
@@ -20,104 +26,61 @@ def triangle(Q: Tensor, K: Tensor, diagonal: int) -> Tensor:
     repair="triu(1) hides the future; triu() hides the token too.",
     causal="causal",
 )
-def blind_to_itself(
-    Q: Tensor,
-    K: Tensor,
-    V: Tensor,
-    mask: Tensor | None = None,
-    *,
-    causal: bool = False,
-) -> tuple[Tensor, Tensor]:
-    """The causal mask hides the diagonal too: no token sees itself, and the first sees nothing."""
-    masks = [
-        m
-        for m in (mask, triangle(Q, K, -1) if causal else None)
-        if m is not None
-    ]
-    return right(Q, K, V, combine_masks(*masks) if masks else None)
+def blind_to_itself(Q, K, V, mask=None, *, causal=False):
+    """The causal mask hides the diagonal too: no token sees itself."""
+    if causal:
+        mask = up_to(-1, Q, K, mask)
+    return right(Q, K, V, mask)
 
 
 @fault("mask diagonal", repair="tril(), not tril(1).", causal="causal")
-def sees_the_next(
-    Q: Tensor,
-    K: Tensor,
-    V: Tensor,
-    mask: Tensor | None = None,
-    *,
-    causal: bool = False,
-) -> tuple[Tensor, Tensor]:
-    """The causal mask is one diagonal too wide: each token sees the one that it has to predict."""
-    masks = [
-        m
-        for m in (mask, triangle(Q, K, 1) if causal else None)
-        if m is not None
-    ]
-    return right(Q, K, V, combine_masks(*masks) if masks else None)
+def sees_the_next(Q, K, V, mask=None, *, causal=False):
+    """The causal mask is too wide: each token sees what it is to predict."""
+    if causal:
+        mask = up_to(1, Q, K, mask)
+    return right(Q, K, V, mask)
 
 
 @fault(
     "rectangular causal",
     thread="pytorch103082",
     repair="tril(S - T): the last query sees the last key.",
+    scene="two new tokens, five keys",
     causal="causal",
 )
-def top_left_causal(
-    Q: Tensor,
-    K: Tensor,
-    V: Tensor,
-    mask: Tensor | None = None,
-    *,
-    causal: bool = False,
-) -> tuple[Tensor, Tensor]:
-    """The causal mask starts at the first key, so that a token after a cache sees the oldest key alone."""
-    T, S = Q.shape[-2], K.shape[-2]
-    masks = [
-        m
-        for m in (mask, triangle(Q, K, T - S) if causal else None)
-        if m is not None
-    ]
-    return right(Q, K, V, combine_masks(*masks) if masks else None)
+def top_left_causal(Q, K, V, mask=None, *, causal=False):
+    """The causal mask starts at the first key, and a cache is not seen."""
+    if causal:
+        mask = up_to(Q.shape[-2] - K.shape[-2], Q, K, mask)
+    return right(Q, K, V, mask)
 
 
 @fault(
     "future, evaluating",
     thread="kronos199",
     repair="Causal in both modes.",
+    scene="evaluating",
     causal=True,
 )
 class CausalInTrainingOnly(Layer):
     """The layer is causal if it trains: `is_causal=self.training`."""
 
-    def attend(
-        self, Q: Tensor, K: Tensor, V: Tensor, mask: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        return causal_if(self, self.training, Q, K, V, mask)
+    def attend(self, Q, K, V, mask):
+        if self.training:
+            mask = up_to(0, Q, K, mask)
+        return super().attend(Q, K, V, mask)
 
 
-@fault("future, training", repair="Causal in both modes.", causal=True)
+@fault(
+    "future, training",
+    repair="Causal in both modes.",
+    scene="training",
+    causal=True,
+)
 class CausalInEvaluationOnly(Layer):
-    """The layer is causal when it writes, and sees the whole text while it trains, the answers included."""
+    """The layer is causal when it writes, and sees answers in training."""
 
-    def attend(
-        self, Q: Tensor, K: Tensor, V: Tensor, mask: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        return causal_if(self, not self.training, Q, K, V, mask)
-
-
-def causal_if(
-    layer: Layer,
-    causal: bool,
-    Q: Tensor,
-    K: Tensor,
-    V: Tensor,
-    mask: Tensor | None,
-) -> tuple[Tensor, Tensor]:
-    """Attention that adds a causal mask, or does not."""
-    masks = [
-        m
-        for m in (mask, triangle(Q, K, 0) if causal else None)
-        if m is not None
-    ]
-    return Layer.attend(
-        layer, Q, K, V, combine_masks(*masks) if masks else None
-    )
+    def attend(self, Q, K, V, mask):
+        if not self.training:
+            mask = up_to(0, Q, K, mask)
+        return super().attend(Q, K, V, mask)

@@ -1,4 +1,4 @@
-"""What is known of a faulty attention, and the right one from which each is made."""
+"""What is known of a faulty attention, and the right one behind each."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -18,8 +18,12 @@ from surgeon.anatomy.softmax import stable_softmax
 from surgeon.checkup.examination import examine
 from surgeon.checkup.report import Report
 
-Attention = Callable[..., tuple[Tensor, Tensor]]
-Thing = TypeVar("Thing", bound=Callable[..., Any])
+Mask = Tensor | None
+Result = tuple[Tensor, Tensor]  # output and weights
+Made = TypeVar("Made", bound=Callable[..., Any])
+
+CAUSAL = "a causal text"  # the scene that needs nothing special
+NEEDS = ("", "dropout", "shared heads", "padding")
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,12 @@ class Fault:
     thread : str
         A key of the book's list of sources: where it was shipped; empty for a
         mistake from the textbook.
+    needs : str
+        What a layer or its texts must have for the fault to be there at all:
+        one of `NEEDS`, and mostly nothing.
+    scene : str
+        The circumstance that shows the fault on five tokens, as
+        `surgeon.ablations.bug_scenes` arranges them; empty if none can.
     made : callable
         The faulty thing: a function ``f(Q, K, V, mask)``, or a subclass of
         `Layer`.
@@ -51,6 +61,8 @@ class Fault:
     finding: str
     repair: str
     thread: str
+    needs: str
+    scene: str
     made: Callable[..., Any]
     held: Mapping[str, Any] = field(default_factory=dict)
 
@@ -58,18 +70,22 @@ class Fault:
     def is_layer(self) -> bool:
         return isinstance(self.made, type)
 
+    @property
+    def is_causal(self) -> bool:
+        """Whether it hides the future by itself, and needs no mask."""
+        return bool(self.held.get("causal"))
+
     def subject(self) -> Callable[..., Any]:
-        """What to examine: the function, or a small layer whose weights depend on nothing but its sizes."""
+        """What to examine: the function, or a small layer.
+
+        The weights of the layer depend on nothing but its sizes.
+        """
         if not self.is_layer:
             return self.made
+        shared = 2 if self.needs == "shared heads" else 4
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(0)
-            return self.made(
-                28,
-                4,
-                num_kv_heads=2 if self.finding.startswith("grouped") else 4,
-                dropout=0.25,
-            )
+            return self.made(28, 4, num_kv_heads=shared, dropout=0.25)
 
     def examine(self, seed: int = 0) -> Report:
         """The report of its check-up."""
@@ -80,24 +96,32 @@ FAULTS: dict[str, Fault] = {}
 
 
 def fault(
-    finding: str, *, repair: str, thread: str = "", **held: Any
-) -> Callable[[Thing], Thing]:
-    """Put a function or a layer into the zoo; the first line of its docstring is its story."""
+    finding: str,
+    *,
+    repair: str,
+    thread: str = "",
+    needs: str = "",
+    scene: str = CAUSAL,
+    **held: Any,
+) -> Callable[[Made], Made]:
+    """Put a function or a layer into the zoo, with what is known of it.
 
-    def put(made: Thing) -> Thing:
+    The first line of its docstring is its story; the rest is as in `Fault`.
+    """
+
+    def put(made: Made) -> Made:
+        name = made.__name__
         story = (made.__doc__ or "").strip().splitlines()[0]
-        FAULTS[made.__name__] = Fault(
-            made.__name__, story, finding, repair, thread, made, held
+        FAULTS[name] = Fault(
+            name, story, finding, repair, thread, needs, scene, made, held
         )
         return made
 
     return put
 
 
-def right(
-    Q: Tensor, K: Tensor, V: Tensor, mask: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
-    """Attention as it should be: what every function of the zoo is, but for one line.
+def right(Q: Tensor, K: Tensor, V: Tensor, mask: Mask = None) -> Result:
+    """Attention as it should be: every function of the zoo, but for a line.
 
     Parameters
     ----------
@@ -119,31 +143,23 @@ def right(
 
 
 def seen(mask: Tensor, scores: Tensor) -> Tensor:
-    """Who may look at whom, whatever the mask's convention; boolean, the shape of the scores."""
+    """Who may look at whom, in any convention: booleans, one a score."""
     return visible(mask, scores.shape, scores.device)
 
 
 class Layer(MultiHeadAttention):
-    """Heads as they should be, in parts that a fault can replace: what every layer of the zoo is, but for one part."""
+    """Heads as they should be, in parts of which a fault replaces one."""
 
     def forward(  # type: ignore[override]
-        self,
-        x: Tensor,
-        context: Tensor | None = None,
-        mask: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor]:
+        self, x: Tensor, context: Tensor | None = None, mask: Mask = None
+    ) -> Result:
         """[B, T, d_model] to the same, and the weights [B, H, T, S]."""
         context = x if context is None else context
         if mask is not None and mask.ndim == x.ndim and x.ndim > 2:
             mask = mask.unsqueeze(-3)  # the same for every head
-        Q, K, V = (
-            self.split(layer(z), heads)
-            for layer, z, heads in (
-                (self.W_Q, x, self.num_heads),
-                (self.W_K, context, self.num_kv_heads),
-                (self.W_V, context, self.num_kv_heads),
-            )
-        )
+        Q = self.split(self.W_Q(x), self.num_heads)
+        K = self.split(self.W_K(context), self.num_kv_heads)
+        V = self.split(self.W_V(context), self.num_kv_heads)
         output, weights = self.attend(Q, self.repeat(K), self.repeat(V), mask)
         return self.W_O(self.merge(output)), weights
 
@@ -159,14 +175,11 @@ class Layer(MultiHeadAttention):
         """[B, H_kv, S, d] -> [B, H, S, d]: neighbouring heads share."""
         return x.repeat_interleave(self.num_heads // self.num_kv_heads, -3)
 
-    def attend(
-        self, Q: Tensor, K: Tensor, V: Tensor, mask: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
+    def attend(self, Q: Tensor, K: Tensor, V: Tensor, mask: Mask) -> Result:
         """Attention in each head, its weights dropped while training."""
-        _, weights = right(
-            Q * (1.0 if self.scale else math.sqrt(Q.shape[-1])), K, V, mask
-        )
-        weights = self.drop(weights)
+        if not self.scale:
+            Q = Q * math.sqrt(Q.shape[-1])
+        weights = self.drop(right(Q, K, V, mask)[1])
         return weights @ V, weights
 
     def drop(self, weights: Tensor) -> Tensor:

@@ -1,4 +1,7 @@
-"""Faults of masks: read the wrong way round, lost, applied at the wrong time, or to the wrong axis."""
+"""Faults of masks: read the wrong way round, lost, too late, transposed."""
+
+# Pages show these functions, which all have the signature of `right`.
+# mypy: allow-untyped-defs, check-untyped-defs
 
 import math
 
@@ -6,7 +9,7 @@ import torch
 from torch import Tensor
 
 from surgeon.anatomy.softmax import stable_softmax
-from surgeon.zoo.fault import fault, right, seen
+from surgeon.zoo.fault import Mask, Result, fault, right, seen
 
 
 @fault(
@@ -14,9 +17,7 @@ from surgeon.zoo.fault import fault, right, seen
     thread="llmsfromscratch1061",
     repair="masked_fill(~mask, -inf): True attends.",
 )
-def inverted_mask(
-    Q: Tensor, K: Tensor, V: Tensor, mask: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
+def inverted_mask(Q, K, V, mask=None):
     """True means "blocked" in here, and "may attend" to the caller."""
     return right(Q, K, V, None if mask is None else ~seen(mask, Q @ K.mT))
 
@@ -26,10 +27,8 @@ def inverted_mask(
     repair="Add the mask to the scores; or let it be boolean.",
     mask="additive",
 )
-def two_conventions(
-    Q: Tensor, K: Tensor, V: Tensor, mask: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
-    """An additive mask, 0 where one may look, meets masked_fill(mask == 0), which blocks just there."""
+def two_conventions(Q, K, V, mask=None):
+    """masked_fill(mask == 0) blocks where an additive mask says 0: look."""
     scores = (Q / math.sqrt(Q.shape[-1])) @ K.mT
     if mask is not None:
         scores = scores.masked_fill(mask == 0, -math.inf)
@@ -40,9 +39,7 @@ def two_conventions(
 @fault(
     "mask obeyed", thread="pytorchtutorials2478", repair="Pass the mask on."
 )
-def lost_mask(
-    Q: Tensor, K: Tensor, V: Tensor, mask: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
+def lost_mask(Q, K, V, mask=None):
     """The mask is taken as an argument and passed on to nobody."""
     return right(Q, K, V)
 
@@ -52,10 +49,8 @@ def lost_mask(
     repair="masked_fill(mask == 0, -inf), or a mask of 0 and -inf.",
     mask="0-1",
 )
-def added_ones(
-    Q: Tensor, K: Tensor, V: Tensor, mask: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
-    """A mask of zeros and ones is added to the scores, which moves them a little and hides nothing."""
+def added_ones(Q, K, V, mask=None):
+    """A mask of zeros and ones is added to the scores, and hides nothing."""
     scores = (Q / math.sqrt(Q.shape[-1])) @ K.mT
     if mask is not None:
         scores = scores + mask
@@ -68,10 +63,8 @@ def added_ones(
     thread="timm2236",
     repair="Hide scores before softmax, not weights after it.",
 )
-def masked_after_softmax(
-    Q: Tensor, K: Tensor, V: Tensor, mask: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
-    """Hidden weights are set to zero after softmax, so that the others no longer sum to one."""
+def masked_after_softmax(Q, K, V, mask=None):
+    """Hidden weights become zero after softmax; the rest miss their sum."""
     _, weights = right(Q, K, V)
     if mask is not None:
         weights = weights * seen(mask, weights)
@@ -83,10 +76,8 @@ def masked_after_softmax(
     thread="goodfeatures1",
     repair="masked_fill(~mask, -inf).",
 )
-def multiplied_by_zero(
-    Q: Tensor, K: Tensor, V: Tensor, mask: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
-    """Hidden scores become 0 instead of minus infinity, and softmax gives a score of 0 its share."""
+def multiplied_by_zero(Q, K, V, mask=None):
+    """Hidden scores become 0, and softmax gives a score of 0 its share."""
     scores = (Q / math.sqrt(Q.shape[-1])) @ K.mT
     if mask is not None:
         scores = scores * seen(mask, scores)
@@ -99,40 +90,40 @@ def multiplied_by_zero(
     thread="hyunwoongko10",
     repair="masked_fill(~mask, -inf): not -1e-12.",
 )
-def minus_epsilon(
-    Q: Tensor, K: Tensor, V: Tensor, mask: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
-    """Hidden scores become -1e-12, meant to be a very large number, and are 0 for all purposes."""
+def minus_epsilon(Q, K, V, mask=None):
+    """Hidden scores become -1e-12, meant to be large, and as good as 0."""
     return filled_with(-1e-12, Q, K, V, mask)
 
 
 @fault(
-    "minus infinity", thread="mingpt75", repair="masked_fill(~mask, -inf)."
+    "minus infinity",
+    thread="mingpt75",
+    repair="masked_fill(~mask, -inf).",
+    scene="very low scores",
 )
-def minus_ten_thousand(
-    Q: Tensor, K: Tensor, V: Tensor, mask: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
+def minus_ten_thousand(Q, K, V, mask=None):
     """Hidden scores become -10 000, which a model can learn to outbid."""
     return filled_with(-1e4, Q, K, V, mask)
 
 
-@fault("minus infinity", repair="masked_fill(~mask, -inf).")
-def minus_ten_billion(
-    Q: Tensor, K: Tensor, V: Tensor, mask: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
-    """Hidden scores become -1e10: scores run away where nothing stops them, and then the future is seen."""
+@fault(
+    "minus infinity",
+    repair="masked_fill(~mask, -inf).",
+    scene="very low scores",
+)
+def minus_ten_billion(Q, K, V, mask=None):
+    """Hidden scores become -1e10, which scores that run away fall below."""
     return filled_with(-1e10, Q, K, V, mask)
 
 
 def filled_with(
-    number: float, Q: Tensor, K: Tensor, V: Tensor, mask: Tensor | None
-) -> tuple[Tensor, Tensor]:
+    number: float, Q: Tensor, K: Tensor, V: Tensor, mask: Mask
+) -> Result:
     """Attention whose hidden scores become a number."""
     scores = (Q / math.sqrt(Q.shape[-1])) @ K.mT
     if mask is not None:
-        scores = scores.masked_fill(
-            ~seen(mask, scores), max(number, torch.finfo(scores.dtype).min)
-        )
+        filler = max(number, torch.finfo(scores.dtype).min)
+        scores = scores.masked_fill(~seen(mask, scores), filler)
     weights = stable_softmax(scores)
     return weights @ V, weights
 
@@ -141,11 +132,11 @@ def filled_with(
     "padding on keys",
     thread="annotatedtransformer137",
     repair="unsqueeze(-2): hide keys, for every query.",
+    needs="padding",
+    scene="two keys hidden",
 )
-def padding_on_queries(
-    Q: Tensor, K: Tensor, V: Tensor, mask: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
-    """The mask is laid across the queries, so that padding asks nothing, and everybody looks at padding."""
+def padding_on_queries(Q, K, V, mask=None):
+    """The mask is laid across the queries, and everybody sees padding."""
     if mask is not None:
         shown = seen(mask, Q @ K.mT)
         mask = shown.mT if shown.shape[-1] == shown.shape[-2] else shown
@@ -155,17 +146,12 @@ def padding_on_queries(
 @fault(
     "padding on keys",
     repair="mask[:, None, :]: (batch, 1, keys).",
+    needs="padding",
+    scene="two keys hidden",
     padding="lengths",
 )
-def batch_taken_for_queries(
-    Q: Tensor,
-    K: Tensor,
-    V: Tensor,
-    mask: Tensor | None = None,
-    *,
-    lengths: Tensor | None = None,
-) -> tuple[Tensor, Tensor]:
-    """A mask (batch, keys) is used as (queries, keys): an error, unless there are as many sequences as queries."""
+def batch_taken_for_queries(Q, K, V, mask=None, *, lengths=None):
+    """A mask (batch, keys) is used as (queries, keys), where that fits."""
     scores = (Q / math.sqrt(Q.shape[-1])) @ K.mT
     for hidden in (mask, lengths):
         if hidden is not None:
@@ -178,10 +164,9 @@ def batch_taken_for_queries(
     "dead rows, forward",
     thread="pytorch103749",
     repair="Divide by a sum that is never 0, as stable_softmax does.",
+    scene="two queries see nothing",
 )
-def dead_rows_nan(
-    Q: Tensor, K: Tensor, V: Tensor, mask: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
+def dead_rows_nan(Q, K, V, mask=None):
     """A query that may look at nothing divides zero by zero."""
     scores = (Q / math.sqrt(Q.shape[-1])) @ K.mT
     if mask is not None:
@@ -194,11 +179,10 @@ def dead_rows_nan(
 @fault(
     "dead rows, forward",
     repair="masked_fill with -inf, and zeros where no key is left.",
+    scene="two queries see nothing",
 )
-def dead_rows_uniform(
-    Q: Tensor, K: Tensor, V: Tensor, mask: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
-    """Hidden scores become the lowest finite number, so that a query without a key looks at everything alike."""
+def dead_rows_uniform(Q, K, V, mask=None):
+    """A query without a key sees all: hidden scores are low, but finite."""
     return filled_with(-math.inf, Q, K, V, mask)
 
 
@@ -206,16 +190,14 @@ def dead_rows_uniform(
     "dead rows, backward",
     thread="pytorch41508",
     repair="Avoid the NaN: divide by a sum that is never 0.",
+    scene="two queries see nothing",
 )
-def dead_rows_nan_backward(
-    Q: Tensor, K: Tensor, V: Tensor, mask: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
-    """NaN weights are replaced by zero, and the gradient of the NaN that was there is still NaN."""
+def dead_rows_nan_backward(Q, K, V, mask=None):
+    """NaN weights are replaced by zero, and their gradient is still NaN."""
     scores = (Q / math.sqrt(Q.shape[-1])) @ K.mT
     if mask is not None:
-        scores = scores + torch.zeros_like(scores).masked_fill(
-            ~seen(mask, scores), -math.inf
-        )
+        zeros = torch.zeros_like(scores)
+        scores = scores + zeros.masked_fill(~seen(mask, scores), -math.inf)
     powers = torch.exp(scores - scores.amax(-1, keepdim=True))
     weights = powers / powers.sum(-1, keepdim=True)
     weights = weights.masked_fill(weights.isnan(), 0.0)

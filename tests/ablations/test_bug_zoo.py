@@ -8,10 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from surgeon.ablations import bug_zoo
 from surgeon.ablations.bug_scenes import (
-    NO_SCENE,
-    WHERE,
+    SCENES,
     describe_scenes,
     plot_scenes,
     scene,
@@ -19,24 +17,29 @@ from surgeon.ablations.bug_scenes import (
 from surgeon.ablations.bug_zoo import (
     ask,
     compare_bugs,
+    one_step,
+    same_step,
+)
+from surgeon.ablations.no_mask import parallel_losses, prefix_losses
+from surgeon.anatomy.masks import create_causal_mask
+from surgeon.models.english import english_grammar
+from surgeon.models.training import train
+from surgeon.models.transformer import make_model
+from surgeon.zoo.catalogue import ZOO
+from surgeon.zoo.fault import CAUSAL, NEEDS, Fault, Layer, right
+from surgeon.zoo.housing import (
+    Housing,
     house,
     kind_of,
     mask_of,
     put_in,
     quiet,
-    same_step,
     told,
 )
-from surgeon.ablations.no_mask import parallel_losses, prefix_losses
-from surgeon.anatomy.masks import create_causal_mask
-from surgeon.models.english import english_grammar
-from surgeon.models.transformer import make_model
-from surgeon.zoo.catalogue import ZOO
-from surgeon.zoo.fault import Fault, Layer, right
 
 PAGE = Path(__file__).resolve().parents[2] / "book" / "ablations" / "bug-zoo.md"
 TINY = {"steps": 3, "last": 2, "batch_size": 5, "length": 7, "d_model": 12, "num_heads": 4, "held_out": 3}
-SOUND = Fault("right", "Nothing is wrong.", "", "", "", right)
+SOUND = Fault("right", "Nothing is wrong.", "", "", "", "", CAUSAL, right)
 GRAMMAR = english_grammar()
 CHANGE_NOTHING = {
     "half_precision_sums",
@@ -69,12 +72,12 @@ TEXTS = GRAMMAR.sample(11, 7, 1)
 
 def test_a_sound_core_gives_the_model_s_own_answers():
     model, cured = small_model(), put_in(small_model(), SOUND)
-    assert isinstance(cured.blocks[1].attention, bug_zoo.Housing)
+    assert isinstance(cured.blocks[1].attention, Housing)
     for ours, theirs in zip(cured.parameters(), model.parameters(), strict=True):
         assert torch.equal(ours, theirs)
     expected = model(TEXTS[:, :-1], create_causal_mask(7))[0]
     torch.testing.assert_close(cured(TEXTS[:, :-1], create_causal_mask(7))[0], expected)
-    assert same_step(model, cured, SOUND, TEXTS, 0)
+    assert same_step(one_step(model, None, TEXTS, 0), one_step(cured, SOUND, TEXTS, 0))
 
 
 def test_of_shared_heads_the_first_are_kept():
@@ -114,16 +117,14 @@ def test_a_step_that_differs_in_gradients_alone_is_not_the_same():
     detached.load_state_dict(model.state_dict())
     logits = [m(TEXTS[:, :-1], create_causal_mask(7))[0] for m in (model, detached)]
     torch.testing.assert_close(*logits)
-    assert not same_step(model, detached, ZOO["detached_weights"], TEXTS, 0)
+    assert not same_step(one_step(model, None, TEXTS, 0), one_step(detached, ZOO["detached_weights"], TEXTS, 0))
 
 
 @pytest.mark.parametrize("name", sorted(CHANGE_NOTHING - {"DropoutInEvaluation"}))
 def test_what_changes_no_step_trains_to_the_same_losses(name):
     """As `compare_bugs` takes for granted; here it is trained."""
     fault, sizes = ZOO[name], {"steps": 9, "batch_size": 5, "length": 7}
-    sound, faulty = (
-        bug_zoo.train(put_in(small_model(), f), GRAMMAR, mask_of(f)(7), **sizes).loss for f in (None, fault)
-    )
+    sound, faulty = (train(put_in(small_model(), f), GRAMMAR, mask_of(f)(7), **sizes).loss for f in (None, fault))
     assert faulty.tolist() == pytest.approx(sound.tolist(), abs=1e-3)
     assert sound.iloc[-1] < sound.iloc[0] - 0.1
 
@@ -156,7 +157,7 @@ def comparison():
 def test_every_fault_has_a_row_and_those_of_padding_are_left_out(comparison):
     table = comparison.summary.set_index("fault")
     assert list(table.index) == list(ZOO)
-    padding = [name for name, fault in ZOO.items() if fault.finding == "padding on keys"]
+    padding = [name for name, fault in ZOO.items() if fault.needs == "padding"]
     assert list(table.index[table.changes == "no padding here"]) == padding
     assert table.loc[padding, "gap"].isna().all()
     assert table.drop(index=padding)[["loss", "gap", "whole_gap", "use_gap"]].notna().all(axis=None)
@@ -222,21 +223,27 @@ def test_the_comparison_says_what_is_wrong(changes, message):
 
 @pytest.fixture(scope="module")
 def scenes():
-    return {name: scene(fault) for name, fault in ZOO.items() if name not in NO_SCENE}
+    return {name: scene(fault) for name, fault in ZOO.items() if fault.scene}
 
 
-def test_circumstances_are_of_faults_that_are_in_the_zoo():
-    assert {name for names in WHERE.values() for name in names} <= set(ZOO)
-    assert set(ZOO) >= NO_SCENE
+def test_every_circumstance_brings_out_a_fault_and_every_need_is_somebody_s():
+    assert {fault.scene for fault in ZOO.values()} - {""} == set(SCENES)
+    assert {fault.needs for fault in ZOO.values()} == set(NEEDS)
 
 
-@pytest.mark.parametrize("name", [name for name in ZOO if name not in NO_SCENE])
+@pytest.mark.parametrize("name", ["half_precision_sums", "SeedsEverything"])
+def test_a_fault_that_five_tokens_cannot_show_has_no_scene(name):
+    with pytest.raises(ValueError, match=f"^fault must be one that five tokens show, got {name}.$"):
+        scene(ZOO[name])
+
+
+@pytest.mark.parametrize("name", [name for name in ZOO if ZOO[name].scene])
 def test_each_scene_shows_its_fault_and_a_sound_layer_beside_it(name, scenes):
     seen = scenes[name]
     assert seen.fault == name
     assert (seen.sound[~seen.allowed] == 0).all() or seen.where == "training"
     rows = seen.sound.sum(-1)
-    if "dropout" not in kind_of(ZOO[name], 4, 0.25):
+    if ZOO[name].needs != "dropout":
         torch.testing.assert_close(rows, seen.allowed.any(-1).float(), rtol=0, atol=1e-2)
     same_weights = torch.allclose(seen.sound, seen.faulty, atol=1e-4)
     only_in_outputs = {"detached_weights", "ViewedMerge", "keys_from_the_other_end", "values_one_late"}
@@ -279,6 +286,14 @@ def test_scenes_are_drawn_in_rows_of_three(scenes):
 def test_a_picture_of_nothing_is_refused():
     with pytest.raises(ValueError, match=re.escape("scenes must hold at least one scene, got none.")):
         plot_scenes([])
+
+
+@pytest.mark.parametrize(
+    ("needs", "expected"),
+    [("", {}), ("padding", {}), ("dropout", {"dropout": 0.25}), ("shared heads", {"num_kv_heads": 3})],
+)
+def test_a_layer_has_what_its_fault_needs(needs, expected):
+    assert kind_of(needs, 6, 0.25) == expected
 
 
 def test_houses_are_made_of_the_right_kind():

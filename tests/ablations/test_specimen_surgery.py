@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from foreign import foreign_defaults
 from scipy.stats import spearmanr
 
 from surgeon.ablations.specimen_surgery import (
@@ -155,6 +156,50 @@ def test_the_measures_and_their_intervals_are_those_of_loops():
         change = np.subtract(values, were)
         expected = [value, *np.quantile(values, [0.025, 0.975]), value - was, *np.quantile(change, [0.025, 0.975])]
         np.testing.assert_allclose(table.loc[name].to_numpy(float), expected, rtol=0, atol=1e-12)
+
+
+def test_half_of_a_tie_counts():
+    """The paraphrases of two topics tie with the unrelated pairs of both, and one of them with its related pair."""
+    pairs, angles = invented(2), [0.7, 1.1, 0.7, 0.7, 0.7, 0.7]  # unrelated, related, paraphrase of each topic
+    turned = torch.tensor(angles, dtype=torch.float64)
+    after = torch.stack(
+        [
+            torch.stack([torch.ones(6).double(), torch.zeros(6).double()], -1),
+            torch.stack([turned.cos(), turned.sin()], -1),
+        ]
+    )
+    table = separation(after, pairs, after, draws=31).set_index("measure")
+    assert table.loc["over_unrelated", ["value", "low", "high"]].tolist() == [0.5, 0.5, 0.5]
+    assert table.loc["over_related", "value"] == 0.75  # above one, level with the other, twice
+    assert table.loc["over_related", ["low", "high"]].tolist() == [0.5, 1.0]  # a topic that is drawn twice
+    assert table.loc["spearman", "low"] == 0  # all alike
+    assert table.loc["spearman", "value"] == pytest.approx(
+        spearmanr([1.1, 1.1, 0.7, 1.1, 1.1, 1.1], [0, 0, 1, 1, 2, 2])[0]
+    )
+
+
+def test_vectors_that_are_there_are_not_made_again(specimen):
+    pairs = load_pairs().query("topic < 3")
+    cut = [Cut(scale=0.5)]
+    made, given = (
+        compare_cuts(specimen, {"half": how}, pairs, draws=5) for how in (cut, embed_pairs(specimen, pairs, cut))
+    )
+    pd.testing.assert_frame_equal(made, given)
+
+
+def test_other_people_s_defaults_change_nothing(specimen):
+    pairs = load_pairs().query("topic < 2")
+    sentences, _ = distinct(pairs)
+
+    def everything():
+        cuts = {"two": [Cut(weights=keep_top(2))], "none": [Cut(2, 3, weights=silent)]}
+        return compare_cuts(specimen, cuts, pairs, draws=5, seed=1), silence_each(specimen, sentences[:3])
+
+    table, vectors = everything()
+    with foreign_defaults():
+        again, as_well = everything()
+    pd.testing.assert_frame_equal(again, table)
+    assert torch.equal(as_well, vectors)
 
 
 def test_a_perfect_model_and_one_that_has_it_backwards():

@@ -11,7 +11,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from surgeon import MultiHeadAttention, attention, examine, grouped_attention
 from surgeon.checkup.finding import LAWS
 from surgeon.zoo.catalogue import ZOO
-from surgeon.zoo.fault import Layer, right
+from surgeon.zoo.fault import NEEDS, Layer, right
 
 ROOT = Path(__file__).resolve().parents[2]
 SEEDS = range(5)
@@ -50,11 +50,62 @@ HEALTHY = {
 }
 
 
+# What the diagnosis has to say of each fault: the finding's name alone does not tell one from the next.
+MEANINGS = {
+    "half_precision_sums": "a long sum is kept in half precision",
+    "detached_weights": "the gradient of Q, K is not",
+    "weights_before_the_mask": "not those that multiplied the values",
+    "scales_in_place": "writes into Q",
+    "assumes_contiguous": "not contiguous",
+    "blind_to_itself": "no token sees itself",
+    "sees_the_next": "each token sees the next one",
+    "top_left_causal": "The first query sees the first key alone",
+    "CausalInTrainingOnly": "evaluating alone",
+    "CausalInEvaluationOnly": "training alone",
+    "ViewedHeads": "split by `view`",
+    "ViewedMerge": "joined by `view`",
+    "HeadsInTurns": "repeated in turns",
+    "batch_for_sequence": "batch and sequence axes are taken for each other",
+    "keys_from_the_other_end": "reverse order",
+    "values_one_late": "one place away from their keys",
+    "inverted_mask": "What the mask hides is seen, and what it shows is hidden",
+    "two_conventions": "What the mask hides is seen, and what it shows is hidden",
+    "lost_mask": "everyone sees everything",
+    "added_ones": "zeros and ones are added to the scores",
+    "masked_after_softmax": "hidden after softmax",
+    "multiplied_by_zero": "multiplied by zero",
+    "minus_epsilon": "a score of 0 is not out",
+    "minus_ten_thousand": "between -1e3 and -1e4",
+    "minus_ten_billion": "between -1e9 and -1e10",
+    "padding_on_queries": "queries and keys swapped",
+    "batch_taken_for_queries": "(batch, keys) is taken for (queries, keys)",
+    "dead_rows_nan": "gives NaN",
+    "dead_rows_uniform": "looks at everything, evenly",
+    "dead_rows_nan_backward": "the gradients of Q, K are NaN",
+    "DropoutInEvaluation": "dropout is active outside training",
+    "DropoutBeforeSoftmax": "scores are dropped, before softmax",
+    "SeedsEverything": "drawn from or seeded",
+    "unscaled": "not scaled",
+    "no_root": "divided by d_k, not by its square root",
+    "width_of_the_model": "divided by √d_model",
+    "scaled_the_wrong_way": "multiplied by √d_k",
+    "scaled_too_late": "overflows float16",
+    "softmax_over_queries": "over the queries",
+    "softmax_over_heads": "over the heads",
+    "softmax_over_batch": "over the batch",
+    "undivided": "the division by the sum is missing",
+    "no_maximum": "the maximum of each row is not subtracted",
+    "one_maximum_for_all": "very different rows",
+    "clipped_scores": "far above zero give wrong numbers: they are cut off",
+}
+
+
 @pytest.mark.parametrize("name", ZOO)
-def test_a_fault_fails_its_own_finding_and_no_other(name):
+def test_a_fault_fails_its_own_finding_and_no_other_and_is_told_for_what_it_is(name):
     for seed in SEEDS:
         report = ZOO[name].examine(seed)
         assert [finding.name for finding in report.failed] == [ZOO[name].finding], f"seed {seed}: {report.diagnosis}"
+        assert MEANINGS[name] in report[ZOO[name].finding].meaning, f"seed {seed}"
 
 
 @pytest.mark.parametrize("name", HEALTHY)
@@ -91,6 +142,7 @@ def test_a_fault_has_its_story(name):
     assert fault.name == name == fault.made.__name__
     assert fault.story.endswith(".")
     assert fault.repair
+    assert fault.needs in NEEDS
     assert not fault.thread or re.search(rf"^@\w+{{{fault.thread},$", bibliography, re.MULTILINE)
 
 
