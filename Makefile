@@ -15,7 +15,7 @@ USING  := PATH="$(CURDIR)/$(BIN):$$PATH"
 
 .PHONY: help
 help: ## what there is to make
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' Makefile
 
 # The environment. A stamp is written after its packages are in; .venv/unfinished stands while they go in. An
 # environment that was killed half-way, or whose Python is gone, is made anew.

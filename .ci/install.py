@@ -15,7 +15,7 @@ BEAT = 5.0  # seconds between lines, where there is no terminal
 COLLECTING = re.compile(r"\s*Collecting ([A-Za-z0-9._-]+)")
 PROGRESS = re.compile(r"Progress (\d+) of (\d+)")
 INSTALLING = re.compile(r"Installing collected packages: (.*)")
-TROUBLE = re.compile(r"\s*(ERROR|WARNING|error)\b")
+TROUBLE = re.compile(r"\s*(ERROR|WARNING: \S+|error)\b")
 
 
 class Report:
@@ -25,6 +25,13 @@ class Report:
         self.packages = self.installed = 0
         self.at = "looking"
         self.said: list[str] = []
+        self.warned: set[str] = set()
+
+    def is_news(self, trouble: str) -> bool:
+        """A warning that every package brings is told once; errors are told each time."""
+        known = trouble in self.warned
+        self.warned |= {trouble} if trouble.startswith("WARNING") else set()
+        return not known
 
     def hear(self, line: str) -> None:
         if found := PROGRESS.match(line):
@@ -68,7 +75,8 @@ def install(*arguments: str) -> int:
             line = ""
         if line:
             report.hear(line)
-            if TROUBLE.match(line):
+            trouble = TROUBLE.match(line)
+            if trouble and report.is_news(trouble[1]):
                 print(f"\r\033[K{line}" if terminal else line, file=sys.stderr, flush=True)
         now = time.monotonic()
         if terminal:

@@ -1,13 +1,13 @@
 """The real book, built strictly once for all the processes that test it, beside the tests that do not look at it."""
 
 import json
-import os
-import signal
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 from filelock import FileLock
 from small_book import COLOUR, ROOT, START, STRICT
 
@@ -21,6 +21,7 @@ class Book:
     def __init__(self, run: str, command: tuple[str, ...] = COMMAND, place: Path = PLACE) -> None:
         self.run, self.command, self.place = run, command, place
         self.process: subprocess.Popen | None = None
+        self.thread: threading.Thread | None = None
 
     def build(self) -> tuple[int, str]:
         """The build's exit status, and what it said. A warm `_build` makes it fast."""
@@ -35,7 +36,6 @@ class Book:
                     stdout=subprocess.PIPE,
                     stderr=subprocess.STDOUT,
                     text=True,
-                    start_new_session=True,  # so that all of it can be ended
                 )
                 said, _ = self.process.communicate()
                 made = {"run": self.run, "code": self.process.returncode, "said": COLOUR.sub("", said)}
@@ -44,10 +44,19 @@ class Book:
 
     def begin(self) -> None:
         """Build in the background; `build` waits for it."""
-        threading.Thread(target=self.build, daemon=True).start()
+        self.thread = threading.Thread(target=self.build, daemon=True)
+        self.thread.start()
+
+    def wait(self) -> None:
+        """Others may still want a build that began here."""
+        if self.thread:
+            self.thread.join()
 
     def end(self) -> None:
-        """Nobody waits any more: a build that is still under way is ended as a power cut would."""
+        """Nobody waits any more: a build that is still under way is ended as a power cut would, with its kernels."""
         if self.process and self.process.poll() is None:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
+            build = psutil.Process(self.process.pid)
+            for process in (*build.children(recursive=True), build):
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
+            self.wait()

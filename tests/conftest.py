@@ -55,8 +55,10 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         book(session.config).begin()
 
 
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    book(session.config).end()
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """This process may be done while another still waits for the build that it began."""
+    over = exitstatus == pytest.ExitCode.INTERRUPTED or session.shouldfail or session.shouldstop
+    book(session.config).end() if over else book(session.config).wait()
 
 
 @pytest.fixture(scope="session")

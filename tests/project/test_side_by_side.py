@@ -5,12 +5,12 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
+import psutil
 import pytest
 import side_by_side
 from built import Book
@@ -42,15 +42,41 @@ def test_another_run_builds_again(log):
     assert log.read_text() == "xx"
 
 
-def test_a_build_that_nobody_waits_for_any_more_ends(tmp_path):
-    slow = Book("one", (sys.executable, "-c", "import time; time.sleep(600)"), tmp_path)
-    slow.begin()
-    while slow.process is None:
-        time.sleep(0.01)
-    slow.end()
-    assert slow.process.returncode == -signal.SIGKILL
-    while any(thread.name.endswith("(build)") for thread in threading.enumerate()):
-        time.sleep(0.01)
+SLOW = """import subprocess, sys, time
+kernel = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+open({log!r}, "w").write(str(kernel.pid))
+time.sleep({seconds})
+"""
+
+
+@pytest.fixture
+def slow(log):
+    def slow(seconds: float) -> Book:
+        command = (sys.executable, "-c", SLOW.format(log=str(log), seconds=seconds))
+        made = Book("one", command, log.parent / "_build")
+        made.begin()
+        while not log.exists() or not log.read_text():
+            time.sleep(0.01)
+        return made
+
+    return slow
+
+
+def test_a_build_that_nobody_waits_for_any_more_ends_with_all_that_it_started(slow, log):
+    made = slow(600)
+    kernel = psutil.Process(int(log.read_text()))
+    made.end()
+    assert made.process.returncode == -signal.SIGKILL
+    assert not made.thread.is_alive()
+    assert not kernel.is_running() or kernel.status() == psutil.STATUS_ZOMBIE
+
+
+def test_a_process_that_is_done_lets_its_build_come_to_its_end(slow, log):
+    made = slow(0.2)
+    psutil.Process(int(log.read_text())).kill()
+    made.wait()
+    assert made.process.returncode == 0
+    Book("two", made.command, made.place).end()  # that never began
 
 
 FILE = """
