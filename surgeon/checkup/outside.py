@@ -24,6 +24,13 @@ class Outside(Notes):
         What the caller expects of a query that may look at nothing.
     seed : int
         Of the inputs.
+
+    Attributes
+    ----------
+    x, whole : Tensor
+        The usual question, and what it was answered.
+    slack : float
+        What rounding may make of an answer.
     """
 
     def __init__(self, layer: Layer, dead_rows: str, seed: int) -> None:
@@ -36,6 +43,7 @@ class Outside(Notes):
             B, T, layer.width, generator=self.generator, dtype=torch.float64
         )
         self.x = x.to(self.dtype)
+        self.whole, self.slack = self.x, self.tolerance
 
     @property
     def held(self) -> Held:
@@ -46,10 +54,16 @@ class Outside(Notes):
         with torch.no_grad():
             return self.layer.ask(*given, **how)
 
-    def within(
-        self, name: str, off: float, slack: float, meaning: str
-    ) -> None:
+    def answered(self, whole: Tensor) -> None:
+        """Keep the first answer, for others to be compared with."""
+        self.whole = whole
+        self.slack = self.tolerance * max(1.0, float(whole.abs().max()))
+
+    def off(self, got: Tensor, wanted: Tensor) -> float:
+        return float((got - wanted).abs().max())
+
+    def within(self, name: str, off: float, meaning: str) -> None:
         """A difference that must be rounding."""
-        if off > slack:
-            self.fail(name, meaning, off, slack)
-        self.note(name, True, off, slack)
+        if off > self.slack:
+            self.fail(name, meaning, off, self.slack)
+        self.note(name, True, off, self.slack)

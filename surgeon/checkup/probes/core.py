@@ -189,13 +189,18 @@ def _unknown(exam: Exam, inputs: Inputs, got: Tensor) -> None:
             " one."
         )
         if softmax and weights is not None:
-            total = float(weights.sum(-1).mean())
-            meaning += (
-                f" Rows sum to {total:.3g}: the division by the sum is"
-                " missing."
-            )
+            meaning += _sums(weights, exam)
     exam.fail(name, meaning, measured, bound)
     _block(exam, name)
+
+
+def _sums(weights: Tensor, exam: Exam) -> str:
+    """What the rows of weights sum to, in words."""
+    sums = weights.sum(-1)
+    mean = float(sums.mean())
+    if float(sums.std()) < SOLVED * exam.tolerance:
+        return f" Every row sums to {mean:.3g}."
+    return f" Rows sum to {mean:.3g}: the division by the sum is missing."
 
 
 def _sums_to_one(weights: Tensor | None, exam: Exam) -> bool:

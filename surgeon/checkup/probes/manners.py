@@ -69,12 +69,14 @@ def probe_random_state(exam: Exam) -> None:
     elif exam.subject.is_module:
         _, one = _states(exam, inputs, 11, train=True)
         _, other = _states(exam, inputs, 12, train=True)
-        if one == other:
+        seeded = [who for who in one if one[who] == other[who]]
+        if seeded:
             meaning = (
-                "While training, the global generator is seeded: every draw"
-                " after it is the same."
+                "While training, the global generator of"
+                f" {' and '.join(seeded)} is seeded: every draw after it is"
+                " the same."
             )
-            exam.fail(name, meaning, "seeded", "untouched")
+            exam.fail(name, meaning, ", ".join(seeded), "untouched")
     exam.note(name, True, "untouched", "untouched")
 
 

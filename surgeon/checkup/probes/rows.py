@@ -89,15 +89,17 @@ def probe_padding(exam: Exam) -> None:
     if exam.agree(got, seeing(on_keys)):
         exam.agrees(name)
         return
+    # The first that agrees: a padded query that sees nothing may give
+    # anything, so that hiding padding from queries explains the most.
     wrong = {
+        "Padding has no effect: no key is hidden.": seeing(base),
+        "Padding is applied to the queries: their outputs are blanked, and"
+        " no key is hidden.": seeing(base) * on_queries,
         "Padding is applied to the queries, and no key is hidden.": (
             seeing(on_queries)
         ),
-        "Padding is applied to the queries: their outputs are blanked, and"
-        " no key is hidden.": seeing(base) * on_queries,
         "Padding of sequence i is applied to query i of all: a mask (batch,"
         " keys) is taken for (queries, keys).": seeing(real),
-        "Padding has no effect: no key is hidden.": seeing(base),
         "Padding is inverted: real keys are hidden, and padding is seen.": (
             seeing(~on_keys)
         ),

@@ -1,7 +1,6 @@
 """A layer on `x` whose projections are not known, asked from outside."""
 
 import torch
-from torch import Tensor
 
 from surgeon.checkup.finding import LAWS, RAISES
 from surgeon.checkup.forms import causal
@@ -27,7 +26,7 @@ SEEDS = (1, 2)
 def examine_layer(exam: Outside) -> None:
     """Fill in every finding that needs no knowledge of the projections."""
     try:
-        whole = exam.ask(exam.x)
+        exam.answered(exam.ask(exam.x))
     except SubjectError as error:
         meaning = f"It raises an error: {error}"
         exam.fail("answers", meaning, "an error", "an output")
@@ -35,54 +34,57 @@ def examine_layer(exam: Outside) -> None:
         return
     precision = str(exam.dtype).removeprefix("torch.")
     exam.note("answers", True, precision, "an output")
-    slack = exam.tolerance * max(1.0, float(whole.abs().max()))
+    steps = {
+        "batch elements apart": _batch,
+        "strided inputs": _strides,
+        "random state": _generator,
+        "inputs unchanged": _inputs,
+        "known form": _order,
+        EVALUATING: probe_sight,
+        "padding on keys": _padding,
+    }
     try:
-        if _answers_alike(exam, whole, slack):
-            _differences(exam, whole, slack)
-            _generator(exam)
-            _inputs(exam)
-            _order(exam, whole, slack)
-            exam.trying = EVALUATING
-            probe_sight(exam)
-            if exam.held.padding:
-                _padding(exam, slack)
+        exam.trying = "same answer twice"
+        for name, step in steps.items() if _answers_alike(exam) else ():
+            exam.trying = name
+            step(exam)
     except SubjectError as error:  # now and then
-        exam.break_off(
-            "an error",
-            f"It answers once, and then raises {error}",
-            "Cannot be told: the subject does not answer each time.",
-        )
+        meaning = f"It answers once, and then raises {error}"
+        why = "Cannot be told: the subject does not answer each time."
+        exam.break_off("an error", meaning, why)
     exam.skip_rest(UNKNOWN)
 
 
-def _answers_alike(exam: Outside, whole: Tensor, slack: float) -> bool:
+def _answers_alike(exam: Outside) -> bool:
     """Whether the same question gets the same answer, of numbers."""
     name, x = "same answer twice", exam.x
-    if not whole.isfinite().all():
+    if not exam.whole.isfinite().all():
         exam.fail("known form", NO_NUMBERS, "no number", "numbers")
         exam.wait(*LAWS, on="known form")
         return False
-    later = float((exam.ask(x) - whole).abs().max())
-    again = max(
-        float((exam.ask(x, seed=s) - whole).abs().max()) for s in SEEDS
-    )
-    if max(again, later) <= slack:
+    later = exam.off(exam.ask(x), exam.whole)
+    again = max(exam.off(exam.ask(x, seed=s), exam.whole) for s in SEEDS)
+    if max(again, later) <= exam.slack:
         exam.note(name, True, again, 0.0)
         return True
-    note_unlike(exam, max(again, later), by_chance=later <= slack)
+    by_chance = later <= exam.slack
+    note_unlike(exam, max(again, later), by_chance=by_chance)
     exam.skip_rest(exam.blocked)
     return False
 
 
-def _differences(exam: Outside, whole: Tensor, slack: float) -> None:
-    """Another sequence beside the first, and inputs laid out by columns."""
-    x = exam.x
-    other = torch.cat([x[:1], -0.7 * x[1:]])
-    mixed = float((exam.ask(other)[0] - whole[0]).abs().max())
-    batch = "An output changes with another sequence of the batch."
-    exam.within("batch elements apart", mixed, slack, batch)
-    off = float((exam.ask(x.mT.contiguous().mT) - whole).abs().max())
-    exam.within("strided inputs", off, slack, STRIDES)
+def _batch(exam: Outside) -> None:
+    """Another sequence beside the first."""
+    other = torch.cat([exam.x[:1], -0.7 * exam.x[1:]])
+    mixed = exam.off(exam.ask(other)[0], exam.whole[0])
+    meaning = "An output changes with another sequence of the batch."
+    exam.within("batch elements apart", mixed, meaning)
+
+
+def _strides(exam: Outside) -> None:
+    """The same numbers, laid out in memory by columns."""
+    off = exam.off(exam.ask(exam.x.mT.contiguous().mT), exam.whole)
+    exam.within("strided inputs", off, STRIDES)
 
 
 def _generator(exam: Outside) -> None:
@@ -115,7 +117,7 @@ def _inputs(exam: Outside) -> None:
         return
 
 
-def _order(exam: Outside, whole: Tensor, slack: float) -> None:
+def _order(exam: Outside) -> None:
     """Tokens in another order give outputs in that order.
 
     Without a mask, and without positions.
@@ -123,21 +125,23 @@ def _order(exam: Outside, whole: Tensor, slack: float) -> None:
     if exam.held.causal:
         return
     order = torch.randperm(T, generator=exam.generator)
-    off = float((exam.ask(exam.x[:, order]) - whole[:, order]).abs().max())
-    if off > slack:
+    off = exam.off(exam.ask(exam.x[:, order]), exam.whole[:, order])
+    if off > exam.slack:
         meaning = (
             "The order of tokens matters without a mask: tokens are mixed"
             " where heads are split, or places are known."
         )
-        exam.fail("known form", meaning, off, slack)
+        exam.fail("known form", meaning, off, exam.slack)
 
 
-def _padding(exam: Outside, slack: float) -> None:
+def _padding(exam: Outside) -> None:
     """The last tokens of the first sequence are padding.
 
     Do they reach the others, and do the others reach each other?
     """
-    name, x = "padding on keys", exam.x
+    if not exam.held.padding:
+        return
+    name, x, slack = "padding on keys", exam.x, exam.slack
     real = torch.ones(B, T, dtype=torch.bool)
     real[0, -2:] = False
     last, first = x.clone(), x.clone()
@@ -150,8 +154,8 @@ def _padding(exam: Outside, slack: float) -> None:
     except SubjectError as error:
         exam.skip(name, why=f"{RAISES}{error}")
         return
-    leaked = float((moved - still)[:-2].abs().max())
-    sight = float((seen - still)[1:-2].abs().max())
+    leaked = exam.off(moved[:-2], still[:-2])
+    sight = exam.off(seen[1:-2], still[1:-2])
     if not leaked <= slack:
         meaning = (
             "Padding reaches the tokens beside it: it hides nothing, or other"

@@ -1,0 +1,86 @@
+"""The sentences of the check-up, which are what it is for: each is expected of somebody, word for word."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+import said_by_the_zoo
+import said_of_functions
+import said_of_modules
+
+import surgeon.checkup
+from surgeon import examine
+from surgeon.zoo.catalogue import ZOO
+
+FOLDER = Path(surgeon.checkup.__file__).parent
+SAID = said_of_functions.SAID | {f"module, {name}": said for name, said in said_of_modules.SAID.items()}
+
+
+@pytest.mark.parametrize("name", SAID)
+def test_what_is_said(name):
+    make, held, expected = SAID[name]
+    report = examine(make(), **held)
+    told = {f"{finding.verdict} {finding.name}": finding.meaning for finding in report}
+    assert {law: told.get(law, "") for law in expected} == expected, report
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_what_is_said_of_a_fault_of_the_zoo(name):
+    report = ZOO[name].examine()
+    assert [finding.meaning for finding in report.failed] == [said_by_the_zoo.SAID[name]]
+
+
+def sentences(code):
+    """Every string of a file that is shown as it is, or with something put in, as a pattern.
+
+    Neither names nor docstrings, nor what is said to the caller by a `ValueError`.
+    """
+    tree, left_out = ast.parse(code), set()
+    for node in ast.walk(tree):
+        docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        refused = isinstance(node, ast.Raise) and "ValueError" in ast.unparse(node)
+        if docstring or refused:
+            left_out |= {id(inner) for inner in ast.walk(node)}
+        if isinstance(node, ast.JoinedStr):
+            left_out |= {id(inner) for inner in ast.walk(node) if inner is not node}
+    for node in ast.walk(tree):
+        if id(node) in left_out or not isinstance(node, ast.Constant | ast.JoinedStr):
+            continue
+        parts = node.values if isinstance(node, ast.JoinedStr) else [node]
+        texts = [part.value if isinstance(part, ast.Constant) else None for part in parts]
+        if not all(isinstance(text, str | None) for text in texts):
+            continue
+        whole = "".join("{}" if text is None else text for text in texts)
+        if re.match(r" ?([A-Z]|\{\})", whole) and re.search(r" .*(\.|raises |: \{\}|raises \{\})$", whole):
+            yield whole, "".join(".*" if text is None else re.escape(text) for text in texts)
+
+
+TOLD = {
+    whole: pattern
+    for path in sorted(FOLDER.rglob("*.py"))
+    if path.name not in ("__main__.py", "report.py")
+    for whole, pattern in sentences(path.read_text(encoding="utf8"))
+}
+
+
+def test_sentences_are_found_in_the_source():
+    assert len(TOLD) > 100
+    for some in (
+        "Dropout gives NaN.",
+        "Heads are {}.",
+        "It refuses a mask: {}",
+        " Rows sum to {}: the division by the sum is missing.",
+        "{} loses more than rounding each stage once: a long sum is kept in half precision.",
+        "The subject must return a tensor first, got {}.",
+        "Cannot be told: the subject raises ",
+    ):
+        assert some in TOLD
+
+
+@pytest.mark.parametrize("whole", TOLD)
+def test_every_sentence_is_expected_of_somebody(whole):
+    """The laws themselves are said wherever they hold."""
+    expected = [text for _, _, said in SAID.values() for text in said.values()]
+    expected += [*said_by_the_zoo.SAID.values(), *(law for law, _ in surgeon.checkup.finding.LAWS.values())]
+    assert any(re.search(TOLD[whole], text) for text in expected)

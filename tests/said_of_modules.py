@@ -1,0 +1,314 @@
+"""What the check-up must say of modules, by their projections and from outside."""
+
+import itertools
+import time
+
+import torch
+from examined import Fused
+
+from surgeon import MultiHeadAttention
+from surgeon.zoo.catalogue import ZOO
+from surgeon.zoo.fault import Layer
+
+
+def layer(kind, *sizes, **options):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return kind(*sizes, **options)
+
+
+class Interleaved(Layer):
+    """Each head takes every fourth column."""
+
+    def split(self, x, heads):
+        return x.unflatten(-1, (-1, heads)).permute(0, 3, 1, 2)
+
+
+class InterleavedMerge(Layer):
+    def merge(self, x):
+        return x.permute(0, 2, 3, 1).flatten(2)
+
+
+class ViewedTwice(Layer):
+    def split(self, x, heads):
+        return x.reshape(len(x), heads, x.shape[1], -1)
+
+    def merge(self, x):
+        return x.reshape(len(x), x.shape[2], -1)
+
+
+class SeedsInTraining(Layer):
+    def drop(self, weights):
+        if self.training:
+            torch.manual_seed(5)
+        return super().drop(weights)
+
+
+class LeaksInBothModes(Layer):
+    def attend(self, Q, K, V, mask):
+        output, weights = super().attend(Q, K, V, mask)
+        return (output if mask is None else output + 0.01 * V.mean(-2, keepdim=True)), weights
+
+
+class Flagged(MultiHeadAttention):
+    """A causal flag, and one sequence."""
+
+    def forward(self, x, is_causal=False):
+        T = x.shape[1]
+        return super().forward(x, mask=torch.ones(T, T, dtype=torch.bool).tril() if is_causal else None)
+
+
+class Plain(Fused):
+    """Fused, with its mask or its answer changed."""
+
+    def read(self, mask):
+        return mask
+
+    def change(self, output, x, mask):
+        return output
+
+    def forward(self, x, attn_mask=None):
+        output, weights = super().forward(x, None if attn_mask is None else self.read(attn_mask))
+        return self.change(output, x, attn_mask), weights
+
+
+def fused(read=None, change=None):
+    """A layer on x whose projections nobody names."""
+
+    def make():
+        made = layer(Plain)
+        if read:
+            made.read = read
+        if change:
+            made.change = change
+        return made
+
+    return make
+
+
+def remembering():
+    seen = itertools.count()
+    return fused(change=lambda output, x, mask: output + 0.01 * next(seen))()
+
+
+def noisy():
+    return fused(change=lambda output, x, mask: output + 0.01 * torch.rand(()))()
+
+
+def refusing(when):
+    def change(output, x, mask):
+        if when(x, mask):
+            raise RuntimeError("not like this")
+        return output
+
+    return fused(change=change)
+
+
+def tiring():
+    seen = itertools.count()
+    return refusing(lambda x, mask: next(seen) >= 2)()
+
+
+def drawing(output, x, mask):
+    torch.rand(())
+    return output
+
+
+def padded(change):
+    class Padded(Fused):
+        def forward(self, x, keep=None):
+            return super().forward(x, None if keep is None else change(keep[:, None, None]))
+
+    return lambda: layer(Padded)
+
+
+def empty(mask):
+    return mask is not None and not mask.any(-1).all()
+
+
+class NoWayBack(torch.autograd.Function):
+    """An identity whose gradient is NaN."""
+
+    @staticmethod
+    def forward(context, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(context, gradient):
+        return gradient * torch.nan
+
+
+def without_gradient(output, x, mask):
+    return output.detach() if empty(mask) else output
+
+
+def with_bad_gradient(output, x, mask):
+    return NoWayBack.apply(output) if empty(mask) else output
+
+
+def mean_of_all(output, x, mask):
+    seen = None if mask is None else mask.any(-1).reshape(1, -1, 1)
+    return output if seen is None else torch.where(seen, output, x.mean(1, keepdim=True))
+
+
+def hangs(output, x, mask):
+    while mask is not None:
+        time.sleep(0.01)
+    return output
+
+
+OUTSIDE = {"width": 28}
+KEEP = {"width": 28, "padding": "keep"}
+NOT_LIKE_THIS = "RuntimeError: not like this"
+GIVEN_UP = "he examination was given up after 0.5 s, while “inputs unchanged” was tried."
+
+SAID = {
+    # by its projections
+    "columns taken in turns": (lambda: layer(Interleaved, 28, 4), {}, {
+        "FAIL heads apart": (
+            "Heads are split with the heads' axis last, so that each head takes every H-th column."
+        ),
+    }),
+    "columns laid in turns": (lambda: layer(InterleavedMerge, 28, 4), {}, {
+        "FAIL heads apart": (
+            "Heads are joined with the heads' axis last, so that each head takes every H-th column."
+        ),
+    }),
+    "heads viewed and viewed back": (lambda: layer(ViewedTwice, 28, 4), {}, {
+        "FAIL heads apart": (
+            "Heads are split by `view` without `transpose`, which mixes tokens and heads,"
+            " and joined by `view` without `transpose`, which mixes tokens and heads."
+        ),
+    }),
+    "heads in turns": (ZOO["HeadsInTurns"].subject, {}, {
+        "pass known form": "Holds, but for the order of the heads.",
+    }),
+    "dropout in evaluation": (ZOO["DropoutInEvaluation"].subject, {}, {
+        "n/a scale": "Cannot be told while answers are random.",
+        "n/a random state": "The draws are those of a dropout that should be off.",
+    }),
+    "seeds in training": (lambda: layer(SeedsInTraining, 28, 4), {}, {
+        "FAIL random state": (
+            "While training, the global generator of PyTorch is seeded: every draw after it is the same."
+        ),
+    }),
+    "leaks in both modes": (lambda: layer(LeaksInBothModes, 28, 4), {}, {
+        "FAIL future, training": "Outputs depend on later tokens, training.",
+        "n/a future, evaluating": "Leaks as it does while training.",
+    }),
+    "one sequence": (lambda: layer(Flagged, 28, 4), {"causal": "is_causal"}, {
+        "n/a rectangular causal": "It takes as many keys as queries.",
+    }),
+    # from outside
+    "unknown": (fused(), OUTSIDE, {
+        "n/a scale": "Needs Q, K and V apart: name the module's projections to have it told.",
+    }),
+    "raises": (refusing(lambda *_: True), OUTSIDE, {
+        "FAIL answers": f"It raises an error: {NOT_LIKE_THIS}",
+        "n/a scale": "Cannot be told: the subject does not answer.",
+    }),
+    "returns nothing": (fused(change=lambda output, x, mask: None), OUTSIDE, {
+        "FAIL answers": "It raises an error: The subject must return a tensor first, got NoneType.",
+    }),
+    "returns too little": (fused(change=lambda output, x, mask: output[:, 1:]), OUTSIDE, {
+        "FAIL answers": (
+            "It raises an error: The output must have shape [2, 5, any width], got [2, 4, 28]."
+        ),
+    }),
+    "tires": (tiring, OUTSIDE, {
+        "FAIL answers": f"It answers once, and then raises {NOT_LIKE_THIS}",
+        "n/a scale": "Cannot be told: the subject does not answer each time.",
+    }),
+    "NaN": (fused(change=lambda output, x, mask: output * torch.nan), OUTSIDE, {
+        "FAIL known form": "Ordinary inputs give NaN or infinity.",
+        "n/a same answer twice": 'Cannot be told while "known form" fails.',
+    }),
+    "noise": (noisy, OUTSIDE, {
+        "FAIL same answer twice": "The answer depends on the random state: dropout is active outside training.",
+        "n/a random state": "The draws are those of a dropout that should be off.",
+        "n/a scale": "Cannot be told while answers are random.",
+    }),
+    "remembers": (remembering, OUTSIDE, {
+        "FAIL same answer twice": (
+            "The answer depends on what was asked before: something is kept between calls."
+        ),
+        "n/a scale": "Cannot be told while answers depend on the past.",
+    }),
+    "batch mixed": (fused(change=lambda output, x, mask: output + x.mean(0)), OUTSIDE, {
+        "FAIL batch elements apart": "An output changes with another sequence of the batch.",
+    }),
+    "memory read as it lies": (
+        fused(change=lambda output, x, mask: output + x.as_strided(x.shape, (x[0].numel(), x.shape[-1], 1))),
+        OUTSIDE,
+        {"FAIL strided inputs": "Inputs that are not contiguous are read as if they were."},
+    ),
+    "draws": (fused(change=drawing), OUTSIDE, {
+        "FAIL random state": "The global generator of PyTorch is drawn from or seeded.",
+    }),
+    "places known": (fused(change=lambda output, x, mask: output + torch.arange(5.0)[:, None]), OUTSIDE, {
+        "FAIL known form": (
+            "The order of tokens matters without a mask: tokens are mixed where heads are split, or places are known."
+        ),
+    }),
+    "writes": (fused(change=lambda output, x, mask: (output.clone(), x.mul_(2))[0]), OUTSIDE, {
+        "FAIL inputs unchanged": "It writes into x.",
+    }),
+    "takes no mask": (lambda: torch.nn.Identity(), {"width": 5}, {
+        "n/a future, evaluating": "The subject takes no mask and is not said to be causal.",
+        "n/a padding on keys": "The subject takes no mask and is not said to be causal.",
+    }),
+    "refuses masks": (refusing(lambda x, mask: mask is not None), OUTSIDE, {
+        "FAIL mask obeyed": f"It refuses a mask: {NOT_LIKE_THIS}",
+    }),
+    "mask lost": (fused(read=lambda mask: None), OUTSIDE, {
+        "FAIL mask obeyed": "The mask has no effect: everyone sees everything.",
+        "n/a future, training": 'Follows from "mask obeyed".',
+    }),
+    "mask turned over": (fused(read=lambda mask: mask.mT), OUTSIDE, {
+        "FAIL mask polarity": "The mask hides the past and shows the future.",
+    }),
+    "mask inverted": (fused(read=lambda mask: ~mask), OUTSIDE, {
+        "FAIL mask polarity": "The mask hides the past and shows the future.",
+    }),
+    "mask too wide": (fused(read=lambda mask: torch.ones_like(mask).tril(1)), OUTSIDE, {
+        "FAIL mask diagonal": "The mask is one place too wide: each token sees the next one.",
+    }),
+    "mask too wide by two": (fused(read=lambda mask: torch.ones_like(mask).tril(2)), OUTSIDE, {
+        "FAIL future, evaluating": "Outputs depend on later tokens.",
+        "FAIL future, training": "Outputs depend on later tokens.",
+    }),
+    "refuses empty rows": (refusing(lambda x, mask: empty(mask)), OUTSIDE, {
+        "n/a dead rows, forward": f"It refuses a row with nothing to look at: {NOT_LIKE_THIS}",
+    }),
+    "empty rows give NaN": (
+        fused(change=lambda output, x, mask: output * torch.nan if empty(mask) else output),
+        OUTSIDE,
+        {
+            "FAIL dead rows, forward": "A row that may look at nothing gives NaN.",
+            "n/a dead rows, backward": "Follows from the NaN of the output.",
+        },
+    ),
+    "empty rows cut gradients": (fused(change=without_gradient), OUTSIDE, {
+        "n/a dead rows, forward": "No gradient flows.",
+        "n/a dead rows, backward": "No gradient flows.",
+    }),
+    "empty rows see all": (fused(change=mean_of_all), OUTSIDE, {
+        "FAIL dead rows, forward": "A row that may look at nothing looks at others all the same.",
+    }),
+    "empty rows send NaN back": (fused(change=with_bad_gradient), OUTSIDE, {
+        "FAIL dead rows, backward": "The output is finite, but the gradient of x is NaN.",
+    }),
+    "padding inverted": (padded(lambda keep: ~keep), KEEP, {
+        "FAIL padding on keys": "Padding reaches the tokens beside it: it hides nothing, or other keys.",
+    }),
+    "padding hides too much": (padded(lambda keep: keep & False | torch.eye(5, dtype=torch.bool)), KEEP, {
+        "FAIL padding on keys": "Real tokens are hidden by the padding of others.",
+    }),
+    "padding refused": (padded(lambda keep: 1 / 0), KEEP, {
+        "n/a padding on keys": "Cannot be told: the subject raises ZeroDivisionError: division by zero",
+    }),
+    "hangs": (fused(change=hangs), OUTSIDE | {"patience": 0.5}, {
+        "FAIL answers": f"T{GIVEN_UP}",
+        "n/a gradients": f"Cannot be told: t{GIVEN_UP}",
+    }),
+}  # fmt: skip
