@@ -83,11 +83,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, list):
         return [plain(one) for one in value]
     if isinstance(value, float):
-        return (
-            float(f"{value:.9g}")
-            if math.isfinite(value)
-            else {math.inf: "Infinity", -math.inf: "-Infinity"}.get(value, "NaN")
-        )
+        return float(f"{value:.9g}") if math.isfinite(value) else NAMES.get(value, "NaN")
     return value
 
 

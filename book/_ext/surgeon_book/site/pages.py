@@ -21,7 +21,7 @@ ELEMENT = re.compile(r"<([a-z]+(?:-[a-z]+)+)[\s>]")
 STYLE = re.compile(r"(_static/site\.css\?v=)[0-9a-f]{8}")  # its hash is that of the style, not of the page
 
 
-class Known(NamedTuple):
+class Named(NamedTuple):
     """What a page names, each in the order of the alphabet."""
 
     classes: list[str]
@@ -30,14 +30,14 @@ class Known(NamedTuple):
     elements: list[str]  # of its own making
 
 
-def look_up(file: str, page: str) -> Known:
+def look_up(file: str, page: str) -> Named:
     classes = {name for value in CLASS.findall(page) for name in value.split()}
     folder = posixpath.dirname(file)
     named = {unquote(unescape(address)) for address in ADDRESS.findall(page)}
     addresses = {posixpath.normpath(posixpath.join(folder, address)) for address in named}
     assets = {address for address in addresses if address.startswith(("_static/", "_images/"))}
     found = (classes, assets, variables_read(page), set(ELEMENT.findall(page)))
-    return Known(*map(sorted, found))
+    return Named(*map(sorted, found))
 
 
 def texts(app: Sphinx) -> dict[str, str]:
@@ -47,7 +47,7 @@ def texts(app: Sphinx) -> dict[str, str]:
     return {file.relative_to(out).as_posix(): file.read_text(encoding="utf8") for file in files}
 
 
-def known(app: Sphinx) -> dict[str, Known]:
+def known(app: Sphinx) -> dict[str, Named]:
     """What each page names. Once in a build, when pages are there; what earlier builds found is kept by content."""
     if "surgeon_known" not in app.__dict__:
         memory = Path(app.doctreedir, "known.json")
@@ -59,7 +59,7 @@ def known(app: Sphinx) -> dict[str, Known]:
             now[file] = of_old if of_old[0] == content else [content, *look_up(file, page)]
         if now != before:
             kept.put(memory, json.dumps(now).encode())
-        app.__dict__["surgeon_known"] = {file: Known(*found) for file, (_, *found) in now.items()}
+        app.__dict__["surgeon_known"] = {file: Named(*found) for file, (_, *found) in now.items()}
     return app.__dict__["surgeon_known"]
 
 
