@@ -1,4 +1,4 @@
-"""Measure everything in one run, print one table, and leave results.json, results.svg and targets.json behind."""
+"""Measure everything in one run, print two tables, and leave results.json and results.svg behind."""
 
 import argparse
 import json
@@ -19,8 +19,11 @@ from matplotlib.figure import Figure
 from benchmarks.contestants import CONTESTANTS, HOLDS_THE_MATRIX, WINDOW, inputs, once
 from benchmarks.memory import in_a_child
 
-AGAINST = "SDPA, fused"
-DENSE = f"SDPA, mask of the window of {WINDOW}"
+AGAINST = "SDPA, fused"  # what ratios are relative to
+BANDED, DENSE = f"window of {WINDOW}", f"SDPA, mask of the window of {WINDOW}"  # two ways to the same window
+LARGEST_MATRIX = 4096  # tokens: whoever holds the matrix stops here, and longer texts are timed FEW times
+FEW = 3
+RANKS = 4  # processes of the ring
 
 
 def timed(
@@ -39,6 +42,12 @@ def timed(
     return {name: median(times) for name, times in seconds.items()}
 
 
+def taking_part(tokens: int) -> list[str]:
+    """Who is compared at this length: all but the dense window, which is a target's, and no matrix beyond its limit."""
+    too_large = HOLDS_THE_MATRIX if tokens > LARGEST_MATRIX else ()
+    return [name for name in CONTESTANTS if name not in (DENSE, *too_large)]
+
+
 def compare(options: argparse.Namespace) -> list[dict[str, Any]]:
     """Seconds, and the ratio to PyTorch's fused kernel in the same run, for every contestant, length and direction."""
     rows = []
@@ -46,8 +55,8 @@ def compare(options: argparse.Namespace) -> list[dict[str, Any]]:
         for gradients in (False, True):
             tensors = inputs(options.heads, tokens, options.width, options.device, gradients)
             for causal in (False, True):
-                names = [n for n in CONTESTANTS if n != DENSE and (tokens <= 4096 or n not in HOLDS_THE_MATRIX)]
-                seconds = timed(names, tensors, causal, gradients, options.repeats if tokens <= 4096 else 3)
+                names, repeats = taking_part(tokens), options.repeats if tokens <= LARGEST_MATRIX else FEW
+                seconds = timed(names, tensors, causal, gradients, repeats)
                 for name in names:
                     row = {"contestant": name, "tokens": tokens, "causal": causal, "backward": gradients}
                     row |= {"seconds": seconds[name], "ratio": seconds[name] / seconds[AGAINST]}
@@ -60,9 +69,7 @@ def memories(options: argparse.Namespace) -> list[dict[str, Any]]:
     """Bytes beyond inputs and results, a process for each."""
     rows = []
     for tokens in options.lengths:
-        for name in CONTESTANTS:
-            if name == DENSE or (tokens > 4096 and name in HOLDS_THE_MATRIX):
-                continue
+        for name in taking_part(tokens):
             found = in_a_child(name, options.heads, tokens, options.width, options.device)
             for gradients, number in zip((False, True), found, strict=True):
                 rows.append({"contestant": name, "tokens": tokens, "backward": gradients, "bytes": number})
@@ -72,31 +79,33 @@ def memories(options: argparse.Namespace) -> list[dict[str, Any]]:
 
 def targets(times: pd.DataFrame, memory: pd.DataFrame, options: argparse.Namespace) -> list[dict[str, Any]]:
     """The figures this package wants to reach, beside what came out; nothing is asserted of a time."""
-    middle, longest = min(4096, max(options.lengths)), max(options.lengths)
+    longest = max(options.lengths)
+    middle = min(LARGEST_MATRIX, longest)
 
     def ratio(causal: bool, backward: bool, to: str = AGAINST) -> float:
         chosen = times[(times["tokens"] == middle) & (times["causal"] == causal) & (times["backward"] == backward)]
         seconds = chosen.set_index("contestant")["seconds"]
         return float(seconds["flash"] / seconds[to])
 
-    window = f"window of {WINDOW}"
-    tensors = inputs(options.heads, longest, options.width, options.device, False)
-    banded = timed([window, DENSE], tensors, False, False, 3)
-    half = inputs(options.heads, longest // 2, options.width, options.device, False)
-    doubling = timed([window], tensors, False, False, 5)[window] / timed([window], half, False, False, 5)[window]
+    def window_of(tokens: int, *names: str) -> dict[str, float]:
+        tensors = inputs(options.heads, tokens, options.width, options.device, False)
+        return timed(list(names), tensors, False, False, FEW)
+
+    long = window_of(longest, BANDED, DENSE)
+    doubling = long[BANDED] / window_of(longest // 2, BANDED)[BANDED]
     chosen = (memory["tokens"] == longest) & (memory["contestant"] == "flash") & ~memory["backward"]
     beyond = memory[chosen]["bytes"].item()
-    ring = ring_of(4, 1024 if longest > 1024 else longest)
+    ring = ring_of(RANKS, min(1024, longest))
     rows = [
         (f"flash forward, {middle} tokens, against fused SDPA", ratio(False, False), 1.25),
         (f"flash forward, causal, {middle} tokens, against fused SDPA", ratio(True, False), 1.25),
         (f"flash forward and backward, causal, {middle} tokens, against fused SDPA", ratio(True, True), 1.25),
         (f"flash forward, {middle} tokens, against plain attention", ratio(False, False, "plain"), 0.4),
         (f"MiB beyond inputs and output, flash forward, {longest} tokens", beyond / 2**20, 64),
-        (f"window of {WINDOW}, {longest} tokens, against SDPA with that mask", banded[window] / banded[DENSE], 0.1),
-        (f"window of {WINDOW}, {longest} tokens against {longest // 2}", doubling, 2.2),
-        ("ring over 4 processes: relative error of output and gradients", ring["error"], 1e-5),
-        ("ring over 4 processes, causal: work of the busiest rank to the idlest", ring["work"], 1.1),
+        (f"{BANDED}, {longest} tokens, against SDPA with that mask", long[BANDED] / long[DENSE], 0.1),
+        (f"{BANDED}, {longest} tokens against {longest // 2}", doubling, 2.2),
+        (f"ring over {RANKS} processes: relative error of output and gradients", ring["error"], 1e-5),
+        (f"ring over {RANKS} processes, causal: work of the busiest rank to the idlest", ring["work"], 1.1),
     ]
     return [{"what": what, "measured": value, "at most": bound} for what, value, bound in rows]
 

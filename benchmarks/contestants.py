@@ -14,7 +14,10 @@ from surgeon.procedures.topk import topk_attention
 from surgeon.procedures.window import window_attention
 
 Contestant = Callable[[Tensor, Tensor, Tensor, bool], Tensor]
-WINDOW, TOP = 256, 32
+WINDOW = 256  # how far a query sees
+TOP = 32  # how many keys it chooses
+# What makes scores too large to do without a running maximum.
+GROW = 4.0
 
 FUSED = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.CUDNN_ATTENTION]
 
@@ -30,7 +33,7 @@ def plain(Q: Tensor, K: Tensor, V: Tensor, causal: bool) -> Tensor:
 
 
 def flash(Q: Tensor, K: Tensor, V: Tensor, causal: bool, grow: float = 1.0) -> Tensor:
-    """`grow` makes the scores too large to go without a running maximum."""
+    """Attention in tiles, of scores that may be made larger."""
     out = flash_attention(Q if grow == 1 else Q * grow, K, V, causal=causal)
     assert isinstance(out, Tensor)
     return out
@@ -60,7 +63,7 @@ CONTESTANTS: dict[str, Contestant] = {
     "SDPA, math": partial(sdpa, [SDPBackend.MATH]),
     "plain": plain,
     "flash": flash,
-    "flash, large scores": partial(flash, grow=4.0),
+    "flash, large scores": partial(flash, grow=GROW),
     f"window of {WINDOW}": window,
     f"top {TOP}": topk,
     f"SDPA, mask of the window of {WINDOW}": dense_window,

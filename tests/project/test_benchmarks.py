@@ -8,8 +8,9 @@ from torch.nn.functional import scaled_dot_product_attention
 
 import benchmarks.__main__ as bench
 from benchmarks import memory
-from benchmarks.contestants import CONTESTANTS, HOLDS_THE_MATRIX, TOP, WINDOW, inputs, once
+from benchmarks.contestants import CONTESTANTS, GROW, HOLDS_THE_MATRIX, TOP, WINDOW, inputs, once
 from surgeon import create_window_mask, dissect, topk_mask
+from surgeon.procedures.tile_loops import scores_are_small
 
 DENSE = [name for name in CONTESTANTS if "window" not in name and "top" not in name]
 
@@ -22,7 +23,7 @@ def right(name, tensors, causal):
         allowed &= create_window_mask(Q.shape[-2], WINDOW) == 0
     if "top" in name:
         allowed = topk_mask(dissect(Q, K, V, allowed).masked, TOP)
-    return scaled_dot_product_attention(Q * 4 if "large" in name else Q, K, V, attn_mask=allowed)
+    return scaled_dot_product_attention(Q * GROW if "large" in name else Q, K, V, attn_mask=allowed)
 
 
 @pytest.mark.parametrize("causal", [False, True], ids=["open", "causal"])
@@ -35,6 +36,19 @@ def test_every_contestant_computes_attention(name, causal):
     torch.testing.assert_close(output, expected.detach(), rtol=1e-4, atol=1e-5)
     for ours, theirs in zip(gradients, torch.autograd.grad(expected, tensors[:3], tensors[3]), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
+
+
+def test_large_scores_need_a_running_maximum_and_the_others_do_not():
+    """Or two contestants would be one."""
+    Q, K, V, _ = inputs(8, 512, 64, "cpu", False)
+    small = lambda grow: scores_are_small(*(x.flatten(0, 1) for x in (Q * grow, K, V)), None, 64**-0.5)
+    assert small(1.0)
+    assert not small(GROW)
+
+
+def test_beyond_the_largest_matrix_nobody_holds_one():
+    held = {tokens: set(HOLDS_THE_MATRIX) & set(bench.taking_part(tokens)) for tokens in (4096, 4097)}
+    assert held == {4096: set(HOLDS_THE_MATRIX), 4097: set()}
 
 
 def test_memory_is_what_was_allocated(monkeypatch):
@@ -68,6 +82,7 @@ def test_one_run_gives_one_table_and_everything_in_it(tmp_path, monkeypatch, cap
     work, error = found["targets"][-1], found["targets"][-2]
     assert work["measured"] == 1
     assert 0 < error["measured"] <= error["at most"]
+    assert {path.name for path in tmp_path.iterdir()} == {"results.json", "results.svg"}
     assert "<svg" in (tmp_path / "results.svg").read_text()
     said = capsys.readouterr().out
     assert all(name in said for name in names)
