@@ -153,4 +153,4 @@ def check_groups(Q: Tensor, K: Tensor, V: Tensor) -> None:
             f" {lead}."
         ) from None
     # the rest is as between any queries, keys and values of one head
-    check_inputs(Q[..., :1, :, :], K[..., :1, :, :], V[..., :1, :, :])
+    check_inputs(Q[..., 0, :, :], K[..., 0, :, :], V[..., 0, :, :])
