@@ -32,6 +32,8 @@ kernelspec:
   name: python3
 ---
 """
+# The part of the package that pages speak with, for a book whose package is another.
+SPEAKING = {f"book/{name}.py": (ROOT / f"surgeon/book/{name}.py").read_text() for name in ("__init__", "bound", "page")}
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 

@@ -13,7 +13,7 @@ from bs4 import BeautifulSoup
 from docutils import nodes
 from myst_nb.core.config import NbParserConfig
 from myst_parser.config.main import MdParserConfig
-from small_book import FRONT, ROOT, STRICT, SmallBook, cell
+from small_book import FRONT, ROOT, SPEAKING, STRICT, SmallBook, cell
 from sphinx.errors import SphinxError
 
 sys.path.insert(0, str(ROOT / "book" / "_ext"))
@@ -21,7 +21,6 @@ import surgeon_book
 from surgeon_book.execution import failures, fingerprints, kernels
 from surgeon_book.reference import ledger
 
-PAGE = {"book/__init__.py": "", "book/page.py": (ROOT / "surgeon" / "book" / "page.py").read_text()}
 PACKAGE = {
     "__init__.py": "from surgeon.softmax import stable\nfrom .masks import causal as causal_mask\nWHERE = 'here'\n",
     "softmax.py": "def stable():\n    return 'stable'\n\n\ndef naive():\n    return 'naive'\n",
@@ -186,7 +185,7 @@ SHOWN = {
 
 @pytest.fixture(scope="module")
 def shown(tmp_path_factory):
-    package = {"__init__.py": "", **PAGE, "small.py": "def two():\n    return 2\n"}
+    package = {"__init__.py": "", **SPEAKING, "small.py": "def two():\n    return 2\n"}
     book = SmallBook(tmp_path_factory.mktemp("shown"), SHOWN, package)
     build = book.build(*STRICT, GITHUB_REPOSITORY="someone/fork")
     assert build.code == 0, build.output
@@ -350,7 +349,7 @@ BROKEN = {
 
 
 def test_every_failure_fails_the_strict_build_by_name_and_line_and_again_when_repeated(tmp_path):
-    book = SmallBook(tmp_path, BROKEN, {"__init__.py": "", **PAGE})
+    book = SmallBook(tmp_path, BROKEN, {"__init__.py": "", **SPEAKING})
     expected = [
         ("broken-cell", book.line("broken-cell", "2 / 0  # here") - 1, "ZeroDivisionError: division by zero"),
         ("broken-cite", 3, 'could not find bibtex key "nobody1999"'),

@@ -11,7 +11,7 @@ from urllib.parse import urldefrag
 import pytest
 from bs4 import BeautifulSoup
 from contents import PAGES
-from small_book import ROOT, STRICT, SmallBook, cell
+from small_book import ROOT, SPEAKING, STRICT, SmallBook, cell
 
 import surgeon
 from surgeon.book.page import REPOSITORY
@@ -167,8 +167,7 @@ def stable(scores, dim=-1):
     """
     return [1.0]
 ''',
-    "book/__init__.py": "",
-    "book/page.py": (ROOT / "surgeon" / "book" / "page.py").read_text(),
+    **SPEAKING,
 }
 NAIVE = '''"""As the formula says. Not as `stable`."""
 
