@@ -21,7 +21,7 @@ from surgeon.book.operating import MASKS, PRECISIONS, _uniform, draw_inputs, ope
 from surgeon.imaging.patterns import analyze_attention_patterns, normalized_entropy
 
 sys.path.insert(0, str(ROOT / "book" / "_ext"))
-from surgeon_book.page import operating_table as on_the_site
+from surgeon_book.page import operating_fixtures as on_the_site
 
 FOLDER = ROOT / "book" / "_static" / "operating-table"
 SENTENCE = ["the", "surgeon", "cut", "the", "wire"]
