@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from foreign import foreign_defaults
 
 from surgeon.ablations.bug_scenes import (
     SCENES,
@@ -191,6 +192,37 @@ def test_the_comparison_leaves_the_global_generator_alone_and_depends_on_the_see
     assert torch.equal(torch.get_rng_state(), state)
     assert first.equals(second)
     assert not first.equals(compare_bugs(names, **TINY, seed=1).summary)
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"batch_size": 4},
+        {"length": 8},
+        {"learning_rate": 1e-3},
+        {"d_model": 8},
+        {"num_heads": 2},
+        {"num_layers": 2},
+        {"dropout": 0.5},
+        {"last": 1},
+    ],
+    ids=lambda option: next(iter(option)),
+)
+def test_every_option_reaches_the_models(option):
+    names = ["SeedsEverything", "HeadsInTurns"]
+    usual, other = (compare_bugs(names, **TINY | more).summary.set_index("fault").loss for more in ({}, option))
+    assert usual["SeedsEverything"] != other["SeedsEverything"]
+    assert (usual["HeadsInTurns"] == other["HeadsInTurns"]) == ("dropout" in option)
+
+
+def test_a_default_device_without_numbers_is_not_used():
+    with foreign_defaults():
+        summary = compare_bugs(["lost_mask", "HeadsInTurns", "DropoutInEvaluation"], **TINY).summary
+        seen = scene(ZOO["lost_mask"])
+        assert int(seen.leaks.sum()) == 10
+        assert describe_scenes([seen]).endswith("10 pairs of tokens leak.")
+    assert summary.loss.map(math.isfinite).all()
+    assert {(x.dtype, x.device.type) for x in (seen.sound, seen.faulty, seen.reach)} == {(torch.float32, "cpu")}
 
 
 def test_a_cheat_is_below_the_source_and_pays_for_it():

@@ -6,6 +6,7 @@ import re
 import pandas as pd
 import pytest
 import torch
+from foreign import foreign_defaults
 from torch import nn
 
 from surgeon.ablations.no_mask import (
@@ -14,6 +15,7 @@ from surgeon.ablations.no_mask import (
     measure,
     parallel_losses,
     prefix_losses,
+    train_under,
     write,
 )
 from surgeon.models.english import english_grammar
@@ -214,6 +216,53 @@ def test_each_model_is_asked_and_writes_under_its_own_mask(comparison, mask):
     tiny = compare_masking(masks=[mask], seed=4, **TINY)
     streams = torch.randint(2**31, (4,), generator=torch.Generator().manual_seed(4)).tolist()
     assert torch.equal(tiny.generated[mask], write(tiny.models[mask], 5, 11, MASKS[mask], streams[3]))
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"steps": 4},
+        {"batch_size": 5},
+        {"length": 12},
+        {"learning_rate": 1e-3},
+        {"d_model": 12},
+        {"num_heads": 2},
+        {"num_layers": 2},
+        {"slip": 0.5},
+        {"held_out": 7},
+    ],
+    ids=lambda option: next(iter(option)),
+)
+def test_every_option_reaches_what_it_is_for(option):
+    usual, other = (compare_masking(masks=["causal"], **TINY | more) for more in ({}, option))
+    model, attention = other.models["causal"], other.models["causal"].blocks[0].attention
+    found = {
+        "steps": len(other.history),
+        "length": model.max_len,
+        "d_model": attention.d_model,
+        "num_heads": attention.num_heads,
+        "num_layers": len(model.blocks),
+        "held_out": len(other.generated["causal"]),
+    }
+    assert (usual.history.loss.iloc[-1] == other.history.loss.iloc[-1]) == ("held_out" in option)
+    assert {name: n for name, n in option.items() if name in found}.items() <= found.items()
+
+
+def test_a_model_is_trained_by_itself_as_it_is_beside_others():
+    """What the arguments decide: the weights and the losses, and not how many texts are held out afterwards."""
+    beside = compare_masking(seed=3, **TINY)
+    alone = train_under("none", seed=3, **{name: n for name, n in TINY.items() if name != "held_out"})
+    for ours, theirs in zip(alone.model.parameters(), beside.models["none"].parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+    assert alone.history.loss.tolist() == beside.history.query("mask == 'none'").loss.tolist()
+    assert alone.seconds > 0
+
+
+def test_a_default_device_without_numbers_is_not_used():
+    with foreign_defaults():
+        result = compare_masking(**TINY)
+    assert {str(x.device) for model in result.models.values() for x in model.parameters()} == {"cpu"}
+    assert result.summary.drop(columns="mask").map(math.isfinite).all(axis=None)
 
 
 def test_progress_is_shown_where_it_is_asked_for(capfd):

@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from foreign import foreign_defaults
 
 from surgeon.ablations.no_scale import (
     NUM_VALUES,
@@ -278,6 +279,43 @@ def test_training_is_settled_by_its_seed_and_leaves_global_randomness_alone():
     assert torch.equal(torch.get_rng_state(), state)
     pd.testing.assert_frame_equal(once, again)
     assert not np.isclose(once.loss, other.loss).any()
+
+
+@pytest.mark.parametrize("option", [{"batch_size": 7}, {"learning_rate": 0.01}], ids=lambda option: next(iter(option)))
+def test_what_training_is_told_changes_what_it_does_and_not_where_it_starts(option):
+    usual, other = (train_with_and_without_scale([5], steps=3, seeds=[0], **more) for more in ({}, option))
+    assert usual[usual.step == 0].equals(other[other.step == 0])
+    assert (usual[usual.step == 3].loss != other[other.step == 3].loss).all()
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_steps_are_those_of_pytorch_s_own_classes(optimizer):
+    """One step from the start: the table's next row, by the class that PyTorch has."""
+    draw = torch.Generator().manual_seed(3)
+    model = Recall(5, True, "unit", draw)
+    held_out = recall_episodes(256, 8, draw)
+    rule = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}[optimizer](model.parameters(), lr=0.05)
+    *episode, answers = recall_episodes(64, 8, draw)
+    torch.nn.functional.cross_entropy(model(*episode)[0], answers).backward()
+    rule.step()
+    logits, _ = model(*held_out[:3])
+    expected = float(torch.nn.functional.cross_entropy(logits, held_out[3]).detach())
+    found = train_with_and_without_scale([5], optimizer=optimizer, learning_rate=0.05, steps=1, seeds=[3])
+    assert found.query("scaled and step == 1").loss.item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_other_people_s_defaults_change_nothing():
+    def everything():
+        return (
+            experiment_scaling_factor([5], trials=3, num_queries=7),
+            train_with_and_without_scale([5], steps=2, seeds=[0]),
+        )
+
+    ours = everything()
+    with foreign_defaults():
+        theirs = everything()
+    for one, other in zip(ours, theirs, strict=True):
+        pd.testing.assert_frame_equal(one, other)
 
 
 def test_an_episode_asks_for_one_of_its_symbols():
