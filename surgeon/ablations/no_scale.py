@@ -328,29 +328,32 @@ def train_with_and_without_scale(
         )
     if len(seeds) == 0:
         raise ValueError("seeds must hold at least one seed, got none.")
-    rows = []
+    table = []
     for width in _widths("widths", widths):
         for seed in seeds:
+            # Two models from the same draws, and what comes after these.
+            pair: dict[bool, tuple[Recall, Descent | AdamW]] = {}
             for scaled in (False, True):
                 draw = torch.Generator().manual_seed(check_seed(seed))
                 model = Recall(width, scaled, init, draw)
-                held_out = recall_episodes(256, num_pairs, draw)
-                if optimizer == "sgd":
-                    rule: Descent | AdamW = Descent(model.parameters())
-                else:
-                    rule = AdamW(model.parameters(), weight_decay=0.0)
-                who = {"width": width, "scaled": scaled, "seed": seed}
-                for step in range(steps + 1):
-                    if step % record_every == 0 or step == steps:
-                        found = _examine(model, *held_out)
-                        rows.append(who | {"step": step} | found)
-                    if step < steps:
-                        *episode, answers = recall_episodes(
-                            batch_size, num_pairs, draw
-                        )
+                pair[scaled] = model, _rule(optimizer, model)
+            held_out = recall_episodes(256, num_pairs, draw)
+            rows: dict[bool, list[dict[str, Any]]] = {False: [], True: []}
+            for step in range(steps + 1):
+                if step % record_every == 0 or step == steps:
+                    for scaled, (model, _) in pair.items():
+                        row = {"width": width, "scaled": scaled}
+                        row |= {"seed": seed, "step": step}
+                        rows[scaled].append(row | _examine(model, *held_out))
+                if step < steps:
+                    *episode, answers = recall_episodes(
+                        batch_size, num_pairs, draw
+                    )
+                    for model, rule in pair.values():
                         cross_entropy(model(*episode)[0], answers).backward()
                         rule.step(learning_rate)
-    return pd.DataFrame(rows)
+            table += rows[False] + rows[True]
+    return pd.DataFrame(table)
 
 
 class Descent:
@@ -369,6 +372,12 @@ class Descent:
             assert p.grad is not None
             p.sub_(p.grad, alpha=learning_rate)
             p.grad = None
+
+
+def _rule(optimizer: str, model: nn.Module) -> Descent | AdamW:
+    if optimizer == "sgd":
+        return Descent(model.parameters())
+    return AdamW(model.parameters(), weight_decay=0.0)
 
 
 def recall_episodes(

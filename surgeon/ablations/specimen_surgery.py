@@ -361,14 +361,14 @@ def _share_above(
 
 def _by_grade(pairs: pd.DataFrame) -> np.ndarray:
     """Rows of the pairs, by grade and topic, [3, topics]."""
-    counts = pd.crosstab(pairs["topic"], pairs["grade"])
-    counts = counts.reindex(columns=list(GRADES), fill_value=0)
-    if not (counts == 1).all(axis=None) or len(pairs) != 3 * len(counts):
+    topic, topics = pd.factorize(pairs["topic"], sort=True)
+    grade = pd.Index(GRADES).get_indexer(pd.Index(pairs["grade"]))
+    order = np.full((len(GRADES), len(topics)), -1)
+    order[grade, topic] = np.arange(len(pairs))
+    known, full = (grade >= 0).all(), (order >= 0).all()
+    if not (known and full and len(pairs) == order.size):
         raise ValueError(
             f"pairs must hold one pair of each grade ({', '.join(GRADES)})"
             " for every topic."
         )
-    rows = pairs.reset_index(drop=True).sort_values("topic")
-    return np.stack(
-        [rows.index[rows["grade"] == grade].to_numpy() for grade in GRADES]
-    )
+    return order
