@@ -124,14 +124,17 @@ def reached(tests: Sequence[str], folder: Path) -> dict:
     for file in data.measured_files():
         found = {line: sorted(set(names) - {""}) for line, names in data.contexts_by_lineno(file).items()}
         lines[str(Path(file).relative_to(folder))] = {line: names for line, names in found.items() if names}
-    return {"code": int(code), "failed": watch.failed, "seconds": watch.seconds, "lines": lines}
+    failed = sorted(set(watch.failed))
+    return {"code": int(code), "failed": failed, "seconds": watch.seconds, "lines": lines}
 
 
-def noticed(tests: Sequence[str], first: Sequence[str], seconds: dict[str, float]) -> str:
-    """The test that fails, or what fails before there is one; nothing if all pass. `first` run first, and the quick."""
+def noticed(tests: Sequence[str], first: Sequence[str], seconds: dict[str, float], but: Sequence[str] = ()) -> str:
+    """The test that fails, or what fails before there is one; nothing if all pass. `first` run first, and the quick;
+    those in `but` do not run."""
     import pytest
 
     early = set(first)
     watch = Watch(lambda name: (name not in early, seconds.get(name, 0.0)))
-    code = pytest.main([*OPTIONS, "-x", *tests], plugins=[watch])
+    left_out = [f"--deselect={name}" for name in but]
+    code = pytest.main([*OPTIONS, "-x", *left_out, *tests], plugins=[watch])
     return "" if code == pytest.ExitCode.OK else (watch.failed or [f"pytest ends with {int(code)}"])[0]

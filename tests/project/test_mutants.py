@@ -77,6 +77,7 @@ def test_every_module_has_tests_that_are_there():
         ("surgeon.imaging.rank", ("tests/imaging/test_rank.py",)),
         ("surgeon.zoo.masking", ("tests/zoo",)),
         ("surgeon.arguments", ("tests/test_arguments.py",)),
+        ("surgeon.checkup.probes.masks", ("tests/checkup",)),
         ("surgeon_book.page.figures", ("tests/extension", "tests/site")),
     ],
 )
@@ -85,8 +86,8 @@ def test_a_module_is_guarded_by_its_own_tests_or_its_folders_or_those_that_are_n
 
 
 def test_a_module_without_tests_is_said_to_have_none():
-    with pytest.raises(LookupError, match=r"surgeon\.nowhere\.at_all has no tests"):
-        mutants.guards("surgeon.nowhere.at_all")
+    with pytest.raises(LookupError, match=r"surgeon\.nowhere has no tests"):
+        mutants.guards("surgeon.nowhere")
 
 
 @pytest.mark.parametrize(
@@ -231,6 +232,13 @@ WRONG = "def two():\n    return 3\n"
 def test_a_fault_is_noticed_by_the_test_that_runs_first(attempt, first, by):
     assert attempt(NOTICED.format(first=first))[0] == ""
     assert attempt(NOTICED.format(first=first), two=WRONG)[0] == f"tests/test_two.py::{by}"
+
+
+def test_a_test_that_fails_without_the_fault_notices_nothing(attempt):
+    but = [f"tests/test_two.py::test_{name}" for name in ("slow", "quick")]
+    work = NOTICED.format(first=[]).removesuffix(")") + f", {but})"
+    assert attempt(work, two=WRONG)[0] == ""
+    assert attempt(work, one="def one():\n    return 3\n")[0] == "tests/test_two.py::test_other"
 
 
 def test_a_fault_that_no_module_survives_is_noticed(attempt):
