@@ -105,6 +105,16 @@ def test_a_batch_of_contexts_serves_one_text():
     torch.testing.assert_close(output, alone)
 
 
+def test_a_batch_of_texts_shares_one_context():
+    layer, texts, context = built(21, 3), normal(3, 5, 21), normal(13, 21)
+    mask = normal(3, 5, 13, grad=False) > 0
+    output, weights = layer(texts, context, mask)
+    assert torch.equal(weights != 0, mask[:, None].expand(3, 3, 5, 13))
+    torch.testing.assert_close(layer(texts, context[None], mask)[0], output)
+    alone = torch.stack([layer(texts[b], context, mask[b])[0] for b in range(3)])
+    torch.testing.assert_close(output, alone)
+
+
 def test_dropout_works_while_training_alone():
     layer, x = built(21, 3, dropout=0.5), normal(2, 5, 21)
     with torch.random.fork_rng():
