@@ -22,6 +22,7 @@ import tempfile
 import time
 import tomllib
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -289,26 +290,35 @@ def run(left: list[Fault], paths: dict[str, Path], processes: int) -> list[Resul
         # Not a Pool: its processes are daemons, which may not have children of their own.
         pool = Workers(context, processes, place)
         try:
-            sets: dict[tuple[str, ...], set[str]] = {}
+            sets: dict[tuple[str, ...], list[Fault]] = {}
             for fault in left:
-                sets.setdefault(guards(fault.module), set()).add(paths[fault.module].as_posix())
-            known = {}
-            for tests, found in pool.map(baseline, [(tests, tuple(sorted(held))) for tests, held in sets.items()]):
-                known[tests] = found
-                print(f"  {' '.join(tests)}: {len(found['seconds'])} tests, {found['whole']:.0f} s", flush=True)
-                for name in found["failed"]:
+                sets.setdefault(guards(fault.module), []).append(fault)
+            for tests, held in sets.items():
+                pool.put(baseline, (tests, tuple(sorted({paths[fault.module].as_posix() for fault in held}))))
+            known = 0
+            while known < len(sets) or len(results) < len(left):
+                found = pool.take()
+                if isinstance(found, Result):
+                    results.append(found)
+                    log.write(json.dumps(found.__dict__) + "\n")
+                    log.flush()
+                    tell(found, f"{len(results):>5}/{len(left)}")
+                    continue
+                known += 1
+                tests, facts = found
+                print(f"  {' '.join(tests)}: {len(facts['seconds'])} tests, {facts['whole']:.0f} s", flush=True)
+                for name in facts["failed"]:
                     print(f"    left out, since it fails without a fault: {name}", flush=True)
-            jobs = [trying(fault, paths[fault.module].as_posix(), known[guards(fault.module)]) for fault in left]
-            for result in pool.map(attempt, jobs):
-                results.append(result)
-                log.write(json.dumps(result.__dict__) + "\n")
-                log.flush()
-                what = "slow" if result.slow else result.by or "NOT NOTICED"
-                where = f"{len(results):>5}/{len(left)} {result.module}:{result.at}"
-                print(f"{where} {what}, {result.seconds:.0f} s", flush=True)
+                for fault in sets[tests]:
+                    pool.put(attempt, trying(fault, paths[fault.module].as_posix(), facts))
         finally:
             pool.end()
     return results
+
+
+def tell(result: Result, number: str) -> None:
+    what = "slow" if result.slow else result.by or "NOT NOTICED"
+    print(f"{number} {result.module}:{result.at} {what}, {result.seconds:.0f} s", flush=True)
 
 
 class Workers:
@@ -329,15 +339,15 @@ class Workers:
             except Exception as error:
                 self.done.put((None, str(error)))
 
-    def map(self, what, jobs):
-        """Results as they come. A failure ends everything: it is no fault's, but ours."""
-        for job in jobs:
-            self.todo.put((what, job))
-        for _ in jobs:
-            result, error = self.done.get()
-            if error:
-                sys.exit(error)
-            yield result
+    def put(self, what: Callable, job: object) -> None:
+        self.todo.put((what, job))
+
+    def take(self) -> object:
+        """The next result. A failure ends everything: it is no fault's, but ours."""
+        result, error = self.done.get()
+        if error:
+            sys.exit(error)
+        return result
 
     def end(self) -> None:
         for process in self.processes:
