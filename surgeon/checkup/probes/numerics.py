@@ -155,9 +155,12 @@ def probe_half(exam: Exam) -> None:
 
     What is lost is measured in what rounding each stage once may cost.
     """
-    name, S = "half precision", 1021
+    name = "half precision"
+    few = exam.held.rectangular and exam.base is None
+    # Where queries must be as many, fewer of both: the sum of their powers is
+    # beyond 256 all the same, up to where bfloat16 counts.
+    S = 1021 if few else 521
     seen = None if exam.base is None else causal(S)
-    few = exam.held.rectangular and seen is None
     shares: dict[torch.dtype, float] = {}
     refused: SubjectError | None = None
     for dtype in HALVES:

@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import numpy as np
 import torch
@@ -15,11 +15,11 @@ def ordinary() -> Iterator[None]:
     Whoever examines under `no_grad`, under `inference_mode` or with another
     default device gets the report that everybody gets.
     """
-    with (
-        torch.inference_mode(False),
-        torch.enable_grad(),
-        torch.device("cpu"),
-    ):
+    # A mode for new tensors is asked at every call of PyTorch's: only where
+    # they would be made elsewhere.
+    here = torch.get_default_device().type == "cpu"
+    device = nullcontext() if here else torch.device("cpu")
+    with torch.inference_mode(False), torch.enable_grad(), device:
         yield
 
 
