@@ -1,201 +1,44 @@
 """What the check-up must say of functions: how each is asked, and a verdict and a sentence for some of its laws."""
 
-import itertools
 import math
-import random
 
 import torch
 from examined import causal, laid_out, reader, softened
+from odd_functions import (
+    by_flag,
+    changed,
+    constant_row,
+    counting,
+    cut_off,
+    drawing,
+    dropped_keys,
+    dropped_scores,
+    elsewhere,
+    empty_row,
+    filled,
+    flagged_later,
+    four_heads,
+    harmed,
+    large,
+    leaking,
+    noise,
+    odd_mask,
+    of_the_next,
+    on_equal_widths,
+    on_queries,
+    on_three,
+    padded,
+    refusing,
+    rounding,
+    scaled,
+    sound_flag,
+    square_flag,
+    tiring,
+    with_dropout,
+)
 
 from surgeon import attention
 from surgeon.zoo.catalogue import ZOO
-
-
-def changed(before=lambda Q, K, V: (Q, K, V), after=lambda output, Q, K, V: output):
-    """Our attention with its inputs or its output changed; it hands back no weights."""
-
-    def subject(Q, K, V, mask=None):
-        output = attention(*before(Q, K, V), mask)[0]
-        return after(output, Q, K, V)
-
-    return subject
-
-
-def refusing(when):
-    """Our attention, unless its inputs or its mask are such."""
-
-    def subject(Q, K, V, mask=None):
-        if when(Q, K, V, mask):
-            raise RuntimeError("not like this")
-        return attention(Q, K, V, mask)
-
-    return subject
-
-
-def scaled(factor):
-    """Scores are multiplied by another factor, which the sizes give."""
-    return changed(lambda Q, K, V: (Q * Q.shape[-1] ** 0.5 * factor(Q, K, V), K, V))
-
-
-def padded(read):
-    """Our attention with padding, [B, S] and True for real keys, read in some way into an output."""
-
-    def subject(Q, K, V, padding=None):
-        return attention(Q, K, V) if padding is None else read(Q, K, V, padding)
-
-    return subject
-
-
-def on_queries(Q, K, V, real):
-    """NaN for queries that are padding."""
-    scores = Q / math.sqrt(Q.shape[-1]) @ K.mT
-    return torch.softmax(scores.masked_fill(~real[..., None], -torch.inf), -1) @ V
-
-
-def of_the_next(Q, K, V, real):
-    return attention(Q, K, V, real.roll(1, 0)[:, None])
-
-
-def large(Q, K):
-    return (Q @ K.mT).abs().max() > 4000
-
-
-def filled(fill):
-    """Hidden scores are changed as `fill` says."""
-
-    def subject(Q, K, V, mask=None):
-        scores = Q / math.sqrt(Q.shape[-1]) @ K.mT
-        return torch.softmax(scores if mask is None else torch.where(mask, scores, fill(scores)), -1) @ V
-
-    return subject
-
-
-def with_dropout(drop):
-    """Attention by hand, with dropout of probability `p`: scores and weights are changed as `drop` says."""
-
-    def subject(Q, K, V, mask=None, p=0.0):
-        scores = Q / math.sqrt(Q.shape[-1]) @ K.mT
-        scores = scores if mask is None else scores.masked_fill(~mask, -torch.inf)
-        return (drop(scores, p) if p else torch.softmax(scores, -1)) @ V
-
-    return subject
-
-
-def dropped_keys(scores, p):
-    return torch.softmax(scores.masked_fill(torch.rand(scores.shape) < p, -torch.inf).nan_to_num(neginf=-1e4), -1)
-
-
-def dropped_scores(scores, p):
-    return torch.softmax(torch.where(torch.rand(scores.shape) < p, 0.0, scores / (1 - p)), -1)
-
-
-def noise(scores, p):
-    return torch.softmax(scores, -1) * (1 + torch.rand(scores.shape))
-
-
-def rounding(budgets):
-    """Half precision is off by so many times what rounding each stage once may cost."""
-
-    def subject(Q, K, V, mask=None):
-        if Q.dtype == torch.float64:
-            return attention(Q, K, V, mask)
-        exact = attention(Q.double(), K.double(), V.double(), mask)[0]
-        largest = (Q.double() @ K.double().mT / Q.shape[-1] ** 0.5).abs().max()
-        budget = torch.finfo(Q.dtype).eps * (4 + 2 * largest) * V.double().abs().max()
-        return exact + budgets * budget  # not rounded again
-
-    return subject
-
-
-def odd_mask(Q, K, V, mask=None):
-    """Each query sees what the one before it may see, too."""
-    if mask is not None:
-        mask = mask | torch.cat([mask[..., :1, :], mask[..., :-1, :]], -2)
-    return attention(Q, K, V, mask)
-
-
-def by_flag(diagonal):
-    """A causal flag, and no mask."""
-
-    def subject(Q, K, V, is_causal=False):
-        ones = torch.ones(Q.shape[-2], K.shape[-2], dtype=torch.bool)
-        return attention(Q, K, V, diagonal(ones) if is_causal else None)
-
-    return subject
-
-
-def sound_flag(ones):
-    return ones.tril(ones.shape[1] - ones.shape[0])
-
-
-def empty_row(mask):
-    return mask is not None and not mask.any(-1).all()
-
-
-def harmed(Q, K, V, mask=None):
-    output = attention(Q, K, V, mask)[0]
-    return output + 1 if empty_row(mask) else output
-
-
-def cut_off(Q, K, V, mask=None):
-    output = attention(Q, K, V, mask)[0]
-    return output.detach() if empty_row(mask) else output
-
-
-def constant_row(Q, K, V, mask=None):
-    output = attention(Q, K, V, mask)[0]
-    return output if mask is None else torch.where(mask.any(-1, keepdim=True), output, 3.0)
-
-
-def drawing(Q, K, V, mask=None):
-    random.random()
-    return attention(Q, K, V, mask)
-
-
-def elsewhere(Q, K, V, mask=None):
-    return attention(Q, K, V, mask)[0].to("meta")
-
-
-def counting():
-    seen = itertools.count()
-    return changed(after=lambda output, *_: output + 0.01 * next(seen))
-
-
-def tiring(calls):
-    seen = itertools.count()
-    return refusing(lambda *_: next(seen) >= calls)
-
-
-def flagged_later(Q, K, V, is_causal=False):
-    if is_causal:
-        raise RuntimeError("not like this")
-    return attention(Q, K, V)
-
-
-def square_flag(Q, K, V, mask=None, is_causal=False):
-    if is_causal and Q.shape[-2] != K.shape[-2]:
-        raise RuntimeError("not like this")
-    return causal(Q, K, V, mask, is_causal)
-
-
-def four_heads(Q, K, V, mask=None):
-    Q, K, V = (x.unflatten(-1, (4, -1)).transpose(1, 2) for x in (Q, K, V))
-    return attention(Q, K, V, mask)[0].transpose(1, 2).flatten(2)
-
-
-def leaking(Q, K, V, mask=None):
-    """Under a causal mask alone, by a path that autograd cannot follow."""
-    output = attention(Q, K, V, mask)[0]
-    return output if mask is None else output + torch.from_numpy(1e-3 * V.detach().numpy().mean(-2, keepdims=True))
-
-
-def on_equal_widths(output, Q, K, V):
-    return output + 0.01 * (Q.shape[-1] == V.shape[-1])
-
-
-def on_three(output, Q, K, V):
-    return output + 0.01 * (Q.shape[-2] == 3)
-
 
 BY_HEADS = {"layout": "B H T d", "heads": 3, "mask_shape": "B 1 T S"}
 FLAG, PADDING, DROPOUT = {"causal": "is_causal"}, {"padding": "padding"}, {"dropout": "p"}

@@ -1,161 +1,29 @@
 """What the check-up must say of modules, by their projections and from outside."""
 
-import itertools
-import time
-
 import torch
-from examined import Fused
+from odd_modules import (
+    Flagged,
+    Interleaved,
+    InterleavedMerge,
+    LeaksInBothModes,
+    SeedsInTraining,
+    ViewedTwice,
+    drawing,
+    empty,
+    fused,
+    hangs,
+    layer,
+    mean_of_all,
+    noisy,
+    padded,
+    refusing,
+    remembering,
+    tiring,
+    with_bad_gradient,
+    without_gradient,
+)
 
-from surgeon import MultiHeadAttention
 from surgeon.zoo.catalogue import ZOO
-from surgeon.zoo.fault import Layer
-
-
-def layer(kind, *sizes, **options):
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        return kind(*sizes, **options)
-
-
-class Interleaved(Layer):
-    """Each head takes every fourth column."""
-
-    def split(self, x, heads):
-        return x.unflatten(-1, (-1, heads)).permute(0, 3, 1, 2)
-
-
-class InterleavedMerge(Layer):
-    def merge(self, x):
-        return x.permute(0, 2, 3, 1).flatten(2)
-
-
-class ViewedTwice(Layer):
-    def split(self, x, heads):
-        return x.reshape(len(x), heads, x.shape[1], -1)
-
-    def merge(self, x):
-        return x.reshape(len(x), x.shape[2], -1)
-
-
-class SeedsInTraining(Layer):
-    def drop(self, weights):
-        if self.training:
-            torch.manual_seed(5)
-        return super().drop(weights)
-
-
-class LeaksInBothModes(Layer):
-    def attend(self, Q, K, V, mask):
-        output, weights = super().attend(Q, K, V, mask)
-        return (output if mask is None else output + 0.01 * V.mean(-2, keepdim=True)), weights
-
-
-class Flagged(MultiHeadAttention):
-    """A causal flag, and one sequence."""
-
-    def forward(self, x, is_causal=False):
-        T = x.shape[1]
-        return super().forward(x, mask=torch.ones(T, T, dtype=torch.bool).tril() if is_causal else None)
-
-
-class Plain(Fused):
-    """Fused, with its mask or its answer changed."""
-
-    def read(self, mask):
-        return mask
-
-    def change(self, output, x, mask):
-        return output
-
-    def forward(self, x, attn_mask=None):
-        output, weights = super().forward(x, None if attn_mask is None else self.read(attn_mask))
-        return self.change(output, x, attn_mask), weights
-
-
-def fused(read=None, change=None):
-    """A layer on x whose projections nobody names."""
-
-    def make():
-        made = layer(Plain)
-        if read:
-            made.read = read
-        if change:
-            made.change = change
-        return made
-
-    return make
-
-
-def remembering():
-    seen = itertools.count()
-    return fused(change=lambda output, x, mask: output + 0.01 * next(seen))()
-
-
-def noisy():
-    return fused(change=lambda output, x, mask: output + 0.01 * torch.rand(()))()
-
-
-def refusing(when):
-    def change(output, x, mask):
-        if when(x, mask):
-            raise RuntimeError("not like this")
-        return output
-
-    return fused(change=change)
-
-
-def tiring():
-    seen = itertools.count()
-    return refusing(lambda x, mask: next(seen) >= 2)()
-
-
-def drawing(output, x, mask):
-    torch.rand(())
-    return output
-
-
-def padded(change):
-    class Padded(Fused):
-        def forward(self, x, keep=None):
-            return super().forward(x, None if keep is None else change(keep[:, None, None]))
-
-    return lambda: layer(Padded)
-
-
-def empty(mask):
-    return mask is not None and not mask.any(-1).all()
-
-
-class NoWayBack(torch.autograd.Function):
-    """An identity whose gradient is NaN."""
-
-    @staticmethod
-    def forward(context, x):
-        return x.clone()
-
-    @staticmethod
-    def backward(context, gradient):
-        return gradient * torch.nan
-
-
-def without_gradient(output, x, mask):
-    return output.detach() if empty(mask) else output
-
-
-def with_bad_gradient(output, x, mask):
-    return NoWayBack.apply(output) if empty(mask) else output
-
-
-def mean_of_all(output, x, mask):
-    seen = None if mask is None else mask.any(-1).reshape(1, -1, 1)
-    return output if seen is None else torch.where(seen, output, x.mean(1, keepdim=True))
-
-
-def hangs(output, x, mask):
-    while mask is not None:
-        time.sleep(0.01)
-    return output
-
 
 OUTSIDE = {"width": 28}
 KEEP = {"width": 28, "padding": "keep"}
