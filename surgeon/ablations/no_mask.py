@@ -11,6 +11,7 @@ from torch import Tensor
 
 from surgeon.anatomy.masks import create_causal_mask, create_reverse_mask
 from surgeon.arguments import check_seed, positive_integer
+from surgeon.book.once import once
 from surgeon.models.english import english_grammar
 from surgeon.models.grammar import Grammar
 from surgeon.models.training import train
@@ -149,7 +150,8 @@ def compare_masking(
     of_held_out, of_writing = _seeds(seed)[2:]
     # The same weights and the same texts; the mask is the only difference.
     trained = {
-        name: train_under(
+        name: once(
+            train_under,
             name,
             steps=steps,
             batch_size=batch_size,

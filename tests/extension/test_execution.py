@@ -1,7 +1,5 @@
 """What the book's extension promises, on books of a few pages."""
 
-import ast
-import json
 import logging
 import os
 import shutil
@@ -13,79 +11,11 @@ from bs4 import BeautifulSoup
 from docutils import nodes
 from myst_nb.core.config import NbParserConfig
 from myst_parser.config.main import MdParserConfig
-from small_book import FRONT, ROOT, SPEAKING, STRICT, SmallBook, cell
-from sphinx.errors import SphinxError
+from small_book import ROOT, SPEAKING, STRICT, SmallBook, cell
 
 sys.path.insert(0, str(ROOT / "book" / "_ext"))
-import surgeon_book
-from surgeon_book.execution import failures, fingerprints, kernels
+from surgeon_book.execution import failures, kernels
 from surgeon_book.reference import ledger
-
-PACKAGE = {
-    "__init__.py": "from surgeon.softmax import stable\nfrom .masks import causal as causal_mask\nWHERE = 'here'\n",
-    "softmax.py": "def stable():\n    return 'stable'\n\n\ndef naive():\n    return 'naive'\n",
-    "masks.py": "def causal():\n    return 'causal'\n",
-    "heads.py": "def heads():\n    from . import stable\n\n    return stable() + ' heads'\n",
-    "lm/__init__.py": "from .train import fit\n",
-    "lm/train.py": "import surgeon.heads as h\n\n\ndef fit():\n    return h.heads()\n",
-    "unused.py": "",
-}
-
-
-@pytest.fixture
-def package(tmp_path):
-    for name, text in PACKAGE.items():
-        file = tmp_path / "surgeon" / name
-        file.parent.mkdir(exist_ok=True, parents=True)
-        file.write_text(text)
-    return fingerprints.Package(tmp_path, "surgeon")
-
-
-# ---- Which pages run again -----------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("code", "modules"),
-    [
-        ("import torch, surgeons", ""),
-        ("from surgeon import stable", "softmax"),
-        ("from surgeon import causal_mask as m", "masks"),
-        ("from surgeon import softmax", "softmax"),
-        ("from surgeon.softmax import naive", "softmax"),
-        ("import surgeon.masks as m", "masks"),
-        ("from surgeon.heads import heads", "heads softmax"),
-        ("from surgeon import heads", "heads softmax"),
-        ("from surgeon import lm", "heads lm lm.train softmax"),
-        ("from surgeon.lm import fit", "heads lm.train softmax"),
-        ("from surgeon.lm.train import fit", "heads lm.train softmax"),
-        ("from surgeon.lm import train", "heads lm.train softmax"),
-        ("def later():\n    from surgeon import stable", "softmax"),
-        ("from surgeon import WHERE", ". masks softmax"),
-        ("import surgeon", ". masks softmax"),
-        ("import surgeon.unused", ". masks softmax unused"),
-        ("from surgeon import *", ". masks softmax"),
-        ("from surgeon import absent", ". masks softmax"),
-    ],
-)
-def test_a_page_uses_the_modules_that_its_imports_reach(package, code, modules):
-    reached = [line.split()[0] for line in package.reached(ast.parse(code)) if " is " not in line]
-    assert sorted(module.removeprefix("surgeon").removeprefix(".") or "." for module in reached) == modules.split()
-
-
-def test_a_name_that_comes_to_mean_something_else_is_a_change(package, tmp_path):
-    code = ast.parse("from surgeon import stable")
-    before = package.reached(code)
-    (tmp_path / "surgeon/__init__.py").write_text("from surgeon.softmax import naive as stable\n")
-    assert fingerprints.Package(tmp_path, "surgeon").reached(code) != before
-
-
-def test_a_package_that_hands_a_name_round_in_a_circle_is_read_all_the_same(package, tmp_path):
-    (tmp_path / "surgeon/__init__.py").write_text("from surgeon.lm import lost\n")
-    (tmp_path / "surgeon/lm/__init__.py").write_text("from surgeon import lost\n")
-    (tmp_path / "surgeon/broken.py").write_text("def (:\n")
-    circle = fingerprints.Package(tmp_path, "surgeon")
-    assert circle.reached(ast.parse("from surgeon import lost"))
-    assert len(circle.reached(ast.parse("from surgeon.broken import x"))) == 2
 
 
 @pytest.fixture
@@ -93,72 +23,6 @@ def env():
     return SimpleNamespace(
         doc2path=lambda page: f"/books/{page}.md", myst_config=MdParserConfig(), mystnb_config=NbParserConfig()
     )
-
-
-def test_a_fingerprint_changes_with_text_libraries_and_repository_and_with_nothing_else(env, package, monkeypatch):
-    def prints():
-        return [fingerprints.fingerprint(env, package, "a", text) for text in (FRONT + cell("x = 1"), "Text.")]
-
-    monkeypatch.setenv("GITHUB_REPOSITORY", "ours/book")
-    runs, reads = prints()
-    assert prints() == [runs, reads]
-    assert fingerprints.fingerprint(env, package, "a", FRONT + cell("x = 2")) != runs
-    monkeypatch.setattr(fingerprints, "version", lambda library: "another")
-    changed, still = prints()
-    assert changed != runs
-    assert still == reads
-    monkeypatch.setenv("GITHUB_REPOSITORY", "their/fork")
-    assert prints()[0] not in (runs, changed)
-    assert prints()[1] == reads
-
-
-def test_what_is_kept_of_a_page_is_merged_and_goes_with_it():
-    """As when pages are read in parallel, and as when one is removed."""
-    ours, theirs = SimpleNamespace(), SimpleNamespace()
-    fingerprints.kept(ours).update(a="1", b="1")
-    fingerprints.kept(theirs).update(a="2", b="2", c="2")
-    surgeon_book.merge(None, ours, ["b", "c"], theirs)
-    assert fingerprints.kept(ours) == {"a": "1", "b": "2", "c": "2"}
-    surgeon_book.purge(None, ours, "c")
-    assert fingerprints.kept(ours) == {"a": "1", "b": "2"}
-
-
-def test_a_page_that_cannot_be_read_is_named(env, package):
-    text = FRONT + "```{code-cell} ipython3\n:tags: [hide-input\n:more: a: b\n\n1\n```\n"
-    with pytest.raises(SphinxError, match=r"^/books/a.md cannot be read: .* line 11"):
-        fingerprints.fingerprint(env, package, "a", text)
-
-
-def test_a_change_runs_exactly_the_pages_that_use_it(tmp_path):
-    """The surgeon of these pages is the book's own, though another is installed: it alone has these names."""
-    pages = {
-        "soft": "# Soft\n\n" + cell("%pwd\nfrom surgeon import WHERE\nWHERE"),
-        "mask": "# Mask\n\n{doc}`soft`\n\n" + cell("from surgeon.masks import causal\ncausal()"),
-        "head": "# Head\n\n" + cell("from surgeon.lm import fit\nfit()"),
-        "bare": "# Bare\n\n" + cell("1 + 1"),
-        "text": "# Text\n\nNo cell.\n",
-    }
-    book = SmallBook(tmp_path, pages, PACKAGE)
-    others = {"surgeon/unused.py": "x = 1\n", "surgeon/lm/__init__.py": "from .train import fit, h\n"}
-    moved = {"surgeon/lm/__init__.py": "from surgeon.masks import causal as fit\n"}
-    retitled = {"book/soft.md": (tmp_path / "book/soft.md").read_text().replace("# Soft", "# Softer")}
-    steps = [
-        ("a first build", {}, ["bare", "head", "mask", "soft"]),
-        ("what no page uses", others, []),
-        ("a module", {"surgeon/masks.py": "def causal():\n    return 'CAUSAL'\n"}, ["mask", "soft"]),
-        ("a module behind others", {"surgeon/softmax.py": "def stable():\n    return 'firm'\n"}, ["head", "soft"]),
-        # Text: the page runs again, and its neighbours, which show its title, are written again without running.
-        ("where a name lives, and a text", moved | retitled, ["head", "soft"]),
-    ]
-    for what, changes, expected in steps:
-        for path, text in changes.items():
-            book.write(path, text)
-        build = book.build(*STRICT)
-        assert build.code == 0, build.output
-        assert book.ran() == expected, f"after a change of {what}"
-    assert "'here'" in BeautifulSoup(book.html("soft"), "html.parser").get_text()
-    assert "'CAUSAL'" in BeautifulSoup(book.html("head"), "html.parser").get_text()
-    assert ">Softer</span>" in book.html("mask")
 
 
 # ---- Claims, figures, times ----------------------------------------------------------------------------------------
@@ -283,19 +147,6 @@ def test_the_repository_is_github_s_where_it_says_and_the_configuration_s_elsewh
         assert config.html_theme_options == {**options, "repository_url": f"https://github.com/{name}"}
         assert os.environ["GITHUB_REPOSITORY"] == name
         assert os.environ["SURGEON_BRANCH"] == (branch or "main")
-
-
-@pytest.mark.parametrize(("asked", "given"), [(None, "1"), ("2", "2")], ids=["unsaid", "said"])
-def test_a_page_runs_on_one_thread_unless_its_builder_says_otherwise(monkeypatch, tmp_path, asked, given):
-    for variable in ("JUPYTER_PATH", "PYTHONPATH"):
-        monkeypatch.setenv(variable, "")
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    if asked:
-        monkeypatch.setenv("OMP_NUM_THREADS", asked)
-    kernels.prepare(SimpleNamespace(doctreedir=tmp_path))
-    spec = json.loads((tmp_path / "kernels/kernels/python3/kernel.json").read_text())
-    assert spec["env"] == {"OMP_NUM_THREADS": given}
-    assert spec["argv"][0] == sys.executable
 
 
 # ---- Failures ------------------------------------------------------------------------------------------------------
@@ -442,7 +293,7 @@ def test_a_failure_is_not_lost_when_the_build_that_saw_it_is_killed(tmp_path):
     book = fragile(tmp_path)
     book.page("a", "# A\n\n" + cell("1 + 1") + "\n{eval}`undefined`\n")
     assert book.build(*STRICT).code == 1
-    book.kill_when("write book/b")  # page a has been read again, and its warning went with the build
+    book.kill_when("write book/a")  # it has been read again, and its warning went with the build
     build = book.build(*STRICT)
     assert build.code == 1
     assert any(warning.startswith("a.md:") for warning in build.warnings)

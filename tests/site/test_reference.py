@@ -17,9 +17,9 @@ import surgeon
 from surgeon.book.page import REPOSITORY
 
 sys.path.insert(0, str(ROOT / "book" / "_ext"))
-from surgeon_book.execution.fingerprints import Package
 from surgeon_book.page import glossary
 from surgeon_book.reference import api, docstrings, package, usage
+from surgeon_book.reference.imports import Package
 
 REFERENCE = [page.removeprefix("book/") for page in PAGES if page.startswith("book/reference/api/")]
 SHOWN = [name.removeprefix("surgeon.") for name in package.public(surgeon)]

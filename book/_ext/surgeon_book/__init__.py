@@ -5,20 +5,19 @@ from (`fingerprints`), its claims (`ledger`), the names of surgeon that it uses 
 ran (`colophon`). Some leave more: the modules that they show (`api`), the terms that they define (`glossary`).
 """
 
-from collections.abc import Callable, Iterable
 from typing import Any
 
 from sphinx.application import Sphinx
-from sphinx.environment import BuildEnvironment
 
 from surgeon_book import checkout, nodes, sources
-from surgeon_book.execution import failures, fingerprints, kernels, rewriting
+from surgeon_book.execution import failures, fingerprints, kernels, reading, rewriting, writing
 from surgeon_book.page import (
     corners,
     downloads,
     elements,
     entries,
     equations,
+    exercises,
     figures,
     folds,
     glossary,
@@ -35,7 +34,9 @@ SUBJECTS = (
     nodes,
     kernels,
     fingerprints,
+    reading,
     rewriting,
+    writing,
     failures,
     ledger,
     figures,
@@ -60,26 +61,14 @@ SUBJECTS = (
     search,
     folds,
     equations,
+    exercises,
     slim,
     styles,
     parts,
 )
-KEPT: tuple[Callable[[BuildEnvironment], dict[str, Any]], ...] = tuple(subject.kept for subject in (fingerprints,))
-
-
-def purge(app: Sphinx, env: BuildEnvironment, docname: str) -> None:
-    for kept in KEPT:
-        kept(env).pop(docname, None)
-
-
-def merge(app: Sphinx, env: BuildEnvironment, docnames: Iterable[str], other: BuildEnvironment) -> None:
-    for kept in KEPT:
-        kept(env).update({docname: kept(other)[docname] for docname in docnames if docname in kept(other)})
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
-    app.connect("env-purge-doc", purge)
-    app.connect("env-merge-info", merge)
     for subject in SUBJECTS:
         subject.setup(app)
     return {

@@ -33,6 +33,18 @@ class Read(IntEnum):
     MOVED = 900
 
 
+class Updated(IntEnum):
+    """`env-updated`: by 500 the list of sources is made."""
+
+    SOURCES_ARE_CITED = 900
+
+
+class Resolved(IntEnum):
+    """`doctree-resolved`: by 500 links stand where they will."""
+
+    WHOLE = 950
+
+
 class Page(IntEnum):
     """`html-page-context`: by 500 the theme and the extensions have added theirs."""
 
@@ -45,4 +57,5 @@ class Finished(IntEnum):
     STYLE = 800
     UNUSED_IS_GONE = 900  # what no page, nor the style, asks for
     FIXTURES = 950  # which no page asks for
+    WRITTEN = 990
     BELIEVED = 999  # after all that may still warn or write

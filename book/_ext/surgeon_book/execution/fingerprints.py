@@ -1,154 +1,175 @@
-"""Which pages run again: those whose text changed, or whose part of surgeon did.
+"""Which pages run again: those whose text changed, or anything that their run read.
 
-A page's fingerprint holds its text, the modules of surgeon that its cells reach (through the names that a package's
-`__init__.py` hands on, and through the modules' own imports), and the versions of the libraries that make its numbers.
+What a run reads is seen while it runs, see `within/sitecustomize.py`: the files of the checkout, in its kernel and in
+every Python that the kernel starts, and the packages that its code imports, with what these import. A page's
+fingerprint holds the text, a checksum of each file as it was when the build began, and the packages' versions.
 """
 
-import ast
 import hashlib
 import os
 import sys
-from collections.abc import Iterator
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from pathlib import Path
 
-from IPython.core.inputtransformer2 import TransformerManager
-from myst_nb.core.read import create_nb_reader
-from myst_nb.sphinx_ import SphinxEnvType
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
-from sphinx.errors import SphinxError
 
 from surgeon_book.checkout import ROOT
+from surgeon_book.memory import Memory
 
-LIBRARIES = ("torch", "numpy", "pandas", "matplotlib")
-
-
-def kept(env: BuildEnvironment) -> dict[str, str]:
-    """Page -> the fingerprint of what it was made from."""
-    return env.__dict__.setdefault("surgeon_fingerprints", {})
+PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
+PASSED_OVER = ("_build", ".git", ".venv")  # as in `within/sitecustomize.py`, which imports nothing of ours
+CELLS = "__main__"  # as which pages' code imports
 
 
-class Package:
-    """A package's modules and how they import each other, read from its files as they are when first asked for."""
+@dataclass(frozen=True)
+class Fingerprint:
+    text: str
+    files: dict[str, str] = field(default_factory=dict)  # path in the checkout -> checksum, "" if it is not there
+    packages: dict[str, str] = field(default_factory=dict)  # distribution -> version
+    around: tuple[str, ...] = ()  # Python, and the repository's name, which pages show
 
-    def __init__(self, root: Path, name: str) -> None:
-        self.root, self.name = root, name
-        self.text, self.tree = cache(self._text), cache(self._tree)
 
-    def path(self, module: str) -> Path | None:
-        path = self.root.joinpath(*module.split("."))
-        return next((p for p in (path / "__init__.py", path.with_suffix(".py")) if p.is_file()), None)
+class Known(Memory[Fingerprint]):
+    """The fingerprint of what a page was made from."""
 
-    def _text(self, module: str) -> bytes:
-        path = self.path(module)
-        return path.read_bytes() if path else b""
+    store = "surgeon_fingerprints"
 
-    def _tree(self, module: str) -> ast.AST:
+
+def around() -> tuple[str, ...]:
+    return PYTHON, os.environ.get("GITHUB_REPOSITORY", ""), os.environ.get("SURGEON_BRANCH", "")
+
+
+def checksum(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+class Checkout:
+    """The files of the checkout as they are when first asked for. What changes meanwhile, the next build sees."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.known: dict[str, str] = {}
+
+    def see(self) -> None:
+        """Look at everything a page may read, before any runs."""
+        for folder, folders, names in os.walk(self.root):
+            place = os.path.relpath(folder, self.root)
+            passed = PASSED_OVER if place == "." else ()
+            folders[:] = [name for name in folders if name not in (*passed, "__pycache__", "node_modules")]
+            for name in names:
+                self.of(os.path.normpath(os.path.join(place, name)).replace(os.sep, "/"))
+
+    def of(self, path: str) -> str:
+        """The checksum of a file, "" where there is none; of a folder (its path ends in a slash), that of its names."""
+        if path not in self.known:
+            self.known[path] = self._of(path)
+        return self.known[path]
+
+    def _of(self, path: str) -> str:
         try:
-            return ast.parse(self.text(module))
-        except (SyntaxError, ValueError):
-            return ast.Module([], [])
+            if path.endswith("/"):
+                names = sorted(name for name in os.listdir(self.root / path) if name != "__pycache__")
+                return checksum("\0".join(names).encode())
+            return checksum((self.root / path).read_bytes())
+        except OSError:
+            return ""
 
-    def imports(self, tree: ast.AST, inside: str = "") -> Iterator[tuple[str, str | None, str]]:
-        """(module, name in it or None for itself, name given to it) of everything imported from the package."""
-        path = self.path(inside) if inside else None
-        parents = inside.split(".") if path and path.name == "__init__.py" else inside.split(".")[:-1]
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Import):
-                for alias in node.names:
-                    if alias.name.split(".")[0] == self.name:
-                        yield alias.name, None, alias.asname or self.name
-                        if "." in alias.name and not alias.asname:  # binds the whole package
-                            yield self.name, None, self.name
-            elif isinstance(node, ast.ImportFrom):
-                above = parents[: len(parents) - node.level + 1] if node.level else []
-                module = ".".join([*above, *([node.module] if node.module else [])])
-                if module.split(".")[0] == self.name:
-                    for alias in node.names:
-                        yield module, None if alias.name == "*" else alias.name, alias.asname or alias.name
 
-    def origin(self, module: str, name: str | None, seen: frozenset = frozenset()) -> tuple[str, str | None]:
-        """Where a name comes from: through the `__init__.py` that only hands it on, to the module that has it."""
-        path = self.path(module)
-        if name is None or path is None or path.name != "__init__.py" or (module, name) in seen:
-            return module, name
-        for source, original, given in self.imports(self.tree(module), module):
-            if given == name and (source, original) != (module, name):
-                return self.origin(source, original, seen | {(module, name)})
-        return (f"{module}.{name}", None) if self.path(f"{module}.{name}") else (module, name)
+class Trace:
+    """What the runs of a page noted."""
 
-    def reached(self, tree: ast.AST) -> list[str]:
-        """What the code gets from the package, and the content of each module that this takes, as lines to compare."""
-        names, modules = set(), {}
-        waiting = [(tree, "")]
+    def __init__(self, lines: Iterable[str]) -> None:
+        noted = [line.split(" ", 1) for line in lines]
+        self.files = {rest for kind, rest in noted if kind == "F"} | {f"{rest}/" for kind, rest in noted if kind == "L"}
+        self.imports: dict[str, set[str]] = {}
+        for caller, imported in (rest.split(" ") for kind, rest in noted if kind == "I"):
+            self.imports.setdefault(caller, set()).add(imported)
+        self.imports.setdefault(CELLS, set()).update(rest for kind, rest in noted if kind == "D")
+
+    def packages(self, ours: Iterable[str]) -> Iterator[str]:
+        """What pages' code and the checkout's own modules import, and what is imported for that."""
+        waiting, seen = [CELLS, "__mp_main__", *ours], set()
         while waiting:
-            for module, name, _ in self.imports(*waiting.pop()):
-                source, original = self.origin(module, name)
-                names.add(f"{module}.{name} is {source}.{original}")
-                if source not in modules:
-                    modules[source] = hashlib.sha256(self.text(source)).hexdigest()
-                    waiting.append((self.tree(source), source))
-        return sorted(names) + [f"{module} {digest}" for module, digest in sorted(modules.items())]
+            name = waiting.pop()
+            if name not in seen:
+                seen.add(name)
+                yield name
+                waiting += self.imports.get(name, ())
 
 
-def cells(env: SphinxEnvType, docname: str, text: str) -> ast.AST | None:
-    """The page's code cells as one tree; None if it has none."""
-    reader = create_nb_reader(env.doc2path(docname), env.myst_config, env.mystnb_config, text)
-    if reader is None:
-        return None
+class Fingerprints:
+    """Compares, then remembers."""
+
+    def begin(self, app: Sphinx) -> None:
+        self.checkout = Checkout(ROOT)
+        self.folder = Path(app.doctreedir, "traces")
+        self.distributions: dict[str, list[str]] = {}
+        self.texts: dict[str, str] = {}
+
+    def outdated(self, app: Sphinx, env: BuildEnvironment, added: set, changed: set, removed: set) -> list[str]:
+        return [page for page in env.found_docs - added - changed if not self.holds(env, page)]
+
+    def holds(self, env: BuildEnvironment, page: str) -> bool:
+        """Whether everything is as it was when the page ran."""
+        before = Known.of(env).get(page)
+        text = Path(env.doc2path(page)).read_text("utf-8-sig")  # as Sphinx reads it
+        if before is None or before.text != checksum(text.encode()):
+            return False
+        return (
+            before.around in ((), around())
+            and all(self.checkout.of(path) == known for path, known in before.files.items())
+            and all(version_of(name) == known for name, known in before.packages.items())
+        )
+
+    def prepare(self, app: Sphinx, env: BuildEnvironment, pages: list[str]) -> None:
+        """Before the first page runs: see all files, and which distribution has which package."""
+        if pages:
+            self.checkout.see()
+            self.distributions = dict(packages_distributions())
+            self.folder.mkdir(parents=True, exist_ok=True)
+
+    def follow(self, app: Sphinx, page: str, content: list[str]) -> None:
+        """Let the page's run note what it reads."""
+        self.texts[page] = checksum(content[0].encode())
+        trace = self.trace(page)
+        trace.unlink(missing_ok=True)
+        os.environ["SURGEON_TRACE"] = str(trace)
+
+    def trace(self, page: str) -> Path:
+        return self.folder / f"{page.replace('/', '-')}.txt"
+
+    def remember(self, app: Sphinx, doctree: object) -> None:
+        env, page, trace = app.env, app.env.docname, self.trace(app.env.docname)
+        text = self.texts[page]
+        if not trace.exists():
+            Known.of(env)[page] = Fingerprint(text)
+            return
+        seen = Trace(trace.read_text(encoding="utf8").splitlines())
+        ours = {path.split("/")[0].removesuffix(".py") for path in seen.files if "/" in path or path.endswith(".py")}
+        names = {name for package in seen.packages(ours) for name in self.distributions.get(package, ())}
+        Known.of(env)[page] = Fingerprint(
+            text,
+            {path: self.checkout.of(path) for path in sorted(seen.files)},
+            {name: version_of(name) for name in sorted(names)},
+            around(),
+        )
+
+
+def version_of(distribution: str) -> str:
     try:
-        notebook = reader.read(text)
-    except Exception as error:  # of many kinds, and none of them names the page
-        raise SphinxError(f"{env.doc2path(docname)} cannot be read: {error}") from error
-    codes = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
-    body: list[ast.stmt] = []
-    for code in codes:
-        try:
-            body += ast.parse(TransformerManager().transform_cell(code)).body
-        except (SyntaxError, ValueError):
-            continue  # such a cell fails when it runs
-    return ast.Module(body, []) if codes else None
-
-
-def fingerprint(env: SphinxEnvType, package: Package, docname: str, text: str) -> str:
-    lines = [text]
-    code = cells(env, docname, text)
-    if code is not None:
-        lines += [f"python {sys.version_info.major}.{sys.version_info.minor}", os.environ.get("GITHUB_REPOSITORY", "")]
-        lines += [f"{library} {_version(library)}" for library in LIBRARIES]
-        lines += package.reached(code)
-    return hashlib.sha256("\0".join(lines).encode()).hexdigest()
-
-
-def _version(library: str) -> str:
-    try:
-        return version(library)
+        return version(distribution)
     except PackageNotFoundError:
         return "absent"
 
 
-class Reexecution:
-    """Compares, then remembers. A build reads surgeon/ once: what changes meanwhile, the next one sees."""
-
-    def begin(self, app: Sphinx) -> None:
-        self.package = Package(ROOT, "surgeon")
-
-    def outdated(self, app: Sphinx, env: SphinxEnvType, added: set, changed: set, removed: set) -> list[str]:
-        before = kept(env)
-        unread = env.found_docs - added - changed
-        return [docname for docname in unread if before.get(docname) != self.now(env, docname)]
-
-    def now(self, env: SphinxEnvType, docname: str) -> str:
-        return fingerprint(env, self.package, docname, Path(env.doc2path(docname)).read_text("utf-8-sig"))
-
-    def remember(self, app: Sphinx, docname: str, content: list[str]) -> None:
-        kept(app.env)[docname] = fingerprint(app.env, self.package, docname, content[0])
-
-
 def setup(app: Sphinx) -> None:
-    reexecution = Reexecution()
-    app.connect("builder-inited", reexecution.begin)
-    app.connect("env-get-outdated", reexecution.outdated)
-    app.connect("source-read", reexecution.remember)
+    fingerprints = Fingerprints()
+    app.add_env_collector(Known)
+    app.connect("builder-inited", fingerprints.begin)
+    app.connect("env-get-outdated", fingerprints.outdated)
+    app.connect("env-before-read-docs", fingerprints.prepare)
+    app.connect("source-read", fingerprints.follow)
+    app.connect("doctree-read", fingerprints.remember)

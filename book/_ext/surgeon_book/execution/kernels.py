@@ -1,14 +1,25 @@
-"""The pages' kernels: this interpreter, this checkout's surgeon, this repository's name."""
+"""The pages' kernels: this interpreter, this checkout's surgeon, this repository's name.
+
+Where a system can fork safely (Linux), they are forked from one process that has imported what pages import, see
+`within/forkserver.py`. Elsewhere, and with SURGEON_FORK=0, each is a new Python, and pages run one at a time.
+"""
 
 import json
 import os
+import shutil
+import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from sphinx.application import Sphinx
 from sphinx.config import Config
 
 from surgeon_book.checkout import ROOT
+
+WITHIN = Path(__file__).parent / "within"  # runs in kernels, not in Sphinx
+OPTIONS = ["-Xfrozen_modules=off"]  # or ipykernel warns that a debugger would miss some lines
+CAN_FORK = sys.platform == "linux" and hasattr(os, "pidfd_open")
 
 
 def name_repository(app: Sphinx, config: Config) -> None:
@@ -22,19 +33,67 @@ def name_repository(app: Sphinx, config: Config) -> None:
         config.html_theme_options = {**config.html_theme_options, "repository_url": f"https://github.com/{name}"}
 
 
-def prepare(app: Sphinx) -> None:
-    """Let every page's kernel be this interpreter, whatever kernels its user has registered, and find surgeon here."""
-    kernels = Path(app.doctreedir, "kernels")
-    command = [sys.executable, "-Xfrozen_modules=off", "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-    quiet = ["--log-level=ERROR"]  # it warns of every connection over TCP
-    # One thread: the pages' models are too small to gain from two, and two that wait for a busy core cost minutes.
-    threads = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
-    spec = {"argv": command + quiet, "display_name": "Python 3", "language": "python", "env": threads}
-    folder = kernels / "kernels" / "python3"
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "kernel.json").write_text(json.dumps(spec))
-    _put_first("JUPYTER_PATH", kernels)
-    _put_first("PYTHONPATH", ROOT)
+def forks() -> bool:
+    return CAN_FORK and os.environ.get("SURGEON_FORK", "1") != "0"
+
+
+def jobs() -> int:
+    """Pages that run side by side: as many as there are cores, unless SURGEON_JOBS has another number."""
+    if not forks():
+        return 1
+    asked = os.environ.get("SURGEON_JOBS", "")
+    return max(1, int(asked)) if asked.isdecimal() else len(os.sched_getaffinity(0))
+
+
+class Kernels:
+    """Prepares what Jupyter starts for a page; the fork server is there as long as pages are read."""
+
+    server: subprocess.Popen | None = None
+    results: Path | None = None
+
+    def prepare(self, app: Sphinx) -> None:
+        """Let every page's kernel be this interpreter, whatever kernels its user has registered, and find surgeon."""
+        # One thread: the pages' models are too small to gain from two, and two that wait for a busy core cost minutes.
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
+        _put_first("PYTHONPATH", WITHIN)
+        _put_first("PYTHONPATH", ROOT)
+        if forks():
+            self.folder = tempfile.mkdtemp(prefix="surgeon-")  # a socket's path must be short
+            os.environ["SURGEON_KERNELS"] = self.folder  # surgeon.book.quiet asks there
+            command = [sys.executable, "-I", "-S", str(WITHIN / "kernel.py"), self.folder]
+        else:
+            os.environ.pop("SURGEON_KERNELS", None)
+            command = [sys.executable, *OPTIONS, "-m", "ipykernel_launcher"]
+        command += ["-f", "{connection_file}", "--log-level=ERROR"]  # it warns of every connection over TCP
+        if os.name == "posix":  # elsewhere files are locked in other ways
+            self.results = Path(app.doctreedir, "results")
+            shutil.rmtree(self.results, ignore_errors=True)
+            self.results.mkdir(parents=True)
+            os.environ["SURGEON_ONCE"] = str(self.results)  # surgeon.book.once keeps there what several pages ask
+        spec = {"argv": command, "display_name": "Python 3", "language": "python"}
+        kernels = Path(app.doctreedir, "kernels")
+        folder = kernels / "kernels" / "python3"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "kernel.json").write_text(json.dumps(spec))
+        _put_first("JUPYTER_PATH", kernels)
+
+    def start(self) -> None:
+        """Start importing; whoever asks for a kernel meanwhile, waits."""
+        if forks() and self.server is None:
+            program = f"import forkserver; forkserver.serve({self.folder!r})"
+            command = [sys.executable, *OPTIONS, "-c", program]
+            # In a session of its own it outlives what kills the build, long enough to end the kernels.
+            self.server = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
+
+    def stop(self, app: Sphinx, exception: Exception | None) -> None:
+        if self.server is not None:
+            self.server.terminate()
+            self.server.wait()
+            self.server = None
+        elif forks():
+            Path(self.folder).rmdir()
+        if self.results is not None:
+            shutil.rmtree(self.results, ignore_errors=True)
 
 
 def _put_first(variable: str, path: Path) -> None:
@@ -42,6 +101,10 @@ def _put_first(variable: str, path: Path) -> None:
     os.environ[variable] = os.pathsep.join([str(path), *others])
 
 
+KERNELS = Kernels()
+
+
 def setup(app: Sphinx) -> None:
     app.connect("config-inited", name_repository)
-    app.connect("builder-inited", prepare)
+    app.connect("builder-inited", KERNELS.prepare)
+    app.connect("build-finished", KERNELS.stop)

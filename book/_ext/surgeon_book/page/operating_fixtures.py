@@ -15,8 +15,8 @@ from sphinx.application import Sphinx
 from surgeon_book import kept, sources
 from surgeon_book.checkout import ROOT
 from surgeon_book.order import Finished
+from surgeon_book.reference.imports import Package
 from surgeon_book.reference.package import load
-from surgeon_book.reference.usage import Package
 from surgeon_book.site import pages
 
 NAMES = {math.inf: "Infinity", -math.inf: "-Infinity"}

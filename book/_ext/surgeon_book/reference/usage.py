@@ -9,9 +9,9 @@ from docutils import nodes
 from sphinx.application import Sphinx
 
 from surgeon_book.checkout import ROOT
-from surgeon_book.execution.fingerprints import Package, cells
 from surgeon_book.memory import Memory
 from surgeon_book.nodes import FILLS, Later, in_order, link
+from surgeon_book.reference.imports import Package, cells
 
 USED_IN = "used-in"
 

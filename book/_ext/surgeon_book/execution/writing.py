@@ -1,0 +1,74 @@
+"""Pages are written while the next ones are resolved.
+
+Resolving references needs what other pages left, and feeds the index of the search: that is this process's work. What
+is resolved becomes HTML in other processes, a few pages each. V8, which sets the equations, does not survive a fork, so
+none is started here before.
+"""
+
+import gc
+from collections.abc import Iterator, Sequence
+from functools import cache
+from itertools import pairwise
+
+import pybtex.plugin
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.builders import Builder
+from sphinx.util import logging
+from sphinx.util.build_phase import BuildPhase
+
+from surgeon_book.execution.kernels import jobs
+from surgeon_book.execution.reading import Tasks
+from surgeon_book.execution.within.forkserver import end_with_parent
+
+LOGGER = logging.getLogger(__name__)
+FEW = 6  # pages that one process writes as fast
+CHUNKS = 4
+
+
+def begin(app: Sphinx) -> None:
+    builder = app.builder
+
+    def write(pages: Sequence[str]) -> None:
+        LOGGER.info("writing %s", f"{len(pages)} pages" if len(pages) > 1 else "one page")
+        if jobs() == 1 or len(pages) < FEW:
+            with logging.pending_warnings():
+                for page in pages:
+                    builder.write_doc(page, resolved(builder, page))
+        else:
+            side_by_side(builder, pages)
+
+    builder._write_serial = write  # type: ignore[method-assign]
+    # A doctree is thousands of objects that refer to each other, and none is garbage before its page is written.
+    gc.set_threshold(200_000, 20, 20)
+    pybtex.plugin._load_entry_point = cache(pybtex.plugin._load_entry_point)  # it looks through all packages each time
+
+
+def resolved(builder: Builder, page: str) -> nodes.document:
+    builder.app.phase = BuildPhase.RESOLVING
+    doctree = builder.env.get_and_resolve_doctree(page, builder)
+    builder.app.phase = BuildPhase.WRITING
+    builder.write_doc_serialized(page, doctree)
+    return doctree
+
+
+def side_by_side(builder: Builder, pages: Sequence[str]) -> None:
+    def write(chunk: list[tuple[str, nodes.document]]) -> None:
+        end_with_parent(15)
+        for page, doctree in chunk:
+            builder.write_doc(page, doctree)
+
+    tasks = Tasks(max(1, jobs() - 1))
+    for chunk in chunks(pages):
+        tasks.add_task(write, [(page, resolved(builder, page)) for page in chunk])
+    tasks.join()
+
+
+def chunks(pages: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Nearly equal parts, in order."""
+    cuts = [len(pages) * n // CHUNKS for n in range(CHUNKS + 1)]
+    yield from (pages[start:end] for start, end in pairwise(cuts))
+
+
+def setup(app: Sphinx) -> None:
+    app.connect("builder-inited", begin)

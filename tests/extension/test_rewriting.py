@@ -1,0 +1,96 @@
+"""An incremental build writes what changed and what shows something of it, nothing else; the site is a cold one's."""
+
+import json
+import re
+
+import pytest
+from bs4 import BeautifulSoup
+from small_book import SPEAKING, STRICT, SmallBook, cell
+
+CLAIM = "from surgeon.book.page import claim\nclaim('{}', {}, at_most=4);"
+PAGES = {
+    "first": "# First\n\n**What?**\n\nScores are shared.\n\n" + cell(CLAIM.format("Three is at most four.", 3)),
+    "second": "# Second\n\n(here)=\n## Here\n\n" + cell("from surgeon.soft import stable\nstable(1)"),
+    "third": "# Third\n\nAs {ref}`here` and {cite:t}`vaswani2017` say, and {doc}`first`.\n",
+    "equal": "# Equal\n\n$$\na = b\n$$ (equal)\n\n" + cell("7"),
+    "after": "# After\n\nBy {eq}`equal`.\n\n```{exercise}\n:label: one\nDo it.\n```\n",
+    "alone": "# Alone\n\nNothing is shown of anyone. Attention is all.\n",
+    "words": "# Words\n\n```{glossary}\nscore\nscores\n  How well a query and a key agree.\n```\n",
+    "claims": "# Claims\n\n```{claims-ledger}\n```\n",
+    "times": "# Times\n\n```{build-times}\n```\n",
+    "sources": "# Sources\n\n```{bibliography}\n```\n",
+}
+PACKAGE = {"__init__.py": "", "soft.py": "def stable(x):\n    return x\n", **SPEAKING}
+# What is changed on which page, and which pages are written then; the contents beside a page show every title.
+CHANGES = {
+    "a word": ("alone", "Nothing is shown", "Little is shown", {"alone"}),
+    "a number": ("equal", "7", "8", {"equal", "times"}),
+    "a claim": ("first", "at most four.', 3", "at most four, then.', 2", {"first", "claims", "times"}),
+    "a heading's name": ("second", "## Here", "## There", {"second", "third", "times"}),
+    "a label": ("equal", "(equal)", "(equal)\n\n$$\nc\n$$ (other)", {"equal", "after", "times"}),
+    "a source": ("third", "vaswani2017", "dao2022", "all"),
+    "a title": ("after", "# After", "# Afterwards", "all"),
+    "a term": ("words", "agree.", "match.", "all"),
+    "an exercise": ("after", "Do it.", "Do it twice.", {"after"}),
+}
+
+
+@pytest.fixture(scope="module")
+def book(tmp_path_factory):
+    book = SmallBook(tmp_path_factory.mktemp("rewritten"), PAGES, PACKAGE)
+    build = book.build(*STRICT, GITHUB_REPOSITORY="someone/book")
+    assert build.code == 0, build.output
+    return book
+
+
+def contents(book: SmallBook) -> dict[str, object]:
+    """The site without the seconds that pages took, which the search knows as numbers."""
+    site: dict[str, object] = dict(book.site())
+    site["book/times.html"] = re.sub(rb"\b\d+\.\d\b", b"", book.site()["book/times.html"])
+    index = json.loads(re.fullmatch(r"Search.setIndex\((.*)\)", site["searchindex.js"].decode())[1])
+    index["terms"] = {word: pages for word, pages in index["terms"].items() if not word.isdecimal()}
+    return site | {"searchindex.js": index}
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_the_site_is_that_of_a_cold_build_and_only_what_shows_the_change_is_written(book, tmp_path, what):
+    page, before, after, expected = CHANGES[what]
+    file = book.root / f"book/{page}.md"
+    text = file.read_text()
+    assert before in text
+    file.write_text(text.replace(before, after))
+    stamps = {html: html.stat().st_mtime_ns for html in (book.root / "_build/html/book").glob("*.html")}
+    build = book.build(*STRICT, GITHUB_REPOSITORY="someone/book")
+    assert build.code == 0, build.output
+    written = {
+        html.stem
+        for html in (book.root / "_build/html/book").glob("*.html")
+        if stamps.get(html) != html.stat().st_mtime_ns
+    }
+    if expected != "all":
+        assert written - {"index"} == expected  # the first page has the contents, and is always written
+    else:
+        assert written >= set(PAGES)
+
+    texts = {name: (book.root / f"book/{name}.md").read_text() for name in PAGES}
+    cold = SmallBook(tmp_path / "cold", PAGES, PACKAGE)
+    for name, text in texts.items():
+        cold.write(f"book/{name}.md", text)
+    assert cold.build(*STRICT, GITHUB_REPOSITORY="someone/book").code == 0
+    assert contents(book) == contents(cold)
+
+
+def test_what_is_no_longer_shown_leaves_the_site(tmp_path):
+    draw = "from matplotlib.figure import Figure\nfrom surgeon.book.page import figure\nfig = Figure(figsize=(2, 1))\n"
+    drawn = draw + "fig.subplots().plot([0, {}])\nfigure(fig, 'A line.', 'A line.')"
+    pages = {"a": "# A\n\n" + cell(drawn.format(1)), "b": "# B\n"}
+    book = SmallBook(tmp_path, pages, {"__init__.py": "", **SPEAKING})
+    assert book.build(*STRICT).code == 0
+    (image,) = BeautifulSoup(book.html("a"), "html.parser").select("figure.measured img")
+    first = (book.root / "_build/html/book" / image["src"]).resolve()
+    assert first.exists()
+    book.page("a", "# A\n\n" + cell(drawn.format(2)))
+    assert book.build(*STRICT).code == 0
+    assert not first.exists()
+    (image,) = BeautifulSoup(book.html("a"), "html.parser").select("figure.measured img")
+    assert (book.root / "_build/html/book" / image["src"]).exists()
