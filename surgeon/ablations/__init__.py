@@ -1,0 +1,1 @@
+"""The experiments of the pages that take a part out."""

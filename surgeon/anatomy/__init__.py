@@ -1,0 +1,1 @@
+"""The parts of attention: softmax, masks, the dot product, heads, a cache."""

@@ -1,0 +1,1 @@
+"""Weights as figures, in words and as numbers."""

@@ -1,0 +1,1 @@
+"""What is trained or dissected, and the texts it reads."""

@@ -1,0 +1,1 @@
+"""Attention by other ways: in tiles, over few keys, across processes."""

@@ -242,7 +242,7 @@ def test_borrowing_is_seen(code):
     [
         '"""torch.softmax does this."""',
         "surgeon.softmax",
-        "from surgeon.lm.model import cross_entropy\ncross_entropy(x, y)",
+        "from surgeon.models.transformer import cross_entropy\ncross_entropy(x, y)",
     ],
 )
 def test_speaking_of_it_is_not_borrowing(code):

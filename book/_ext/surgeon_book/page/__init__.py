@@ -1,0 +1,1 @@
+"""What a page becomes on its way to the site."""

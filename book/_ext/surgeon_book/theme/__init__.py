@@ -1,0 +1,1 @@
+"""How the site looks, and what it weighs."""
