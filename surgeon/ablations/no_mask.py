@@ -11,7 +11,7 @@ from torch import Tensor
 
 from surgeon.anatomy.masks import create_causal_mask, create_reverse_mask
 from surgeon.arguments import check_seed, positive_integer
-from surgeon.book.once import once
+from surgeon.book.once import once_each
 from surgeon.models.english import english_grammar
 from surgeon.models.grammar import Grammar
 from surgeon.models.training import train
@@ -149,23 +149,21 @@ def compare_masking(
     grammar = _check(masks, steps, length, held_out, slip)
     of_held_out, of_writing = _seeds(seed)[2:]
     # The same weights and the same texts; the mask is the only difference.
-    trained = {
-        name: once(
-            train_under,
-            name,
-            steps=steps,
-            batch_size=batch_size,
-            length=length,
-            learning_rate=learning_rate,
-            d_model=d_model,
-            num_heads=num_heads,
-            num_layers=num_layers,
-            slip=slip,
-            seed=seed,
-            progress=progress,
-        )
-        for name in masks
-    }
+    results = once_each(
+        train_under,
+        [(name,) for name in masks],
+        steps=steps,
+        batch_size=batch_size,
+        length=length,
+        learning_rate=learning_rate,
+        d_model=d_model,
+        num_heads=num_heads,
+        num_layers=num_layers,
+        slip=slip,
+        seed=seed,
+        progress=progress,
+    )
+    trained = dict(zip(masks, results, strict=True))
     models = {name: one.model for name, one in trained.items()}
     histories = [
         one.history.assign(mask=name)[["mask", "step", "loss"]]

@@ -4,7 +4,8 @@ import hashlib
 import os
 import pickle
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -37,23 +38,83 @@ def once(
     >>> once(max, 3, 5)
     5
     """
+    (result,) = once_each(function, [arguments], **options)
+    return result
+
+
+def once_each(
+    function: Callable[..., Result],
+    calls: Sequence[tuple[Any, ...]],
+    **options: Any,
+) -> list[Result]:
+    """`once` for several calls: those that no other page is at come first.
+
+    Parameters
+    ----------
+    function : callable
+        As `once` takes it.
+    calls : sequence of tuple
+        The positional arguments of each call.
+    **options
+        What every call is given by name.
+
+    Returns
+    -------
+    list
+        What the function returns, in the order of the calls.
+
+    Examples
+    --------
+    >>> once_each(max, [(3, 5), (7, 2)])
+    [5, 7]
+    """
     folder = os.environ.get("SURGEON_ONCE")
     if not folder:
-        return function(*arguments, **options)
+        return [function(*call, **options) for call in calls]
+    results: dict[int, Result] = {}
+    while len(results) < len(calls):
+        waiting = [n for n in range(len(calls)) if n not in results]
+        # When others are at all of them, wait for the first.
+        for n, wait in [*((n, False) for n in waiting), (waiting[0], True)]:
+            with _held(
+                Path(folder, _name(function, calls[n], options)), wait
+            ) as kept:
+                if kept:
+                    results[n] = _recalled(kept, function, calls[n], options)
+                    break
+    return [results[n] for n in range(len(calls))]
+
+
+def _name(function: Callable, call: tuple, options: dict[str, Any]) -> str:
+    asked = pickle.dumps((function, call, sorted(options.items())))
+    return hashlib.sha256(asked).hexdigest()[:32]
+
+
+@contextmanager
+def _held(kept: Path, wait: bool) -> Iterator[Path | None]:
+    """Where a result is kept, held alone; None if another page is at it."""
     import fcntl  # where there is none, builds share nothing
 
-    asked = pickle.dumps((function, arguments, sorted(options.items())))
-    name = hashlib.sha256(asked).hexdigest()[:32]
-    kept = Path(folder, name)
     with kept.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not kept.exists():
-            before = len(_noted())
-            result = function(*arguments, **options)
-            half = kept.with_suffix(".half")
-            half.write_bytes(pickle.dumps((result, _noted()[before:])))
-            half.rename(kept)
-            return result
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            yield None
+        else:
+            yield kept
+
+
+def _recalled(
+    kept: Path, function: Callable, call: tuple, options: dict[str, Any]
+) -> Any:
+    """The result that is kept, made if there is none."""
+    if not kept.exists():
+        before = len(_noted())
+        result = function(*call, **options)
+        half = kept.with_suffix(".half")
+        half.write_bytes(pickle.dumps((result, _noted()[before:])))
+        half.rename(kept)
+        return result
     result, read = pickle.loads(kept.read_bytes())
     for line in read:  # what it was made from, this page is made from too
         sys.modules["sitecustomize"].note(line)

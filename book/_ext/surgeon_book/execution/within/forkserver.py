@@ -16,6 +16,8 @@ Whoever asks sends one message over a local socket and keeps it open:
 import contextlib
 import ctypes
 import gc
+import importlib
+import io
 import json
 import os
 import random
@@ -55,8 +57,22 @@ def address(folder: str) -> str:
 
 
 def preload() -> None:
+    """Import what pages import, and what that imports or reads when it is first used."""
     os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")  # as a kernel sets it
-    import torch  # noqa: F401
+    for name in (
+        "ipykernel.ipkernel",
+        "ipykernel.kernelapp",
+        "matplotlib.pyplot",
+        "pandas",
+        "scipy.optimize",
+        "torch._dynamo",  # with the first optimizer
+        "torch.utils.flop_counter",
+    ):
+        importlib.import_module(name)
+    sys.modules["torch"].broadcast_shapes((1,), (1,))  # brings sympy
+    figure = sys.modules["matplotlib.figure"].Figure(figsize=(1, 1))
+    figure.subplots().set_title("$x$")
+    figure.savefig(io.BytesIO(), format="svg")  # reads the fonts
 
 
 def end_with_parent(signal_: int) -> None:
