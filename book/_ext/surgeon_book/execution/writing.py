@@ -20,6 +20,7 @@ from sphinx.util.build_phase import BuildPhase
 from surgeon_book.execution.kernels import jobs
 from surgeon_book.execution.reading import Tasks
 from surgeon_book.execution.within.forkserver import end_with_parent
+from surgeon_book.site import cards
 
 LOGGER = logging.getLogger(__name__)
 FEW = 6  # pages that one process writes as fast
@@ -57,8 +58,10 @@ def side_by_side(builder: Builder, pages: Sequence[str]) -> None:
         end_with_parent(15)
         for page, doctree in chunk:
             builder.write_doc(page, doctree)
+        if builder.format == "html":
+            cards.draw_missing(builder.app, [page for page, _ in chunk])
 
-    tasks = Tasks(max(1, jobs() - 1))
+    tasks = Tasks(jobs())  # one waits while this process resolves
     for chunk in chunks(pages):
         tasks.add_task(write, [(page, resolved(builder, page)) for page in chunk])
     tasks.join()

@@ -8,6 +8,7 @@ its own way, without the question.)
 import re
 import shutil
 import textwrap
+from collections.abc import Iterable
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -121,13 +122,20 @@ def finish(app: Sphinx) -> None:
         shutil.rmtree(icon.parent, ignore_errors=True)
         draw_icon(icon)
     shutil.copyfile(icon, Path(app.outdir, ICON))
-    wanted = {path(app, page): page for page in sorted(Openings.of(app.env))} if app.config.html_baseurl else {}
+    every = sorted(Openings.of(app.env)) if app.config.html_baseurl else []
+    wanted = {path(app, page) for page in every}
     for old in Path(app.outdir, FOLDER).glob("*.png"):
         if f"{FOLDER}/{old.name}" not in wanted:
             old.unlink()
-    for name, page in wanted.items():
-        if not is_whole(Path(app.outdir, name)):
-            draw_card(app.config.html_title, *words(app, page), Path(app.outdir, name))
+    draw_missing(app, every)
+
+
+def draw_missing(app: Sphinx, pages: Iterable[str]) -> None:
+    """The cards of pages that have none yet; a book that is written by several processes draws some in each."""
+    for page in pages if app.config.html_baseurl else ():
+        file = Path(app.outdir, path(app, page))
+        if not is_whole(file):
+            draw_card(app.config.html_title, *words(app, page), file)
 
 
 def is_whole(file: Path) -> bool:
