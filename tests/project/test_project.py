@@ -213,6 +213,36 @@ def test_an_import_the_other_way_is_seen(tmp_path, module, line):
     assert contract(tmp_path).returncode == 1
 
 
+def private(code: str) -> set[str]:
+    """Names with an underscore that a piece of code takes from another module of the package."""
+    tree, found, modules = ast.parse(code), set(), set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "surgeon":
+            found |= {alias.name for alias in node.names if alias.name.startswith("_")}
+            modules |= {alias.asname or alias.name for alias in node.names}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in modules:
+            found |= {node.attr} if re.fullmatch("_[^_].*", node.attr) else set()
+    return found
+
+
+@each_module
+def test_no_module_uses_another_ones_private_names(path):
+    assert private(path.read_text(encoding="utf8")) == set()
+
+
+@pytest.mark.parametrize(
+    ("code", "names"),
+    [
+        ("from surgeon.imaging.cells import _draw, read_weights", {"_draw"}),
+        ("from surgeon.book import page\npage._show(1)", {"_show"}),
+        ("from surgeon.book import page\npage.__doc__, self._own", set()),
+    ],
+)
+def test_private_names_are_seen(code, names):
+    assert private(code) == names
+
+
 @each_module
 def test_what_is_wired_by_hand_is_not_borrowed(path):
     assert by_hand(path.read_text(encoding="utf8")) == set()
