@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 import matplotlib
 from IPython.display import display
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from surgeon.book.bound import Bound, digits
@@ -180,9 +181,9 @@ def drawn(fig: Figure, caption: str, alt: str) -> str:
         if not text.strip():
             raise ValueError(f"{name} must say something, got an empty text.")
     buffer = io.BytesIO()
-    # The same figure gives the same file.
+    # The same figure gives the same file. (`savefig` would draw it twice.)
     with matplotlib.rc_context({"svg.hashsalt": caption}):
-        fig.savefig(buffer, format="svg", metadata={"Date": None})
+        FigureCanvasSVG(fig).print_svg(buffer, metadata={"Date": None})
     width, height = (round(96 * inches) for inches in fig.get_size_inches())
     data = b64encode(buffer.getvalue()).decode()
     return (
