@@ -67,7 +67,7 @@ class LaterDirective(SphinxDirective):
         return [Later(what=self.name)]
 
 
-class FillIn(SphinxPostTransform):
+class FillPlaces(SphinxPostTransform):
     default_priority = 5  # before references are resolved
 
     def run(self, **options: Any) -> None:
@@ -77,4 +77,4 @@ class FillIn(SphinxPostTransform):
 
 def setup(app: Sphinx) -> None:
     app.add_node(Later)
-    app.add_post_transform(FillIn)
+    app.add_post_transform(FillPlaces)
