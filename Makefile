@@ -42,7 +42,7 @@ FORCE:
 
 .PHONY: book
 book: $(VENV)/book.stamp ## build the site, strictly, and say where it is
-	@$(USING) jupyter-book build . -W -n --keep-going
+	@$(USING) python .ci/build.py build . -W -n --keep-going
 	@$(USING) python -c 'from pathlib import Path; print("The book:", Path("_build/html/index.html").resolve().as_uri())'
 
 .PHONY: serve

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import psutil
 from filelock import FileLock
-from small_book import COLOUR, ROOT, START, STRICT
+from small_book import COLOUR, ROOT, STRICT
 
-COMMAND = (sys.executable, "-c", START, "build", str(ROOT), *STRICT)
+COMMAND = (sys.executable, str(ROOT / ".ci" / "build.py"), "build", str(ROOT), *STRICT)
 PLACE = ROOT / "_build"
 
 

@@ -20,7 +20,6 @@ from small_book_build import build
 
 ROOT = Path(__file__).resolve().parents[1]
 STRICT = ("-W", "-n", "--keep-going")
-START = "from jupyter_book.cli.main import main; main()"
 FRONT = """---
 jupytext:
   text_representation:
