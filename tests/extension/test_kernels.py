@@ -112,11 +112,7 @@ def test_a_build_that_is_killed_leaves_no_process(tmp_path, whom):
 @pytest.fixture
 def server(tmp_path):
     """A server that has imported nothing; it asks for no kernel of IPython's, but runs what the test gives it."""
-    program = (
-        "import sys, forkserver\n"
-        "forkserver.preload = lambda: __import__('numpy')\n"
-        f"forkserver.serve({str(tmp_path)!r})\n"
-    )
+    program = f"import sys, forkserver\nforkserver.serve({str(tmp_path)!r}, ['cycler'])\n"
     environment = os.environ | {"PYTHONPATH": str(kernels.WITHIN)}
     process = subprocess.Popen([sys.executable, "-c", program], env=environment)
     deadline = time.monotonic() + 30

@@ -6,10 +6,12 @@ Where a system can fork safely (Linux), they are forked from one process that ha
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from sphinx.application import Sphinx
@@ -19,6 +21,10 @@ from surgeon_book.checkout import ROOT
 
 WITHIN = Path(__file__).parent / "within"  # runs in kernels, not in Sphinx
 OPTIONS = ["-Xfrozen_modules=off"]  # or ipykernel warns that a debugger would miss some lines
+IMPORTED = re.compile(r"^\s*(?:import|from) (\w+)", re.MULTILINE)
+PRELOADED = {"matplotlib", "pandas", "scipy", "torch"}  # what takes long to import
+FEW = 3  # pages for which it does not pay to import what only some need:
+LATER = ["torch._dynamo", "torch.utils.flop_counter"]  # with the first optimizer; and sympy, with the first shapes
 CAN_FORK = sys.platform == "linux" and hasattr(os, "pidfd_open")
 
 
@@ -77,10 +83,14 @@ class Kernels:
         (folder / "kernel.json").write_text(json.dumps(spec))
         _put_first("JUPYTER_PATH", kernels)
 
-    def start(self) -> None:
-        """Start importing; whoever asks for a kernel meanwhile, waits."""
+    def start(self, pages: Iterable[str]) -> None:
+        """Start importing what the texts of pages import; whoever asks for a kernel meanwhile, waits."""
         if forks() and self.server is None:
-            program = f"import forkserver; forkserver.serve({self.folder!r})"
+            texts = list(pages)
+            packages = sorted({name for text in texts for name in IMPORTED.findall(text)} & PRELOADED)
+            if "torch" in packages and len(texts) > FEW:
+                packages += LATER
+            program = f"import forkserver; forkserver.serve({self.folder!r}, {packages!r})"
             command = [sys.executable, *OPTIONS, "-c", program]
             # In a session of its own it outlives what kills the build, long enough to end the kernels.
             self.server = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)

@@ -93,7 +93,7 @@ class Reading:
         run = [page for page in pages if CELL in texts[page]]
         rest = [page for page in pages if page not in run]
         if run:
-            KERNELS.start()
+            KERNELS.start(texts[page] for page in run)
         progress = Progress(len(run), jobs())
         try:
             if jobs() == 1 or len(run) + bool(rest) < 2:

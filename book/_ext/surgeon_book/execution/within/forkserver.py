@@ -26,14 +26,16 @@ import signal
 import socket
 import sys
 import sysconfig
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 LONGEST = 2**20  # bytes of a message: an environment is most of it
+KERNEL = ("ipykernel.ipkernel", "ipykernel.kernelapp")
+PARTS = {"matplotlib": "matplotlib.pyplot", "scipy": "scipy.optimize"}  # of a package, what is used of it
 LAUNCHER = os.path.join(sysconfig.get_path("purelib"), "ipykernel_launcher.py")  # what a new kernel is started by
 
 
-def serve(folder: str) -> None:
+def serve(folder: str, packages: Iterable[str]) -> None:
     """Listen in a folder of the build's until the build ends."""
     end_with_parent(signal.SIGTERM)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
@@ -42,7 +44,7 @@ def serve(folder: str) -> None:
     listener.listen(64)  # who asks before the imports are done, waits
     sys.modules["sitecustomize"].noted.clear()  # what this program reads and imports is no page's doing
     try:
-        preload()
+        preload(packages)
         gc.collect()
         gc.freeze()  # a collection in a kernel would copy all that it shares with the others
         Server(listener).run()
@@ -56,23 +58,15 @@ def address(folder: str) -> str:
     return os.path.join(folder, "kernels")
 
 
-def preload() -> None:
-    """Import what pages import, and what that imports or reads when it is first used."""
+def preload(packages: Iterable[str]) -> None:
+    """Import what pages import, and read what that reads when it is first used."""
     os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")  # as a kernel sets it
-    for name in (
-        "ipykernel.ipkernel",
-        "ipykernel.kernelapp",
-        "matplotlib.pyplot",
-        "pandas",
-        "scipy.optimize",
-        "torch._dynamo",  # with the first optimizer
-        "torch.utils.flop_counter",
-    ):
+    for name in (*KERNEL, *(PARTS.get(package, package) for package in packages)):
         importlib.import_module(name)
-    sys.modules["torch"].broadcast_shapes((1,), (1,))  # brings sympy
-    figure = sys.modules["matplotlib.figure"].Figure(figsize=(1, 1))
-    figure.subplots().set_title("$x$")
-    figure.savefig(io.BytesIO(), format="svg")  # reads the fonts
+    if "matplotlib" in packages:
+        figure = sys.modules["matplotlib.figure"].Figure(figsize=(1, 1))
+        figure.subplots().set_title("$x$")
+        figure.savefig(io.BytesIO(), format="svg")  # reads the fonts
 
 
 def end_with_parent(signal_: int) -> None:
