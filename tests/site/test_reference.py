@@ -394,6 +394,7 @@ def imported(text: str) -> set[tuple[str, str]]:
     """(module, name) of what a page's cells import from surgeon, read off its text."""
     found = set()
     cells = "\n".join(re.findall(r"^```\{code-cell\}.*?^```", text, re.MULTILINE | re.DOTALL))
+    cells = re.sub(r'""".*?"""', "", cells, flags=re.DOTALL)  # a program that a page writes is none of its cells
     for module, names in re.findall(r"^ *from (surgeon[\w.]*) import (\([^)]*\)|.*)$", cells, re.MULTILINE):
         names = re.sub(r"#.*", "", names).strip("()")
         found |= {(module, name.split(" as ")[0].strip()) for name in names.split(",") if name.strip()}

@@ -14,13 +14,14 @@ from surgeon_book.checkout import ROOT
 from surgeon_book.order import Docstring
 
 SOURCES = re.compile(r"\bSources?: .*?(?=\n\s*\n|\Z)", re.DOTALL)
+FILE = re.compile(r"\s+\(book/references\.bib\)")
 KEY = re.compile(r"\b[a-z]+\d{4,}\b")
 
 
 def name_sources(app: Sphinx, what: str, name: str, thing: object, options: Any, lines: list[str]) -> None:
     """'Source: vaswani2017 (book/references.bib)' becomes a citation that leads to the list of sources."""
     text = "\n".join(lines).replace("[*", r"[\*")  # [*lead, T, S] opens no emphasis
-    cited = SOURCES.sub(lambda match: KEY.sub(r":cite:t:`\g<0>`", match[0].replace(" (book/references.bib)", "")), text)
+    cited = SOURCES.sub(lambda match: KEY.sub(r":cite:t:`\g<0>`", FILE.sub("", match[0])), text)
     lines[:] = cited.split("\n")
 
 
