@@ -68,7 +68,8 @@ def test_a_build_that_nobody_waits_for_any_more_ends_with_all_that_it_started(sl
     made.end()
     assert made.process.returncode == -signal.SIGKILL
     assert not made.thread.is_alive()
-    assert not kernel.is_running() or kernel.status() == psutil.STATUS_ZOMBIE
+    _, alive = psutil.wait_procs([kernel], timeout=20)  # a signal takes its time on a busy machine
+    assert not alive or kernel.status() == psutil.STATUS_ZOMBIE
 
 
 def test_a_process_that_is_done_lets_its_build_come_to_its_end(slow, log):

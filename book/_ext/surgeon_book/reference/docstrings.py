@@ -13,7 +13,7 @@ from sphinx.application import Sphinx
 from surgeon_book.checkout import ROOT
 from surgeon_book.order import Docstring
 
-SOURCES = re.compile(r"\bSources?: .*?(?=\n\s*\n|\Z)", re.DOTALL)
+SOURCES = re.compile(r"\bSources?:\s.*?(?=\n\s*\n|\Z)", re.DOTALL)
 FILE = re.compile(r"\s+\(book/references\.bib\)")
 KEY = re.compile(r"\b[a-z]+\d{4,}\b")
 
