@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from surgeon.checkup.subjects.answering import SubjectError, answer
+from surgeon.checkup.subjects.answering import answer
 from surgeon.checkup.subjects.declaration import (
     Declaration,
     Held,
@@ -116,11 +116,8 @@ class Taps:
         extras: dict[str, Any],
     ) -> Any:
         fused = len(self.entries) == 1
-        if fused and Q.shape[:-1] != K.shape[:-1]:
-            raise SubjectError(
-                "One projection makes as many queries as keys."
-            )
-        sent = [torch.cat([Q, K, V], -1)] if fused else [Q, K, V]
+        # As many queries as keys, or it is an error of the subject.
+        sent = [answer(torch.cat, [Q, K, V], -1)] if fused else [Q, K, V]
         with self.entered(target, sent) as seen:
             returned = self.run(target, Q, K, extras)
         if not seen:
