@@ -14,6 +14,9 @@ AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text()
 
 Trouble = list[str]
 
+# What a browser says of a request that nobody waits for any more: the reader has gone on to another page.
+GIVEN_UP = "net::ERR_ABORTED"
+
 
 def watched(context: BrowserContext, address: str) -> tuple[Page, Trouble]:
     """A new page, and the list into which its complaints go."""
@@ -23,12 +26,16 @@ def watched(context: BrowserContext, address: str) -> tuple[Page, Trouble]:
         if urlsplit(request.url).scheme in ("http", "https", "ws", "wss") and not request.url.startswith(f"{address}/"):
             trouble.append(f"foreign request: {request.url}")
 
+    def failed(request):
+        if request.failure != GIVEN_UP:
+            trouble.append(f"failed request: {request.url} ({request.failure})")
+
     page.on(
         "console", lambda m: trouble.append(f"console {m.type}: {m.text}") if m.type in ("error", "warning") else None
     )
     page.on("pageerror", lambda error: trouble.append(f"uncaught: {error}"))
     page.on("request", requested)
-    page.on("requestfailed", lambda request: trouble.append(f"failed request: {request.url} ({request.failure})"))
+    page.on("requestfailed", failed)
     page.on("response", lambda r: trouble.append(f"status {r.status}: {r.url}") if r.status >= 400 else None)
     return page, trouble
 

@@ -6,7 +6,7 @@ from http.server import ThreadingHTTPServer
 
 import pytest
 from readers import Quiet, new_context
-from survey import survey
+from survey import survey, watched
 
 HEAD = '<!doctype html><html lang="en"><head><meta name="viewport" content="width=device-width"><title>A page</title>'
 GOOD = f"""{HEAD}<style>
@@ -49,6 +49,39 @@ def test_every_complaint_is_heard(surveyed):
     trouble = "\n".join(surveyed["bad"]["desktop, light"].trouble)
     for complaint in ("a complaint", "uncaught: a mistake", "status 404: http", "foreign request: http://127.0.0.2:9/"):
         assert complaint in trouble
+
+
+def test_what_a_reader_leaves_behind_is_no_complaint_and_what_nobody_answers_is_one(browser, tmp_path):
+    """A picture that is still on its way when its page is left is given up by the browser."""
+    (tmp_path / "favicon.ico").touch()
+    (tmp_path / "slow.html").write_text(GOOD.replace("<main>", '<main><img src="never.png" alt="">'))
+    (tmp_path / "good.html").write_text(GOOD.replace("<main>", '<main><img src="http://127.0.0.1:9/" alt="">'))
+
+    class Slow(Quiet):
+        def do_GET(self):
+            if self.path != "/never.png":
+                super().do_GET()
+            else:
+                left.wait(20)
+
+    left = threading.Event()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Slow, directory=tmp_path))
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    address = f"http://127.0.0.1:{server.server_port}"
+    context = new_context(browser, width="desktop")
+    page, trouble = watched(context, address)
+    given_up = []
+    page.on("requestfailed", lambda request: given_up.append(request.url))
+    page.goto(f"{address}/slow.html", wait_until="domcontentloaded")
+    page.goto(f"{address}/good.html", wait_until="load")
+    left.set()
+    context.close()
+    server.shutdown()
+    server.server_close()
+    assert f"{address}/never.png" in given_up
+    assert not any("never.png" in complaint for complaint in trouble)
+    assert any(complaint.startswith("failed request: http://127.0.0.1:9/") for complaint in trouble)
 
 
 def test_axe_reads_what_was_folded_and_looks_again_at_night(surveyed):
