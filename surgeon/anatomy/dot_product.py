@@ -168,10 +168,13 @@ def attend(
     masked = scaled if bias is None else scaled + bias
     # 4. Each row becomes shares of one.
     weights = stable_softmax(masked)
+
     if dropout:
         weights = drop(weights, dropout, generator)
+
     # 5. Each query's average of the values: [..., T, S] @ [..., S, d_v].
     output = weights @ V
+
     return Stages(scores, scaled, masked, weights.to(given), output.to(given))
 
 

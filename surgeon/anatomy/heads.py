@@ -189,6 +189,7 @@ class MultiHeadAttention(nn.Module):
             `KeyValueCache.append`. A cache is then left as it was.
         """
         context = check_texts(x, context, self.d_model, cache)
+        dropout = self.dropout if self.training else 0.0
 
         # 1. Three linear maps; what each gives is cut into heads.
         Q = split_heads(self.W_Q(x), self.num_heads)  # [B, H, T, d]
@@ -196,10 +197,11 @@ class MultiHeadAttention(nn.Module):
         V = split_heads(self.W_V(context), self.num_kv_heads)
         # 2. Who may look at whom, as numbers to add to the scores.
         bias = read_for_heads(mask, Q, K, cache)
+
         if cache is not None:
             K, V = cache.append(K, V)  # [B, H_kv, S, d]: all so far
+
         # 3. Each head attends alone: [B, H, T, d] and [B, H, T, S].
-        dropout = self.dropout if self.training else 0.0
         output, weights = attend_in_groups(Q, K, V, bias, self.scale, dropout)
         # 4. Heads side by side, [B, T, d_model], and mixed by a last map.
         return self.W_O(merge_heads(output)), weights

@@ -66,8 +66,11 @@ def as_additive(
     tensor([[0., 0.]])
     """
     check_mask(mask, shape, device)
+
+    # 1. Where numbers are permissions, zero blocks.
     if zeros_block(mask, dtype):
         return block(mask == 0, dtype)
+    # 2. All other numbers are added as they are.
     return mask.to(dtype)
 
 
@@ -213,8 +216,10 @@ def zeros_block(mask: Tensor, dtype: torch.dtype) -> bool:
     This is the only look at a mask's numbers: what `dtype` cannot hold is
     refused here, with a ValueError.
     """
+    # 1. Booleans and integers are permissions.
     if not mask.is_floating_point():
         return True
+    # 2. So are zeros and ones, if there is a one.
     if largest_number(mask, dtype) != 1:
         return False
     return bool(((mask == 0) | (mask == 1)).all())

@@ -49,8 +49,12 @@ def create_causal_mask(seq_len: int, device: Device = "cpu") -> Tensor:
             [0., 0., 0.]])
     """
     T = positive_integer("seq_len", seq_len)
+
+    # 1. A query may look at itself and at what came before it.
     ones = torch.ones(T, T, dtype=torch.bool, device=device)
-    return block(~ones.tril())
+    may_look = ones.tril()
+    # 2. Nothing is added there, and minus infinity everywhere else.
+    return block(~may_look)
 
 
 def create_reverse_mask(seq_len: int, device: Device = "cpu") -> Tensor:

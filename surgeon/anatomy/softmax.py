@@ -44,7 +44,10 @@ def naive_softmax(scores: Tensor, dim: int = -1) -> Tensor:
     tensor([nan, 0.])
     """
     check_scores(scores, dim)
+
+    # 1. A power for each score: none is negative.
     powers = torch.exp(scores)
+    # 2. Divided by their sum, they are shares of one.
     return powers / powers.sum(dim, keepdim=True)
 
 
@@ -93,10 +96,13 @@ def stable_softmax(scores: Tensor, dim: int = -1) -> Tensor:
     """
     check_scores(scores, dim)
     wide = scores.to(at_least_float32(scores.dtype))
-    # The largest power is e^0 = 1; those of blocked scores are e^-inf = 0.
-    powers = torch.exp(wide - finite_maximum(wide, dim))
+
+    # 1. The largest score of each row; 0 for a row of -inf.
+    top = finite_maximum(wide, dim)
+    # 2. A power for each score: at most e^0 = 1, and e^-inf = 0 if blocked.
+    powers = torch.exp(wide - top)
+    # 3. Divided by their sum, they are shares of one; a row of zeros stays.
     total = powers.sum(dim, keepdim=True)
-    # A row of zeros: divide by anything but zero.
     total = total.masked_fill(total == 0, 1.0)
     return (powers / total).to(scores.dtype)
 

@@ -20,6 +20,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from surgeon.book.bound import Bound, digits
+from surgeon.book.parts import find_part
 
 REPOSITORY = (
     os.environ.get("GITHUB_REPOSITORY")
@@ -108,7 +109,9 @@ def _marked(statement: str, said: dict[str, str]) -> str:
     return f'<p class="claim" id="{_anchor(statement)}">{mark}{spans}</p>'
 
 
-def source(*objects: Callable[..., Any]) -> None:
+def source(
+    *objects: Callable[..., Any], part: str | tuple[str, ...] | None = None
+) -> None:
     """Show functions or classes from their files, each with a link there.
 
     Their docstrings are left out.
@@ -117,12 +120,22 @@ def source(*objects: Callable[..., Any]) -> None:
     ----------
     *objects : function or class
         What to show; it must come from a file of `surgeon`.
+    part : str or tuple of str, optional
+        A numbered step of one function, and nothing else of it: "1" is what
+        stands below the comment ``# 1. ...``, up to the next such comment, a
+        blank line or the end of its block. Of several, all lines from the
+        first to the last.
 
     Raises
     ------
     ValueError
-        If an object has no source in this repository.
+        If an object has no source in this repository, or if `part` comes
+        with several objects or names no step of its function.
     """
+    if part is not None and len(objects) != 1:
+        raise ValueError(
+            f"part must come with one function, got {len(objects)}."
+        )
     for thing in objects:
         try:
             function = inspect.unwrap(thing)  # its decorator is elsewhere
@@ -133,9 +146,15 @@ def source(*objects: Callable[..., Any]) -> None:
             raise ValueError(
                 f"source needs a function or class of surgeon, got {thing!r}."
             ) from None
-        code = _without_docstrings(textwrap.dedent("".join(lines)))
+        where = f"line {first}"
+        if part is not None:
+            start, end = find_part(function.__name__, "".join(lines), part)
+            lines, first = lines[start:end], first + start
+            where = f"lines {first}–{first + len(lines) - 1}"
+        code = textwrap.dedent("".join(lines)).rstrip("\n")
+        code = _without_docstrings(code) if part is None else code
         url = link(path, first, first + len(lines) - 1)
-        place = f"[`{path}`, line {first}]({url})"
+        place = f"[`{path}`, {where}]({url})"
         # A fence longer than any that the code holds.
         runs = [len(ticks) for ticks in re.findall("`+", code)]
         fence = "`" * max([3, *(1 + length for length in runs)])

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,10 @@ import torch
 from bs4 import BeautifulSoup
 from matplotlib.figure import Figure
 
-from surgeon import MultiHeadAttention, attention, stable_softmax
+from surgeon import MultiHeadAttention, as_additive, attention, create_causal_mask, naive_softmax, stable_softmax
+from surgeon.anatomy.dot_product import attend
+from surgeon.anatomy.groups import attend_in_groups
+from surgeon.anatomy.mask_reading import zeros_block
 from surgeon.book import page
 from surgeon.book.page import ClaimError, claim, figure, source
 from surgeon.models.transformer import predict
@@ -207,6 +211,133 @@ def test_code_that_holds_a_fence_stays_in_its_own(shown, monkeypatch):
 def test_source_sees_through_a_decorator(shown):
     source(predict)
     assert shown[0]["text/plain"].startswith("@torch.no_grad()\ndef predict(")
+
+
+def steps(x):
+    """What is none: # 1. a line of text."""
+    x = x.clone()
+    # 1. A step whose block goes on
+    #    with a comment.
+    if x.any():
+        y = x  # 2. Beside code, no step begins.
+        # 3. Within a block: it ends where that does.
+        y = y + 1
+    z = y @ y
+    # 4. A blank line ends it.
+    z = 2 * z
+
+    z = 3 * z
+    for _ in range(2):
+        # 5. Its number stands twice.
+        z = z + 1
+        # 5. So nobody can ask for it.
+        z = z + 1
+    # 6. The last one goes to the end.
+    return z
+
+
+class Stepping:
+    def forward(self, x):
+        # 1. In a method.
+        return x
+
+
+def first_lines(x):
+    return x
+
+
+STEPS = {
+    "1": """\
+# 1. A step whose block goes on
+#    with a comment.
+if x.any():
+    y = x  # 2. Beside code, no step begins.""",
+    "3": """\
+# 3. Within a block: it ends where that does.
+y = y + 1""",
+    "4": """\
+# 4. A blank line ends it.
+z = 2 * z""",
+    "6": """\
+# 6. The last one goes to the end.
+return z""",
+    ("3", "4"): """\
+    # 3. Within a block: it ends where that does.
+    y = y + 1
+z = y @ y
+# 4. A blank line ends it.
+z = 2 * z""",
+}
+
+
+@pytest.mark.parametrize("part", STEPS, ids=str)
+def test_a_part_is_a_numbered_step_of_the_function_and_the_link_leads_to_its_lines(shown, monkeypatch, part):
+    monkeypatch.setattr(page, "PACKAGE", Path(__file__).parent)
+    source(steps, part=part)
+    code, markdown = shown[0]["text/plain"], shown[0]["text/markdown"]
+    assert code == STEPS[part]
+    assert markdown.startswith(f"```python\n{code}\n```\n\n[`book/test_page.py`, lines ")
+    said, linked = re.search(r"lines (\d+–\d+)\]\(", markdown)[1], re.search(r"#L(\d+)-L(\d+)\)$", markdown)
+    first, last = map(int, linked.groups())
+    assert said == f"{first}–{last}"
+    assert textwrap.dedent("\n".join(Path(__file__).read_text().splitlines()[first - 1 : last])) == code
+
+
+def test_a_part_of_a_method_is_found_by_the_method_and_by_its_class(shown, monkeypatch):
+    monkeypatch.setattr(page, "PACKAGE", Path(__file__).parent)
+    source(Stepping.forward, part="1")
+    source(Stepping, part="1")
+    assert shown[0]["text/plain"] == "# 1. In a method.\nreturn x"
+    assert shown[0] == shown[1]
+
+
+@pytest.mark.parametrize(
+    ("thing", "part", "message"),
+    [
+        (steps, "2", "part must be a numbered step of steps (1, 3, 4, 6), got '2'."),
+        (steps, "5", "part must be a numbered step of steps (1, 3, 4, 6), got '5'."),
+        (steps, ("1", "7"), "part must be a numbered step of steps (1, 3, 4, 6), got '7'."),
+        (steps, ("4", "3"), "part must name steps of steps in their order, got ('4', '3')."),
+        (steps, (), "part must name a step of steps, got ()."),
+        (first_lines, "1", "part must be a numbered step of first_lines (it has none), got '1'."),
+    ],
+    ids=str,
+)
+def test_a_part_that_is_not_there_is_refused(shown, monkeypatch, thing, part, message):
+    monkeypatch.setattr(page, "PACKAGE", Path(__file__).parent)
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        source(thing, part=part)
+    assert not shown
+
+
+@pytest.mark.parametrize("things", [(), (attention, stable_softmax)], ids=len)
+def test_a_part_is_of_one_function(shown, things):
+    with pytest.raises(ValueError, match=rf"^part must come with one function, got {len(things)}\.$"):
+        source(*things, part="1")
+    assert not shown
+
+
+# What pages show one by one. A number or two may be added, none may go.
+SHOWN = {
+    attend: "12345",
+    naive_softmax: "12",
+    stable_softmax: "123",
+    create_causal_mask: "12",
+    as_additive: "12",
+    zeros_block: "12",
+    attend_in_groups: "1234",
+    MultiHeadAttention.forward: "1234",
+}
+
+
+@pytest.mark.parametrize("function", SHOWN, ids=lambda function: function.__qualname__)
+def test_the_functions_of_anatomy_have_steps_that_fit_a_page(shown, function):
+    for number in SHOWN[function]:
+        source(function, part=number)
+    for bundle in shown:
+        lines = bundle["text/plain"].splitlines()
+        assert 2 <= len(lines) <= 7
+        assert max(map(len, lines)) <= 74
 
 
 @pytest.mark.parametrize("thing", [torch.softmax, len, 3, torch.nn.Linear])
