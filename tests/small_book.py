@@ -32,7 +32,9 @@ kernelspec:
 ---
 """
 # The part of the package that pages speak with, for a book whose package is another.
-SPEAKING = {f"book/{name}.py": (ROOT / f"surgeon/book/{name}.py").read_text() for name in ("__init__", "bound", "page", "parts")}
+SPEAKING = {
+    f"book/{name}.py": (ROOT / f"surgeon/book/{name}.py").read_text() for name in ("__init__", "bound", "page", "parts")
+}
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 

@@ -36,7 +36,7 @@ def find_part(
 
     Examples
     --------
-    >>> find_part("f", "def f(x):\\n    # 1. Back it goes.\\n    return x", "1")
+    >>> find_part("f", "def f(x):\\n    # 1. Back.\\n    return x", "1")
     (1, 3)
     """
     numbers = (part,) if isinstance(part, str) else part
@@ -69,19 +69,19 @@ def numbered_steps(code: str) -> dict[str, tuple[int, int]]:
         and (match := NUMBER.match(token.string))
         and not lines[token.start[0] - 1][: token.start[1]].strip()
     ]
-    numbers = [number for *_, number in begun]
+    firsts, numbers = {one for one, *_ in begun}, [one for *_, one in begun]
     return {
-        number: (first, _end(lines, first, column, {one for one, *_ in begun}))
+        number: (first, _end(lines, first, column, firsts))
         for first, column, number in begun
         if numbers.count(number) == 1
     }
 
 
-def _end(lines: list[str], first: int, column: int, begun: set[int]) -> int:
+def _end(lines: list[str], first: int, column: int, firsts: set[int]) -> int:
     """Where the step that begins in a line, at a column, is over."""
     for number in range(first + 1, len(lines)):
         line = lines[number]
         depth = len(line) - len(line.lstrip())
-        if not line.strip() or depth < column or number in begun:
+        if not line.strip() or depth < column or number in firsts:
             return number
     return len(lines)
