@@ -6,14 +6,12 @@ is built already: `SITE=_build/html python -m pytest tests/site`.
 
 import functools
 import os
-import threading
 from collections.abc import Callable, Iterator
-from http.server import ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import BrowserContext, Page
-from readers import SIZES, Quiet, new_context
+from readers import SIZES, new_context, served
 from survey import Findings, Trouble, survey, watched
 
 
@@ -26,12 +24,8 @@ def folder(request) -> Path:
 @pytest.fixture(scope="session")
 def address(folder) -> Iterator[str]:
     """Where the site is served, without a slash at the end."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=folder))
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+    with served(folder) as address:
+        yield address
 
 
 @pytest.fixture

@@ -12,6 +12,8 @@ from sphinx.application import Sphinx
 from surgeon_book import checkout, nodes, sources
 from surgeon_book.execution import failures, fingerprints, kernels, reading, rewriting, writing
 from surgeon_book.page import (
+    calls,
+    checked,
     corners,
     downloads,
     elements,
@@ -53,6 +55,8 @@ SUBJECTS = (
     address,
     pages,
     upfront,
+    calls,
+    checked,
     openings,
     description,
     cards,

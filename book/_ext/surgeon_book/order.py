@@ -31,6 +31,7 @@ class Read(IntEnum):
     """`doctree-read`: by 500 everyone has found the outputs of cells where they were made."""
 
     MOVED = 900
+    LEFT_OUT = 950  # what stands by itself without what made it
 
 
 class Updated(IntEnum):
