@@ -30,13 +30,14 @@ PARTS = {
     "heads": Part("all of it", "the layer's output, [T, d_model]"),
 }
 
-# The mark is the site's accent; other colours are those of the place.
-ACCENT = "var(--pst-color-accent,#d55e00)"
+# The mark's colours do on light and on dark ground, and are written out: of a
+# notebook that nobody has trusted, JupyterLab takes no style with a variable
+# in it. All other colours are those of the place.
+ACCENT, TINT, RULE = "#d55e00", "rgba(213,94,0,.1)", "rgba(128,128,128,.35)"
 STRIP = (
     "margin:.75rem 0;padding:.6rem 0;text-align:center;line-height:1.5;"
     "font-family:var(--surgeon-serif,Georgia,'Times New Roman',serif);"
-    "font-size:1.2rem;border:solid var(--pst-color-border-muted,#8886);"
-    "border-width:1px 0"
+    f"font-size:1.2rem;border:solid {RULE};border-width:1px 0"
 )
 ROW = (
     "display:flex;flex-wrap:wrap;justify-content:center;align-items:baseline;"
@@ -52,10 +53,7 @@ SMALL = (
     "color:var(--pst-color-text-muted,inherit)"
 )
 BOX = "border:1px solid;border-radius:.3rem;padding:.15rem .4rem"
-MARK = (
-    f"border:2px solid {ACCENT};border-radius:.3rem;"
-    f"background:color-mix(in srgb,{ACCENT} 10%,transparent)"
-)
+MARK = f"border:2px solid {ACCENT};border-radius:.3rem;background:{TINT}"
 
 
 def where(part: str) -> None:
@@ -134,7 +132,7 @@ def _piece(sign: str, shape: str = "", style: str = "") -> str:
 
 def _set(text: str) -> str:
     """Typeset: _Q_ is slanted, and what follows _ or ^ stands low or high."""
-    script = 'style="font-size:.7em;line-height:0"'
+    script = 'style="font-size:.75em;line-height:0"'
     text = re.sub(r"_([A-Z])_", r"<i>\1</i>", text)
     text = re.sub(r"\bd(?=_)", "<i>d</i>", text)
     text = re.sub(r"(?<=</i>)_?(\w+)", rf"<sub {script}>\1</sub>", text)

@@ -6,7 +6,8 @@ import pytest
 from bs4 import BeautifulSoup
 
 from surgeon.book import page
-from surgeon.book.strip import FORMULA, PARTS, where
+from surgeon.book.strip import ACCENT, FORMULA, MARK, PARTS, where
+from surgeon.imaging.style import VERMILION
 
 # What stands in the mark, as a reader sees it.
 MARKED = {
@@ -35,12 +36,17 @@ def test_every_part_has_a_strip():
     assert set(PARTS) == set(MARKED)
 
 
+def test_the_mark_is_the_figures_vermilion_with_nothing_to_look_up():
+    assert ACCENT == VERMILION
+    assert "var(" not in MARK
+
+
 @pytest.mark.parametrize("part", PARTS)
 def test_one_part_is_marked_in_a_formula_that_is_otherwise_the_same(strip, part):
     drawing, _ = strip(part)
     (mark,) = drawing.select(".where-mark")
     assert mark.get_text() == MARKED[part]
-    assert "border:2px solid" in mark["style"]
+    assert f"border:2px solid {ACCENT}" in mark["style"]
     if part != "heads":
         assert drawing.div.get_text() == MARKED["attention"]
 
