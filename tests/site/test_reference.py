@@ -263,6 +263,32 @@ def test_the_package_page_follows_the_package_and_the_pages(tmp_path):
     assert "Portions that" in article.find(id="surgeon.stable").parent.get_text()
 
 
+def test_a_page_of_the_reference_is_read_again_when_what_it_shows_has_changed(tmp_path):
+    base = '"""A base."""\n\n\nclass Base:\n    def size(self):\n        """Its size."""\n        return 1\n'
+    heir = '"""An heir."""\n\nfrom surgeon.base import Base\n\n\n'
+    heir += 'class Heir(Base):\n    """An heir.\n\n    Returns\n    -------\n    int\n    """\n\n    def size(self):\n        return 2\n'
+    plain = PACKAGE["soft.py"].replace("Source: vaswani2017 (book/references.bib).", "None.")
+    package = PACKAGE | {"soft.py": plain, "base.py": base, "heir.py": heir, "naive.py": NAIVE}
+    modules = ("heir", "naive", "soft")
+    pages = {name: f"# Of {name}\n\n```{{api-reference}}\n{name}\n```\n" for name in modules}
+    book = SmallBook(tmp_path, pages | {"rest": "# Rest\n\n```{api-reference}\n...\n```\n"}, package)
+    doctrees = {name: tmp_path / f"_build/.doctrees/book/{name}.doctree" for name in (*modules, "rest")}
+
+    def read_again(change: str, text: str) -> set[str]:
+        before = {name: file.stat().st_mtime_ns for name, file in doctrees.items()}
+        book.write(f"surgeon/{change}.py", text)
+        build = book.build(*STRICT)
+        assert build.code == 0, build.output
+        return {name for name, file in doctrees.items() if file.stat().st_mtime_ns != before[name]}
+
+    assert book.build(*STRICT).code == 0
+    assert read_again("naive", NAIVE + "    return 1 + 1\n") == {"naive"}
+    assert read_again("base", base.replace("Its size", "How large it is")) == {"heir"}
+    assert read_again("naive", NAIVE + "    return 1 + 1\n\n\nFACTOR = 2\n") == {*modules, "rest"}
+    assert read_again("naive", NAIVE + "    return 1 + 2\n\n\nFACTOR = 2\n") == {"naive"}
+    assert "How large it is" in book.html("heir")
+
+
 # ---- The glossary ----------------------------------------------------------------------------------------------------
 
 

@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from pathlib import Path
 
@@ -108,6 +109,7 @@ class Fingerprints:
         self.folder = Path(app.doctreedir, "traces")
         self.distributions: dict[str, list[str]] = {}
         self.texts: dict[str, str] = {}
+        self.version = cache(version_of)  # each is looked up once a build, not once a page
 
     def outdated(self, app: Sphinx, env: BuildEnvironment, added: set, changed: set, removed: set) -> list[str]:
         return [page for page in env.found_docs - added - changed if not self.holds(env, page)]
@@ -121,7 +123,7 @@ class Fingerprints:
         return (
             before.around in ((), around())
             and all(self.checkout.of(path) == known for path, known in before.files.items())
-            and all(version_of(name) == known for name, known in before.packages.items())
+            and all(self.version(name) == known for name, known in before.packages.items())
         )
 
     def prepare(self, app: Sphinx, env: BuildEnvironment, pages: list[str]) -> None:
@@ -153,7 +155,7 @@ class Fingerprints:
         Known.of(env)[page] = Fingerprint(
             text,
             {path: self.checkout.of(path) for path in sorted(seen.files)},
-            {name: version_of(name) for name in sorted(names)},
+            {name: self.version(name) for name in sorted(names)},
             around(),
         )
 

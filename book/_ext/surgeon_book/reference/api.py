@@ -5,12 +5,13 @@ It is spread over several pages, each of which says which modules it shows; see 
 from, and whatever has a docstring.)
 """
 
+import ast
 import hashlib
 import inspect
 import os
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
 from pathlib import Path
 from types import ModuleType
@@ -28,7 +29,7 @@ from sphinx.util.docutils import SphinxDirective
 from surgeon_book.checkout import ROOT
 from surgeon_book.memory import Memory
 from surgeon_book.nodes import Later
-from surgeon_book.reference.package import PACKAGE, Entry, load, public
+from surgeon_book.reference.package import PACKAGE, Entry, in_full, load, public
 from surgeon_book.reference.usage import USED_IN
 
 BLOCK = re.compile(r"^(`{3,}|:{3,})\{api-reference\}\n(.*?)^\1", re.MULTILINE | re.DOTALL)
@@ -44,9 +45,11 @@ class Module(NamedTuple):
 
 
 class Shown(NamedTuple):
-    state: str  # what the package, and every page's list of modules, was when the page was read
     modules: list[Module]
     public: list[str]  # every module with public names, then
+    whole: str  # the whole package, and every page's list of modules, when the page was read
+    outline: str  # the same without what functions and classes do
+    files: dict[str, str]  # what was in those that define what it shows
 
 
 class Reference(Memory[Shown]):
@@ -55,16 +58,55 @@ class Reference(Memory[Shown]):
     store = "surgeon_api"
 
     def get_outdated_docs(self, app: Sphinx, env: BuildEnvironment, *differences: set[str]) -> list[str]:
-        pages = [page for page in self.of(env) if page in env.found_docs]
-        now = state_now(env) if pages else ""
-        return [page for page in pages if self.of(env)[page].state != now]
+        shown = {page: left for page, left in self.of(env).items() if page in env.found_docs}
+        whole = state(env, digest) if shown else ""
+        changed = {page: left for page, left in shown.items() if left.whole != whole}
+        outlined = state(env, outline) if changed else ""
+        return [page for page, left in changed.items() if left.outline != outlined or left.files != now(left.files)]
 
 
-def state_now(env: BuildEnvironment) -> str:
-    files = sorted((ROOT / PACKAGE).rglob("*.py"))
-    parts = [part for file in files for part in (str(file.relative_to(ROOT)).encode(), file.read_bytes())]
+def state(env: BuildEnvironment, part: Callable[[Path], str]) -> str:
+    """The package, by a part of each file, and what all pages ask for."""
     told = [os.environ.get("GITHUB_REPOSITORY", ""), os.environ.get("SURGEON_BRANCH", ""), *asked_for(env)]
-    return hashlib.sha256(b"\0".join([*(text.encode() for text in told), *parts])).hexdigest()
+    files = sorted(file for pattern in ("*.py", "*.pyi") for file in (ROOT / PACKAGE).rglob(pattern))
+    parts = [text for file in files for text in (str(file.relative_to(ROOT)), part(file))]
+    return hashlib.sha256("\0".join([*told, *parts]).encode()).hexdigest()
+
+
+def now(files: Iterable[str]) -> dict[str, str]:
+    return {file: digest(ROOT / file) for file in files}
+
+
+def digest(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest() if file.exists() else ""
+
+
+def outline(file: Path) -> str:
+    """What any page may show of a module: which names it has, and the values that signatures name."""
+    try:
+        body = ast.parse(file.read_bytes()).body
+    except (SyntaxError, ValueError):
+        return digest(file)
+    if body and isinstance(body[0], ast.Expr):
+        body = body[1:]  # what the module says of itself
+    return "\n".join(
+        f"{node.name} {in_full(ast.get_docstring(node))} {[ast.unparse(expression) for expression in made_by(node)]}"
+        if isinstance(node, ast.FunctionDef | ast.ClassDef)
+        else ast.unparse(node)
+        for node in body
+    )
+
+
+def made_by(node: ast.FunctionDef | ast.ClassDef) -> list[ast.expr]:
+    return [*node.decorator_list, *(node.bases if isinstance(node, ast.ClassDef) else [])]
+
+
+def defined_in(module: ModuleType, names: list[Entry]) -> set[str]:
+    """The files from which a module's names are, and what their classes inherit."""
+    things = [getattr(module, entry.name.rpartition(".")[2]) for entry in names]
+    bases = {base.__module__ for thing in things if inspect.isclass(thing) for base in thing.__mro__}
+    files = (getattr(sys.modules.get(name), "__file__", None) for name in {module.__name__, *bases})
+    return {str(Path(file).relative_to(ROOT)) for file in files if file and Path(file).is_relative_to(ROOT)}
 
 
 def asked_for(env: BuildEnvironment) -> list[str]:
@@ -131,7 +173,13 @@ class ApiDirective(SphinxDirective):
         MockRSTParser().parse("\n".join(markup(sys.modules[name], every[name]) for name in chosen), parsed)
         sections = [child for child in parsed.children if isinstance(child, nodes.section)]
         shown = [Module(name, at["ids"][0], purpose(at)) for name, at in zip(chosen, sections, strict=True)]
-        Reference.of(self.env)[self.env.docname] = Shown(state_now(self.env), shown, sorted(every))
+        Reference.of(self.env)[self.env.docname] = Shown(
+            shown,
+            sorted(every),
+            state(self.env, digest),
+            state(self.env, outline),
+            now({file for name in chosen for file in defined_in(sys.modules[name], every[name])}),
+        )
         here = [entry for name in chosen for entry in every[name]]
         remember_origins(self.env, here)
         link_names(parsed, [entry for names in every.values() for entry in names], self.env.docname)

@@ -52,5 +52,9 @@ def entries(package: ModuleType, module: ModuleType) -> Iterator[Entry]:
         origin = f"{module.__name__}.{name}"
         if name in package.__all__:
             yield Entry(f"{PACKAGE}.{name}", origin, kind)
-        elif kind == "exception" or DOCUMENTED.search(inspect.getdoc(thing) or ""):
+        elif kind == "exception" or in_full(inspect.getdoc(thing)):
             yield Entry(origin, origin, kind)
+
+
+def in_full(docstring: str | None) -> bool:
+    return DOCUMENTED.search(docstring or "") is not None
