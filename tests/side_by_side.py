@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 # By the fixtures that a test asks for, itself or through others. What is marked with none is a unit test.
-ASKED = {"site": {"site", "folder"}, "browser": {"browser", "lab"}, "lab": {"lab"}}
+ASKED = {"site": {"site", "folder"}, "browser": {"browser", "reader"}, "lab": {"reader"}}
 ROOT = Path(__file__).resolve().parents[1]
 # One look at a page serves all tests of it, which have its name in theirs.
 BY_PAGE = re.compile(r"(tests/site/test_(?:lab|every_page)\.py)::\w+\[(.*?)(?:-(?:desktop|phone), \w+)?\]")

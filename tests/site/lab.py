@@ -10,12 +10,13 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,9 @@ from binder_image import ROOT, dockerfile, server
 from chromium import QUIET, chromium
 from playwright.async_api import Browser, Page, async_playwright
 from small_book import environment
+
+sys.path.insert(0, str(ROOT / "book" / "_ext"))
+from surgeon_book.execution import kernels
 
 MIB = 2**20
 AT_ONCE = 2  # pages; each has a kernel, with one thread
@@ -67,8 +71,8 @@ class Ran:
 class Lab:
     """A server and its token, for as long as `started` lasts."""
 
-    def __init__(self, process: psutil.Process, address: str, token: str) -> None:
-        self.process, self.address, self.token = process, address, token
+    def __init__(self, process: psutil.Process, address: str, token: str, forks: psutil.Process | None) -> None:
+        self.process, self.address, self.token, self.forks = process, address, token, forks
 
     def ask(self, path: str, method: str = "GET") -> list | dict | None:
         request = Request(f"{self.address}/api/{path}", method=method, headers={"Authorization": f"token {self.token}"})
@@ -79,8 +83,19 @@ class Lab:
         return next((session for session in self.ask("sessions") if session["path"] == path), None)
 
     def kernel(self, name: str) -> psutil.Process:
-        children = self.process.children(recursive=True)
-        return next(child for child in children if any(name in word for word in child.cmdline()))
+        """The process that Jupyter started for a kernel, or what the fork server made in its place."""
+        (started,) = (child for child in self.process.children(recursive=True) if name in " ".join(child.cmdline()))
+        if self.forks is None:
+            return started
+        file = next(word for word in started.cmdline() if word.endswith(f"{name}.json"))
+        port = json.loads(Path(file).read_text())["shell_port"]
+        return next(child for child in self.forks.children() if port in listened_to(child))
+
+
+def listened_to(process: psutil.Process) -> list[int]:
+    with suppress(*GONE):
+        return [one.laddr.port for one in process.net_connections("tcp") if one.status == psutil.CONN_LISTEN]
+    return []
 
 
 def held(process: psutil.Process) -> int:
@@ -106,11 +121,26 @@ def weigh(lab: "Lab", kernel: psutil.Process) -> int:
 
 
 @contextmanager
-def started(place: Path, prepare: Callable[[Path], object] | None = None) -> Iterator[Lab]:
+def fork_server(data: Path, given: dict[str, str]) -> Iterator[psutil.Process]:
+    """Kernels that are forked from a process which has imported what pages import, as those of the book's build."""
+    folder = tempfile.mkdtemp(prefix="surgeon-")
+    kernels.register(data, kernels.forking(folder))
+    paths = f"{kernels.WITHIN}{os.pathsep}{given['PYTHONPATH']}"
+    command = kernels.serving(folder, [*sorted(kernels.PRELOADED), *kernels.LATER])
+    server = subprocess.Popen(command, env=given | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}, cwd=data)
+    try:
+        yield psutil.Process(server.pid)
+    finally:
+        server.terminate()
+        server.wait()
+
+
+@contextmanager
+def started(place: Path, *, forked: bool) -> Iterator[Lab]:
     """JupyterLab on a copy of the repository: binder/postBuild has run, and the image's own command starts it.
 
-    Only pip is missing from postBuild, and nothing that this machine's user has configured is read. `prepare` gets
-    Jupyter's folder of data before the server starts: a kernels/python3 that it puts there is what pages run with.
+    Only pip is missing from postBuild, and nothing that this machine's user has configured is read. Unless kernels are
+    `forked`, which saves each page the seconds of its imports, they are started as the image starts them.
     """
     book, home, token = place / "book", place / "home", secrets.token_hex(16)
     (home / "bin").mkdir(parents=True)
@@ -129,38 +159,37 @@ def started(place: Path, prepare: Callable[[Path], object] | None = None) -> Ite
     python.chmod(0o755)
     subprocess.run([book / "binder" / "postBuild"], cwd=book, env=given, check=True, capture_output=True)
     python.unlink()
-    if prepare:
-        prepare(home / "data")
-
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [word.replace("0.0.0.0", "127.0.0.1") for word in server(dockerfile(book), book)]
-    command += [f"--port={port}", f"--IdentityProvider.token={token}", "--no-browser", "--allow-root"]
-    log = place / "server.log"
-    with log.open("w") as said:
-        process = subprocess.Popen(
-            command, cwd=book, env=given, stdout=said, stderr=subprocess.STDOUT, start_new_session=True
-        )
-    try:
-        lab = Lab(psutil.Process(process.pid), f"http://127.0.0.1:{port}", token)
-        deadline = time.monotonic() + PATIENCE
-        while True:
-            try:
-                lab.ask("status")
-                break
-            except OSError:
-                if process.poll() is not None or time.monotonic() > deadline:
-                    raise RuntimeError(log.read_text()[-3000:]) from None
-                time.sleep(0.1)
-        yield lab
-    finally:
-        for child in psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []:
+    forking = fork_server(home / "data", given) if forked else nullcontext()
+    with forking as forks:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        command = [word.replace("0.0.0.0", "127.0.0.1") for word in server(dockerfile(book), book)]
+        command += [f"--port={port}", f"--IdentityProvider.token={token}", "--no-browser", "--allow-root"]
+        log = place / "server.log"
+        with log.open("w") as said:
+            process = subprocess.Popen(
+                command, cwd=book, env=given, stdout=said, stderr=subprocess.STDOUT, start_new_session=True
+            )
+        try:
+            lab = Lab(psutil.Process(process.pid), f"http://127.0.0.1:{port}", token, forks)
+            deadline = time.monotonic() + PATIENCE
+            while True:
+                try:
+                    lab.ask("status")
+                    break
+                except OSError:
+                    if process.poll() is not None or time.monotonic() > deadline:
+                        raise RuntimeError(log.read_text()[-3000:]) from None
+                    time.sleep(0.1)
+            yield lab
+        finally:
+            for child in psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []:
+                with suppress(*GONE):
+                    child.kill()
             with suppress(*GONE):
-                child.kill()
-        with suppress(*GONE):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
 
 def expressions(page: str) -> tuple[list[str], Counter[str]]:

@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from bs4 import BeautifulSoup
 from chromium import chromium
-from lab import MIB, ROOT, Ran, Reader, run_all, started
+from lab import MIB, ROOT, Ran, Reader, kernels, run_all, started
 from survey import PAGES
 
 LAUNCHED = [
@@ -34,12 +34,12 @@ def launch(folder):
 def lab(tmp_path_factory):
     if not chromium():
         pytest.skip("NO_BROWSER=1 asks for no browser.")
-    with started(tmp_path_factory.mktemp("binder")) as lab:
+    with started(tmp_path_factory.mktemp("binder"), forked=kernels.CAN_FORK) as lab:
         yield lab
 
 
 @pytest.fixture(scope="session")
-def reader(lab):
+def reader():
     reader = Reader()
     yield reader
     reader.close()
@@ -82,7 +82,8 @@ def test_a_page_shows_its_figures_and_claims_there(ran, folder, page):
     assert ran.claims == len(article.select("p.claim"))
 
 
-def test_prose_follows_the_tinkerers_cell(lab, reader, launch):
+def test_prose_follows_the_tinkerers_cell(tmp_path, reader, launch):
+    """In a kernel that is started as the image starts it."""
     page = "book/anatomy/softmax"
     before, after = (f"Add {shift} to every score. No difference changed" for shift in (100, 250))
 
@@ -96,5 +97,6 @@ def test_prose_follows_the_tinkerers_cell(lab, reader, launch):
         await prose.filter(has_text=after).first.wait_for(state="attached")
         await prose.filter(has_text=before).first.wait_for(state="detached", timeout=20_000)
 
-    ran = reader.begin(lab, page, launch(page), tinker).result()
+    with started(tmp_path, forked=False) as lab:
+        ran = reader.begin(lab, page, launch(page), tinker).result()
     assert (ran.errors, ran.unrun, ran.unfilled) == ([], 0, [])

@@ -266,7 +266,8 @@ def test_the_package_page_follows_the_package_and_the_pages(tmp_path):
 def test_a_page_of_the_reference_is_read_again_when_what_it_shows_has_changed(tmp_path):
     base = '"""A base."""\n\n\nclass Base:\n    def size(self):\n        """Its size."""\n        return 1\n'
     heir = '"""An heir."""\n\nfrom surgeon.base import Base\n\n\n'
-    heir += 'class Heir(Base):\n    """An heir.\n\n    Returns\n    -------\n    int\n    """\n\n    def size(self):\n        return 2\n'
+    heir += 'class Heir(Base):\n    """An heir.\n\n    Returns\n    -------\n    int\n    """\n\n'
+    heir += "    def size(self):\n        return 2\n"
     plain = PACKAGE["soft.py"].replace("Source: vaswani2017 (book/references.bib).", "None.")
     package = PACKAGE | {"soft.py": plain, "base.py": base, "heir.py": heir, "naive.py": NAIVE}
     modules = ("heir", "naive", "soft")

@@ -66,21 +66,17 @@ class Kernels:
         if forks():
             self.folder = tempfile.mkdtemp(prefix="surgeon-")  # a socket's path must be short
             os.environ["SURGEON_KERNELS"] = self.folder  # surgeon.book.quiet asks there
-            command = [sys.executable, "-I", "-S", str(WITHIN / "kernel.py"), self.folder]
+            command = forking(self.folder)
         else:
             os.environ.pop("SURGEON_KERNELS", None)
             command = [sys.executable, *OPTIONS, "-m", "ipykernel_launcher"]
-        command += ["-f", "{connection_file}", "--log-level=ERROR"]  # it warns of every connection over TCP
         if os.name == "posix":  # elsewhere files are locked in other ways
             self.results = Path(app.doctreedir, "results")
             shutil.rmtree(self.results, ignore_errors=True)
             self.results.mkdir(parents=True)
             os.environ["SURGEON_ONCE"] = str(self.results)  # surgeon.book.once keeps there what several pages ask
-        spec = {"argv": command, "display_name": "Python 3", "language": "python"}
         kernels = Path(app.doctreedir, "kernels")
-        folder = kernels / "kernels" / "python3"
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "kernel.json").write_text(json.dumps(spec))
+        register(kernels, command)
         _put_first("JUPYTER_PATH", kernels)
 
     def start(self, pages: Iterable[str]) -> None:
@@ -90,8 +86,7 @@ class Kernels:
             packages = sorted({name for text in texts for name in IMPORTED.findall(text)} & PRELOADED)
             if "torch" in packages and len(texts) > FEW:
                 packages += LATER
-            program = f"import forkserver; forkserver.serve({self.folder!r}, {packages!r})"
-            command = [sys.executable, *OPTIONS, "-c", program]
+            command = serving(self.folder, packages)
             # In a session of its own it outlives what kills the build, long enough to end the kernels.
             self.server = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
 
@@ -104,6 +99,25 @@ class Kernels:
             Path(self.folder).rmdir()
         if self.results is not None:
             shutil.rmtree(self.results, ignore_errors=True)
+
+
+def serving(folder: str, packages: list[str]) -> list[str]:
+    """The command of a fork server; it finds its modules by PYTHONPATH."""
+    return [sys.executable, *OPTIONS, "-c", f"import forkserver; forkserver.serve({folder!r}, {packages!r})"]
+
+
+def forking(folder: str) -> list[str]:
+    """The command that asks the fork server for a kernel."""
+    return [sys.executable, "-I", "-S", str(WITHIN / "kernel.py"), folder]
+
+
+def register(data: Path, command: list[str]) -> None:
+    """Let a folder of Jupyter's data say what kernels are started by."""
+    command = [*command, "-f", "{connection_file}", "--log-level=ERROR"]  # it warns of every connection over TCP
+    folder = data / "kernels" / "python3"
+    folder.mkdir(parents=True, exist_ok=True)
+    spec = {"argv": command, "display_name": "Python 3", "language": "python"}
+    (folder / "kernel.json").write_text(json.dumps(spec))
 
 
 def _put_first(variable: str, path: Path) -> None:
