@@ -159,7 +159,9 @@ def started(place: Path, *, forked: bool) -> Iterator[Lab]:
     python.chmod(0o755)
     subprocess.run([book / "binder" / "postBuild"], cwd=book, env=given, check=True, capture_output=True)
     python.unlink()
-    forking = fork_server(home / "data", given) if forked else nullcontext()
+    if forked:
+        given["JUPYTER_PATH"] = str(home / "forks")  # what stands there goes before what the environment has
+    forking = fork_server(home / "forks", given) if forked else nullcontext()
     with forking as forks:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
