@@ -18,6 +18,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
@@ -25,7 +26,8 @@ from urllib.request import Request, urlopen
 import psutil
 from binder_image import ROOT, dockerfile, server
 from chromium import QUIET, chromium
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Page, async_playwright
+from playwright.async_api import Request as PlaywrightRequest
 from small_book import environment
 
 sys.path.insert(0, str(ROOT / "book" / "_ext"))
@@ -53,6 +55,13 @@ LOOK = """(expressions) => {
 }"""
 
 
+# What JupyterLab does for a path in its address, without being loaded anew.
+TURN_TO = """async (path) => {
+    for (const widget of [...window.jupyterapp.shell.widgets("main")]) widget.dispose();
+    await window.jupyterapp.commands.execute("docmanager:open", {path});
+}"""
+
+
 @dataclass
 class Ran:
     """What a page showed after all of its cells had run."""
@@ -69,7 +78,7 @@ class Ran:
 
 
 class Lab:
-    """A server and its token, for as long as `started` lasts."""
+    """A server, its token, and what its kernels are forked from, for as long as `started` lasts."""
 
     def __init__(self, process: psutil.Process, address: str, token: str, forks: psutil.Process | None) -> None:
         self.process, self.address, self.token, self.forks = process, address, token, forks
@@ -161,6 +170,7 @@ def started(place: Path, *, forked: bool) -> Iterator[Lab]:
     python.unlink()
     if forked:
         given["JUPYTER_PATH"] = str(home / "forks")  # what stands there goes before what the environment has
+        given["SURGEON_ONCE"] = str(home)  # two pages that train the same models do it once, as in a build
     forking = fork_server(home / "forks", given) if forked else nullcontext()
     with forking as forks:
         with socket.socket() as free:
@@ -168,6 +178,7 @@ def started(place: Path, *, forked: bool) -> Iterator[Lab]:
             port = free.getsockname()[1]
         command = [word.replace("0.0.0.0", "127.0.0.1") for word in server(dockerfile(book), book)]
         command += [f"--port={port}", f"--IdentityProvider.token={token}", "--no-browser", "--allow-root"]
+        command += ["--LabApp.expose_app_in_browser=True"] if forked else []
         log = place / "server.log"
         with log.open("w") as said:
             process = subprocess.Popen(
@@ -201,24 +212,20 @@ def expressions(page: str) -> tuple[list[str], Counter[str]]:
     return evaluated, Counter(re.findall(r"(?<!\})`([^`\n]+)`", text))
 
 
-async def opened(tab: Page, lab: Lab, page: str, urlpath: str, ran: Ran) -> psutil.Process:
+async def opened(tab: Page, lab: Lab, page: str, urlpath: str) -> psutil.Process:
     """Open a page where its launch button leads; returns its kernel once that is ready and the prose is there.
 
     jupyterlab-myst fills no expression of a paragraph that runs before it has been shown, which a slow machine and a
     fast reader can bring about; running it again fills it.
     """
 
-    def requested(request) -> None:
-        if request.url.startswith(("http:", "https:", "ws:", "wss:")) and not request.url.startswith(lab.address):
-            ran.foreign.append(request.url)
-
-    tab.on("request", requested)
-    tab.set_default_timeout(1000 * PATIENCE)
-    await tab.goto(
-        f"{lab.address}/{urlpath}?token={lab.token}&reset"
-    )  # reset: as on a new machine, no other tab is open
-    await tab.wait_for_selector(".jp-NotebookPanel:not(.lm-mod-hidden) .jp-CodeCell")
     path, deadline, (evaluated, _) = urlpath.removeprefix("lab/tree/"), time.monotonic() + PATIENCE, expressions(page)
+    tab.set_default_timeout(1000 * PATIENCE)
+    if tab.url.startswith(lab.address) and lab.forks:
+        await tab.evaluate(TURN_TO, path)
+    else:  # reset: as on a new machine, no other tab is open
+        await tab.goto(f"{lab.address}/{urlpath}?token={lab.token}&reset")
+    await tab.wait_for_selector(".jp-NotebookPanel:not(.lm-mod-hidden) .jp-CodeCell")
     while True:
         session = await asyncio.to_thread(lab.session, path)
         status = await tab.get_attribute(".jp-NotebookPanel .jp-Notebook-ExecutionIndicator", "data-status")
@@ -249,20 +256,26 @@ async def run_all(tab: Page, lab: Lab, kernel: psutil.Process, page: str, ran: R
             return
 
 
-async def visited(browser: Browser, lab: Lab, page: str, urlpath: str, then: Callable | None) -> Ran:
-    context = await browser.new_context(viewport={"width": 1280, "height": 900})
-    tab, ran = await context.new_page(), Ran()
+async def visited(tab: Page, lab: Lab, page: str, urlpath: str, then: Callable | None) -> Ran:
+    ran = Ran()
+    requested = partial(note_foreign, ran, lab)
+    tab.on("request", requested)
     try:
-        kernel = await opened(tab, lab, page, urlpath, ran)
+        kernel = await opened(tab, lab, page, urlpath)
         await run_all(tab, lab, kernel, page, ran)
         if then:
             await then(tab, lab, kernel, ran)
     finally:
+        tab.remove_listener("request", requested)
         session = lab.session(urlpath.removeprefix("lab/tree/"))
         if session:
             lab.ask(f"sessions/{session['id']}", "DELETE")
-        await context.close()
     return ran
+
+
+def note_foreign(ran: Ran, lab: Lab, request: PlaywrightRequest) -> None:
+    if request.url.startswith(("http:", "https:", "ws:", "wss:")) and not request.url.startswith(lab.address):
+        ran.foreign.append(request.url)
 
 
 class Reader:
@@ -275,14 +288,20 @@ class Reader:
         self.thread.start()
         self.playwright = self.wait(async_playwright().start())
         self.browser = self.wait(self.playwright.chromium.launch(executable_path=chromium(), args=QUIET))
-        self.turns = asyncio.Semaphore(AT_ONCE)
+        # Tabs are used again, so that JupyterLab's own code is loaded and compiled once.
+        self.tabs: asyncio.LifoQueue[Page] = asyncio.LifoQueue()
+        for _ in range(AT_ONCE):
+            self.tabs.put_nowait(self.wait(self.browser.new_page(viewport={"width": 1280, "height": 900})))
 
     def begin(self, lab: Lab, page: str, urlpath: str, then: Callable | None = None) -> Future[Ran]:
         """Open a page, named and by its launch button's path, as soon as it is its turn, and run it."""
 
         async def taking_turns() -> Ran:
-            async with self.turns:
-                return await visited(self.browser, lab, page, urlpath, then)
+            tab = await self.tabs.get()
+            try:
+                return await visited(tab, lab, page, urlpath, then)
+            finally:
+                self.tabs.put_nowait(tab)
 
         return asyncio.run_coroutine_threadsafe(taking_turns(), self.loop)
 
