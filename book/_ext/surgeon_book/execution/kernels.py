@@ -23,6 +23,7 @@ WITHIN = Path(__file__).parent / "within"  # runs in kernels, not in Sphinx
 OPTIONS = ["-Xfrozen_modules=off"]  # or ipykernel warns that a debugger would miss some lines
 IMPORTED = re.compile(r"^\s*(?:import|from) (\w+)", re.MULTILINE)
 PRELOADED = {"matplotlib", "pandas", "scipy", "torch"}  # what takes long to import
+SPEAKS = "surgeon.book.page"  # imports Matplotlib
 FEW = 3  # pages for which it does not pay to import what only some need:
 LATER = ["torch._dynamo", "torch.utils.flop_counter"]  # with the first optimizer; and sympy, with the first shapes
 CAN_FORK = sys.platform == "linux" and hasattr(os, "pidfd_open")
@@ -83,7 +84,9 @@ class Kernels:
         """Start importing what the texts of pages import; whoever asks for a kernel meanwhile, waits."""
         if forks() and self.server is None:
             texts = list(pages)
-            packages = sorted({name for text in texts for name in IMPORTED.findall(text)} & PRELOADED)
+            named = {name for text in texts for name in IMPORTED.findall(text)}
+            drawing = {"matplotlib"} if any(SPEAKS in text for text in texts) else set()
+            packages = sorted(named & PRELOADED | drawing)
             if "torch" in packages and len(texts) > FEW:
                 packages += LATER
             command = serving(self.folder, packages)
