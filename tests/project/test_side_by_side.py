@@ -155,7 +155,7 @@ def test_what_a_test_asks_for_decides_its_markers_and_its_turn(monkeypatch):
     items = [
         item("reads", "site"),
         item("looks", "seen", "browser", "address", "folder"),
-        item("opens", "ran", "lab", "folder"),
+        item("opens", "ran", "reader", "folder"),
         item("counts"),
         item("surveys", "browser"),
         item("trains", "trained"),
