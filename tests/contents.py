@@ -25,3 +25,9 @@ PAGES = [TOC["root"], *(page for part in TOC["parts"] for chapter in part["chapt
 def parsed(file: Path) -> BeautifulSoup:
     """A page of the built site, parsed once."""
     return BeautifulSoup(file.read_text(), "html.parser")
+
+
+@cache
+def anchors(file: Path) -> set[str]:
+    """What an address can lead to on a page of the built site."""
+    return {tag["id"] for tag in parsed(file).find_all(id=True)}

@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 import numpy as np
 import pytest
-from bs4 import BeautifulSoup
+from contents import parsed
 from PIL import Image
 from small_book import ROOT
 
@@ -31,7 +31,7 @@ def weight(file: Path) -> int:
 
 
 def asked(file: Path, attributes: dict[str, str]) -> list[Path]:
-    page = BeautifulSoup(file.read_text(encoding="utf8"), "html.parser")
+    page = parsed(file)
     found = [tag[name] for selector, name in attributes.items() for tag in page.select(selector)]
     return [(file.parent / unquote(urlsplit(address).path)).resolve() for address in found]
 
@@ -58,7 +58,7 @@ def test_a_page_is_light_the_first_time_and_lighter_as_the_next(site):
 def test_every_script_and_style_stands_once_and_waits_for_the_page(site):
     folder, _ = site
     for file in pages(folder):
-        page = BeautifulSoup(file.read_text(encoding="utf8"), "html.parser")
+        page = parsed(file)
         sources = [tag["src"].split("?")[0] for tag in page.select("script[src]")]
         sources += [tag["href"].split("?")[0] for tag in page.select("link[rel=stylesheet]")]
         assert len(sources) == len(set(sources)), file.name
@@ -87,7 +87,7 @@ def test_each_icon_on_a_page_is_drawn(site):
 def test_every_picture_has_its_size_before_it_comes(site):
     folder, _ = site
     for file in pages(folder):
-        page = BeautifulSoup(file.read_text(encoding="utf8"), "html.parser")
+        page = parsed(file)
         assert not [image["src"] for image in page.select("article img") if not image.get("width")]
 
 
