@@ -18,21 +18,22 @@ def test_projections_by_their_dotted_names():
 
 
 def test_one_projection_of_all_three_is_asked_for_as_many_queries_as_keys():
-    """Where there are more keys than queries, it is the subject that cannot answer."""
+    """It takes a context, as GPT-2's layers do, and more keys than queries are an error of its own."""
 
     class OneMatrix(torch.nn.Module):
         def __init__(self):
             super().__init__()
+            self.num_heads = 4
             self.c_attn, self.c_proj = torch.nn.Linear(28, 84), torch.nn.Linear(28, 28)
 
-        def forward(self, hidden_states, attention_mask=None):
+        def forward(self, hidden_states, attention_mask=None, encoder_hidden_states=None):
             Q, K, V = (x.unflatten(-1, (4, 7)).transpose(-2, -3) for x in self.c_attn(hidden_states).chunk(3, -1))
             scores = Q @ K.mT / 7**0.5
             scores = scores if attention_mask is None else scores + attention_mask
             weights = scores.softmax(-1)
             return self.c_proj((weights @ V).transpose(-2, -3).flatten(-2)), weights
 
-    report = examine(OneMatrix(), heads=4, mask="additive")
+    report = examine(OneMatrix(), mask="additive")
     assert names(report) == ["dead rows, forward", "scale before overflow"]
     assert report["known form"].passed
     assert report["rectangular causal"].passed is None
