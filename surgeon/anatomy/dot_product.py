@@ -48,8 +48,8 @@ def attention(
     Parameters
     ----------
     Q : Tensor
-        Queries [..., T, d_k]: [batch, seq, d_k] as in the brief, or any other
-        leading axes, or none.
+        Queries [..., T, d_k]: [batch, seq, d_k] as in the assignment, or any
+        other leading axes, or none.
     K : Tensor
         Keys [..., S, d_k].
     V : Tensor
@@ -175,7 +175,8 @@ def attend(
     # 5. Each query's average of the values: [..., T, S] @ [..., S, d_v].
     output = weights @ V
 
-    return Stages(scores, scaled, masked, weights.to(given), output.to(given))
+    weights, output = weights.to(given), output.to(given)
+    return Stages(scores, scaled, masked, weights, output)
 
 
 def read_mask(mask: Tensor | None, Q: Tensor, K: Tensor) -> Tensor | None:

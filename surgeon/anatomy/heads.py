@@ -132,7 +132,8 @@ class MultiHeadAttention(nn.Module):
         if num_kv_heads is None:
             num_kv_heads = num_heads
         self.d_model = width = positive_integer("d_model", d_model)
-        self.num_heads = H = divisor("num_heads", num_heads, "d_model", width)
+        H = divisor("num_heads", num_heads, "d_model", width)
+        self.num_heads = H
         self.num_kv_heads = divisor(
             "num_kv_heads", num_kv_heads, "num_heads", H
         )
@@ -202,9 +203,9 @@ class MultiHeadAttention(nn.Module):
             K, V = cache.append(K, V)  # [B, H_kv, S, d]: all so far
 
         # 3. Each head attends alone: [B, H, T, d] and [B, H, T, S].
-        output, weights = attend_in_groups(Q, K, V, bias, self.scale, dropout)
+        heads, weights = attend_in_groups(Q, K, V, bias, self.scale, dropout)
         # 4. Heads side by side, [B, T, d_model], and mixed by a last map.
-        return self.W_O(merge_heads(output)), weights
+        return self.W_O(merge_heads(heads)), weights
 
 
 def read_for_heads(

@@ -25,7 +25,7 @@ def as_additive(
     ======================================  ==============================
     boolean                                 True may attend
     integer                                 non-zero may attend
-    floating, only 0 and 1, at least one 1  the brief's mask: 1 may attend
+    floating, only 0 and 1, at least one 1  1 may attend (as assigned)
     any other floating                      added to the scores as it is
     ======================================  ==============================
 
