@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from surgeon.ablations.no_mask import parallel_losses, prefix_losses
 from surgeon.arguments import check_seed, positive_integer
+from surgeon.book.once import once
 from surgeon.models.english import english_grammar
 from surgeon.models.grammar import Grammar
 from surgeon.models.training import train
@@ -21,13 +23,14 @@ from surgeon.models.transformer import (
     make_model,
 )
 from surgeon.zoo.catalogue import ZOO
-from surgeon.zoo.fault import Fault
+from surgeon.zoo.fault import NEEDS, Fault
 from surgeon.zoo.housing import kind_of, mask_of, put_in, quiet
 
 # of the largest number; of a tensor's own largest, a hundred times as much
 ROUNDING = 1e-6
 # sound models that start from other weights: how far a loss strays anyway
 OTHERS = 4
+NONE = (float("nan"), float("nan"))
 # texts that a model is asked about one by one, where their company matters
 ALONE = 24
 COLUMNS = [
@@ -58,9 +61,11 @@ class BugComparison(NamedTuple):
     history : pandas.DataFrame
         One row a trained model and step: `fault` ("sound" for the sound one),
         `step`, `loss`.
-    source_loss, sound_loss, stray : float
-        On the texts of the last steps: the source's own loss, the sound
-        model's, and the largest gap between that and sound models that start
+    source_loss, sound_loss : float
+        On the texts of the last steps: the source's own loss, and the sound
+        model's.
+    stray, use_stray : float
+        The largest gap, and the largest `use_gap`, of sound models that start
         from other weights.
     """
 
@@ -69,6 +74,7 @@ class BugComparison(NamedTuple):
     source_loss: float
     sound_loss: float
     stray: float
+    use_stray: float
 
 
 def one_step(
@@ -202,9 +208,12 @@ class Trial:
         """What training ends with: the mean of the last steps."""
         return float(losses.tail(self.last).mean())
 
-    def other(self, number: int) -> float:
-        """The loss of a sound model that starts from other weights."""
-        return self.loss(self.learn(self.make(None, number=number), None))
+    def other(self, number: int, sound: Sound) -> tuple[float, float]:
+        """How far a sound model of other weights strays: learning, in use."""
+        model = self.make(None, number=number)
+        gap = self.loss(self.learn(model, None)) - self.loss(sound.losses)
+        _, use = self.ask(model, None)
+        return abs(gap), abs(float((use - sound.use).mean()))
 
     def compare(
         self, fault: Fault, sound: Sound
@@ -236,6 +245,7 @@ def compare_bugs(
     dropout: float = 0.25,
     last: int = 20,
     held_out: int = 128,
+    others: int = OTHERS,
     seed: int = 0,
 ) -> BugComparison:
     """Train a small language model with each fault, and one without.
@@ -262,6 +272,9 @@ def compare_bugs(
         Steps at the end over which the training loss is averaged.
     held_out : int
         Number of texts to measure on after training.
+    others : int
+        Number of sound models that start from other weights, at most
+        `OTHERS`; with none, nothing is known of how far sound models stray.
     seed : int
         Of the weights, the texts and dropout.
 
@@ -273,7 +286,8 @@ def compare_bugs(
     ------
     ValueError
         If a name is not in the zoo, if `last` is larger than `steps`, if
-        `num_heads` is odd, or as the functions named above.
+        `num_heads` is odd, if `others` is none of 0 to `OTHERS`, or as the
+        functions named above.
 
     Examples
     --------
@@ -292,25 +306,26 @@ def compare_bugs(
             "num_heads must be even, because heads are shared by two, got"
             f" {num_heads}."
         )
-    sizes = {
-        "d_model": d_model,
-        "num_heads": num_heads,
-        "num_layers": num_layers,
-        "max_len": length,
-    }
-    training = {
+    if not 0 <= others <= OTHERS:
+        raise ValueError(f"others must be from 0 to {OTHERS}, got {others}.")
+    settings: dict[str, Any] = {
         "steps": steps,
         "batch_size": batch_size,
         "length": length,
         "learning_rate": learning_rate,
+        "d_model": d_model,
+        "num_heads": num_heads,
+        "num_layers": num_layers,
+        "dropout": dropout,
+        "last": last,
+        "held_out": held_out,
+        "seed": seed,
     }
-    trial, source_loss = _trial(
-        sizes, training, dropout, last, held_out, seed
-    )
+    trial, source_loss = _trial(**settings)
     # 1. Sound models: one of each kind, and others of the plain kind.
     kinds = {ZOO[name].needs for name in names} - {"padding"}
-    sound = {kind: trial.sound(kind) for kind in {"", *kinds}}
-    others = [trial.other(1 + n) for n in range(OTHERS)]
+    sound = {kind: _sound(kind, **settings) for kind in sorted({"", *kinds})}
+    strays = [trial.other(1 + n, sound[""]) for n in range(others)]
     # 2. The faults, each beside the sound model of its kind.
     histories, rows = {"sound": sound[""].losses}, []
     for fault in (ZOO[name] for name in names):
@@ -326,19 +341,41 @@ def compare_bugs(
     summary = pd.DataFrame(rows, columns=COLUMNS)
     summary["cheats"] = (summary.loss < source_loss).astype("boolean")
     summary.loc[summary.loss.isna(), "cheats"] = pd.NA
-    sound_loss = trial.loss(sound[""].losses)
+    stray, use_stray = map(max, zip(*strays or [NONE], strict=True))
     return BugComparison(
         summary,
         _side_by_side(histories),
         source_loss,
-        sound_loss,
-        max(abs(other - sound_loss) for other in others),
+        trial.loss(sound[""].losses),
+        stray,
+        use_stray,
     )
 
 
+def train_sound(needs: str, **settings: Any) -> Sound:
+    """The sound model of a kind, as `compare_bugs` of these settings has it.
+
+    Every family of faults is held against the same one, so in a build of the
+    book it is trained once.
+    """
+    return _trial(**settings)[0].sound(needs)
+
+
+@lru_cache(maxsize=len(NEEDS))
+def _sound(needs: str, **settings: Any) -> Sound:
+    """Nor is it trained twice in a process."""
+    return once(train_sound, needs, **settings)
+
+
 def _trial(
-    sizes: Mapping[str, Any],
-    training: Mapping[str, Any],
+    *,
+    steps: int,
+    batch_size: int,
+    length: int,
+    learning_rate: float,
+    d_model: int,
+    num_heads: int,
+    num_layers: int,
     dropout: float,
     last: int,
     held_out: int,
@@ -346,9 +383,6 @@ def _trial(
 ) -> tuple[Trial, float]:
     """Draw all that is drawn: and the source's loss on the last texts."""
     grammar = english_grammar()
-    steps, batch_size, length = (
-        training[name] for name in ("steps", "batch_size", "length")
-    )
     draw = torch.Generator().manual_seed(check_seed(seed))
     seeds = torch.randint(
         2**31, (4 + OTHERS,), generator=draw, device=draw.device
@@ -356,8 +390,20 @@ def _trial(
     of_texts, of_held_out, of_dropout, *of_weights = seeds
     trial = Trial(
         grammar,
-        sizes={"vocab_size": len(grammar.words), **sizes},
-        training={**training, "seed": of_texts},
+        sizes={
+            "vocab_size": len(grammar.words),
+            "d_model": d_model,
+            "num_heads": num_heads,
+            "num_layers": num_layers,
+            "max_len": length,
+        },
+        training={
+            "steps": steps,
+            "batch_size": batch_size,
+            "length": length,
+            "learning_rate": learning_rate,
+            "seed": of_texts,
+        },
         dropout=dropout,
         last=last,
         weights=of_weights,

@@ -8,7 +8,7 @@ from surgeon.zoo.fault import Layer, fault, right
 
 @fault(
     "heads apart",
-    thread="jsbaan6",
+    thread="fuxictr30",
     repair="unflatten(-1, (H, d)).transpose(-3, -2).",
 )
 class ViewedHeads(Layer):
@@ -19,7 +19,9 @@ class ViewedHeads(Layer):
 
 
 @fault(
-    "heads apart", thread="opacus825", repair="transpose(-3, -2).flatten(-2)."
+    "heads apart",
+    thread="opacus825",
+    repair="transpose(-3, -2).flatten(-2).",
 )
 class ViewedMerge(Layer):
     """Heads are joined without the transpose, and hold others' outputs."""

@@ -97,7 +97,7 @@ def minus_epsilon(Q, K, V, mask=None):
 
 @fault(
     "minus infinity",
-    thread="mingpt75",
+    thread="transformers17121",
     repair="masked_fill(~mask, -inf).",
     scene="very low scores",
 )
@@ -130,7 +130,7 @@ def filled_with(
 
 @fault(
     "padding on keys",
-    thread="annotatedtransformer137",
+    thread="seq2seq96",
     repair="unsqueeze(-2): hide keys, for every query.",
     needs="padding",
     scene="two keys hidden",

@@ -2,8 +2,8 @@
 
 import math
 import re
-from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 from foreign import foreign_defaults
@@ -37,7 +37,6 @@ from surgeon.zoo.housing import (
     told,
 )
 
-PAGE = Path(__file__).resolve().parents[2] / "book" / "ablations" / "bug-zoo.md"
 TINY = {"steps": 3, "last": 2, "batch_size": 5, "length": 7, "d_model": 12, "num_heads": 4, "held_out": 3}
 SOUND = Fault("right", "Nothing is wrong.", "", "", "", "", CAUSAL, right)
 GRAMMAR = english_grammar()
@@ -182,6 +181,20 @@ def test_losses_are_means_of_the_last_steps(comparison):
     assert table.gap["lost_mask"] == pytest.approx(ends["lost_mask"] - ends["sound"])
     assert table.loss["inverted_mask"] == pytest.approx(table.loss["two_conventions"], abs=1e-5)
     assert 0 < comparison.stray < 1
+    assert 0 < comparison.use_stray < 1
+
+
+def test_without_others_nothing_is_known_of_how_far_sound_models_stray():
+    alone = compare_bugs(["unscaled"], others=0, **TINY)
+    assert math.isnan(alone.stray)
+    assert math.isnan(alone.use_stray)
+
+
+def test_the_sound_model_stays_as_it_was_trained_whoever_is_held_against_it():
+    """It is trained once, and asked for again and again."""
+    names = ["CausalInTrainingOnly", "lost_mask", "top_left_causal"]
+    first, again = (compare_bugs(names, others=0, **TINY).summary for _ in range(2))
+    pd.testing.assert_frame_equal(first, again)
 
 
 def test_the_comparison_leaves_the_global_generator_alone_and_depends_on_the_seed_only():
@@ -239,6 +252,8 @@ def test_a_cheat_is_below_the_source_and_pays_for_it():
     [
         ({"faults": ["none"]}, "faults must be names of the zoo, such as '.+', got 'none'."),
         ({"last": 4}, "last must be at most the number of steps (3), got 4."),
+        ({"others": 5}, "others must be from 0 to 4, got 5."),
+        ({"others": -1}, "others must be from 0 to 4, got -1."),
         ({"num_heads": 3}, "num_heads must be even, because heads are shared by two, got 3."),
         ({"seed": -1}, "seed must be"),
     ],
@@ -332,38 +347,3 @@ def test_houses_are_made_of_the_right_kind():
         assert type(house(None, 12, 2)) is Layer
         assert type(house(ZOO["ViewedHeads"], 12, 2)) is ZOO["ViewedHeads"].made
         assert house(ZOO["lost_mask"], 12, 2).fault is ZOO["lost_mask"]
-
-
-# The page
-
-
-def cards() -> dict[str, str]:
-    """Each bug that has a section on the page, and the section."""
-    parts = re.split(r"\n\(bug-([a-z-]+)\)=\n", PAGE.read_text(encoding="utf8"))
-    return {label: text.split("\n## ")[0] for label, text in zip(parts[1::2], parts[2::2], strict=True)}
-
-
-def label(name: str) -> str:
-    return re.sub("(?<=[a-z])(?=[A-Z])|_", "-", name).lower()
-
-
-def test_every_bug_has_a_section_and_every_section_a_bug():
-    assert sorted(cards()) == sorted(map(label, ZOO))
-
-
-@pytest.mark.parametrize("name", ZOO)
-def test_a_section_shows_its_bug_and_cites_where_it_was_shipped(name):
-    text = cards()[label(name)]
-    heading = label(name).replace("-", " ").capitalize()
-    assert text.startswith(f"### {heading}\n")
-    for shown in (f'source(ZOO["{name}"].made)', f'`ZOO["{name}"].finding`', f'`ZOO["{name}"].repair`'):
-        assert shown in text
-    cited = {key for keys in re.findall(r"\{cite:[pt]\}`([^`]+)`", text) for key in keys.split(",")}
-    assert ({ZOO[name].thread} - {""}) <= cited
-
-
-def test_every_group_has_a_picture_and_every_finding_a_group():
-    calls = re.findall(r"\nshow\((.*?)\)\n", PAGE.read_text(encoding="utf8"), re.DOTALL)
-    shown = [name for call in calls for name in re.findall(r'"([^"]+)"', call)]
-    assert len(shown) == len(set(shown))
-    assert set(shown) == {fault.finding for fault in ZOO.values()}
