@@ -103,7 +103,7 @@ def _marked(statement: str, said: dict[str, str]) -> str:
     parts = {name: html.escape(text) for name, text in said.items()}
     spans = "".join(
         f' <span class="claim-{name}">{text}</span>'
-        for name, text in {"statement": _inline(statement), **parts}.items()
+        for name, text in {"statement": inline(statement), **parts}.items()
     )
     mark = '<span class="claim-mark" aria-hidden="true">✓</span>'
     return f'<p class="claim" id="{_anchor(statement)}">{mark}{spans}</p>'
@@ -209,7 +209,7 @@ def drawn(fig: Figure, caption: str, alt: str) -> str:
         '<figure class="measured">'
         f'<img src="data:image/svg+xml;base64,{data}" width="{width}"'
         f' height="{height}" alt="{html.escape(alt)}">'
-        f"<figcaption>{_inline(caption)}</figcaption></figure>"
+        f"<figcaption>{inline(caption)}</figcaption></figure>"
     )
 
 
@@ -253,7 +253,7 @@ def _without_docstrings(code: str) -> str:
     return re.sub(r"\n{3,}", "\n\n", text)
 
 
-def _inline(text: str) -> str:
+def inline(text: str) -> str:
     return re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text))
 
 

@@ -25,6 +25,7 @@ from surgeon_book.page import (
     glossary,
     openings,
     operating_fixtures,
+    outward,
     upfront,
 )
 from surgeon_book.reference import api, colophon, docstrings, ledger, overview, parts, usage
@@ -46,6 +47,7 @@ SUBJECTS = (
     entries,
     elements,
     operating_fixtures,
+    outward,
     colophon,
     usage,
     docstrings,
