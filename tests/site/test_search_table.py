@@ -1,0 +1,194 @@
+"""Tables that can be searched, in use: the zoo's bugs, and the symptoms that lead to them."""
+
+import re
+
+import pytest
+from survey import AXE
+
+from surgeon.zoo.catalogue import ZOO
+from surgeon.zoo.families import FAMILIES, title
+
+ZOO_PAGE = "book/ablations/bug-zoo"
+SYMPTOMS = "book/ablations/zoo/symptoms"
+SCREENS = 12  # of 900 pixels, on a desktop
+
+
+@pytest.fixture
+def open_table(visit):
+    """The page, and its table when it can be searched."""
+
+    def open_table(name=ZOO_PAGE, **reader):
+        page = visit(name, **reader)
+        element = page.locator("search-table[ready]")
+        element.wait_for()
+        return page, element
+
+    return open_table
+
+
+def names(element):
+    """What the shown rows begin with."""
+    return [row.locator(":scope > *").first.inner_text().split("\n")[0] for row in shown(element)]
+
+
+def shown(element):
+    return element.locator("tbody tr:not([hidden])").all()
+
+
+def column(element, n):
+    return element.locator(f"tbody tr:not([hidden]) > :nth-child({n + 1})").all_inner_texts()
+
+
+def said(element):
+    return element.locator("[role=status]").inner_text()
+
+
+def numbers(texts):
+    return [float(text.replace("−", "-")) for text in texts if text != "–"]
+
+
+def test_every_bug_has_a_row_that_leads_to_its_card(open_table, visit):
+    page, element = open_table()
+    links = element.locator("tbody th a")
+    assert links.all_inner_texts() == [title(fault) for family in FAMILIES.values() for fault in family.faults]
+    assert said(element) == f"{len(ZOO)} of {len(ZOO)} bugs."
+    links.filter(has_text=re.compile("^Viewed heads$")).click()
+    page.wait_for_url("**/zoo/heads.html#bug-viewed-heads")
+    assert page.locator("#bug-viewed-heads h2, #bug-viewed-heads + h2, #bug-viewed-heads + section h2").count()
+
+
+def test_words_filters_and_the_way_back(open_table):
+    _, element = open_table()
+    element.get_by_label("Search", exact=True).fill("Scores NaN")
+    few = said(element)
+    assert 1 <= len(shown(element)) < 10
+    assert few == f"{len(shown(element))} of {len(ZOO)} bugs."
+    element.get_by_label("Search", exact=True).fill("")
+    element.get_by_label("family", exact=True).select_option("scale")
+    assert len(shown(element)) == len(FAMILIES["scale"].faults)
+    element.get_by_label("training shows", exact=True).select_option("nothing")
+    assert element.locator("tbody tr:not([hidden]) a").all_inner_texts() == ["Scaled too late"]
+    assert said(element) == f"1 of {len(ZOO)} bugs."
+    element.get_by_label("found by", exact=True).select_option("mask obeyed")
+    assert (len(shown(element)), said(element)) == (0, f"0 of {len(ZOO)} bugs.")
+    element.get_by_role("button", name="Show all").click()
+    assert len(shown(element)) == len(ZOO)
+    assert element.get_by_role("button", name="Show all").is_hidden()
+    assert element.get_by_label("Search", exact=True).evaluate("e => e === document.activeElement")
+
+
+def test_a_bug_is_found_by_the_name_that_it_has_in_code_and_by_its_thread(open_table):
+    _, element = open_table()
+    for search in ("CausalInTrainingOnly", "kronos199"):
+        element.get_by_label("Search", exact=True).fill(search)
+        assert element.locator("tbody tr:not([hidden]) a").all_inner_texts() == ["Causal in training only"]
+
+
+def test_a_column_sorts_up_and_down_and_as_it_was(open_table):
+    _, element = open_table()
+    before = names(element)
+    loss = element.get_by_role("button", name="loss", exact=True)
+    head = element.locator("thead th").nth(3)
+    loss.click()
+    up = column(element, 3)
+    assert numbers(up) == sorted(numbers(up))
+    assert up[-2:] == ["–", "–"]
+    assert head.get_attribute("aria-sort") == "ascending"
+    assert said(element).endswith("bugs, by loss.")
+    loss.click()
+    down = column(element, 3)
+    assert numbers(down) == sorted(numbers(down), reverse=True)
+    assert down[-2:] == ["–", "–"]
+    assert head.get_attribute("aria-sort") == "descending"
+    assert said(element).endswith("bugs, by loss, downwards.")
+    loss.click()
+    assert names(element) == before
+    assert head.get_attribute("aria-sort") is None
+    family = element.get_by_role("button", name="family", exact=True)
+    family.click()
+    assert column(element, 1) == sorted(column(element, 1))
+    assert element.locator("[aria-sort]").count() == 1
+
+
+def test_keys_alone_search_filter_sort_and_follow(open_table):
+    page, element = open_table()
+    press = page.keyboard.press
+    element.get_by_label("Search", exact=True).focus()
+    page.keyboard.type("mask")
+    assert len(shown(element)) < len(ZOO)
+    press("Enter")  # sends nothing
+    assert page.url.endswith("bug-zoo.html")
+    press("Tab")
+    page.keyboard.type("pad")  # chooses from the first filter
+    assert {text.strip() for text in column(element, 1)} == {"padding"}
+    for _ in range(4):  # two filters, the button, the first head
+        press("Tab")
+    press("Space")
+    assert element.locator("[aria-sort=ascending]").inner_text().startswith("bug")
+    for _ in range(6):
+        press("Tab")
+    assert page.evaluate(
+        "document.activeElement.closest('tr') === document.querySelector('search-table tbody tr:not([hidden])')"
+    )
+    press("Enter")
+    page.wait_for_url("**/zoo/padding.html#bug-*")
+
+
+def test_a_pasted_message_finds_its_row_and_says_when_it_is_the_nearest(open_table):
+    _, element = open_table(SYMPTOMS)
+    search = element.get_by_label("Search", exact=True)
+    for pasted, cause in (
+        ("RuntimeError: shape '[8, 128, 12, 60]' is invalid for input of size 786432", "the width of the model"),
+        ("loss 0.0 after one epoch", "Targets not shifted"),
+        ("generates the same token", "Top left causal"),
+        ("loss is nan", "Dead rows nan"),
+    ):
+        search.fill(pasted)
+        assert cause in element.locator("tbody").inner_text(), pasted
+        assert 1 <= len(shown(element)) <= 6, pasted
+    search.fill("my loss is nan after a restart of training")
+    assert shown(element)
+    assert said(element).endswith("None has every word; these have most.")
+    search.fill("")
+    element.get_by_label("seen in").select_option("heat map")
+    assert set(column(element, 1)) == {"heat map"}
+
+
+@pytest.mark.parametrize("name", [ZOO_PAGE, SYMPTOMS])
+def test_without_scripts_it_is_the_whole_table(browser, address, name):
+    with browser.new_context(java_script_enabled=False) as reader:
+        page = reader.new_page()
+        page.goto(f"{address}/{name}.html")
+        rows = page.locator("search-table tbody tr")
+        assert rows.count() >= len(ZOO)
+        assert all(row.is_visible() for row in rows.all())
+        assert page.locator("search-table :is(form, button)").count() == 0
+
+
+@pytest.mark.parametrize("name", [ZOO_PAGE, SYMPTOMS])
+@pytest.mark.parametrize(("width", "scheme"), [("desktop", "dark"), ("phone", "light")])
+def test_axe_finds_nothing_and_nothing_sticks_out(open_table, name, width, scheme):
+    page, element = open_table(name, width=width, scheme=scheme)
+    element.locator("thead button").nth(1).click()
+    page.evaluate(AXE)
+    result = page.evaluate("axe.run('search-table', { preload: false })")
+    assert [(rule["id"], [node["target"] for node in rule["nodes"]]) for rule in result["violations"]] == []
+    assert page.evaluate("document.scrollingElement.scrollWidth <= innerWidth")
+    assert element.evaluate("e => e.scrollWidth <= e.clientWidth + 1")
+
+
+def test_on_a_phone_a_row_says_what_its_cells_are_and_stays_a_row(open_table):
+    _, element = open_table(width="phone")
+    row = element.locator("tbody tr").first
+    assert row.get_attribute("role") == "row"
+    label = "c => getComputedStyle(c, '::before').content"
+    assert [cell.evaluate(label) for cell in row.locator("td").all()][:2] == ['"family: "', '"training shows: "']
+    assert [cell.get_attribute("role") for cell in row.locator("td").all()] == ["cell"] * 5
+    assert row.bounding_box()["width"] <= 360
+
+
+@pytest.mark.parametrize("name", [ZOO_PAGE, SYMPTOMS, *(f"book/ablations/zoo/{one}" for one in ("loss", *FAMILIES))])
+def test_no_page_of_the_zoo_is_long(visit, name):
+    page = visit(name)
+    page.set_viewport_size({"width": 1280, "height": 900})
+    assert page.evaluate("document.querySelector('article').offsetHeight") <= SCREENS * 900
