@@ -26,6 +26,7 @@ from surgeon_book.page import (
     openings,
     operating_fixtures,
     outward,
+    sections,
     upfront,
 )
 from surgeon_book.reference import api, colophon, docstrings, ledger, overview, parts, usage
@@ -64,6 +65,7 @@ SUBJECTS = (
     cards,
     entrances,
     downloads,
+    sections,
     search,
     folds,
     equations,

@@ -1,8 +1,7 @@
 """Pages are written while the next ones are resolved.
 
-Resolving references needs what other pages left, and feeds the index of the search: that is this process's work. What
-is resolved becomes HTML in other processes, a few pages each. V8, which sets the equations, does not survive a fork, so
-none is started here before.
+Resolving references needs what other pages left: that is this process's work. What is resolved becomes HTML in other
+processes, a few pages each. V8, which sets the equations, does not survive a fork, so none is started here before.
 """
 
 import gc

@@ -17,13 +17,17 @@ from surgeon_book.nodes import table
 PACKAGES = {
     "sphinx-book-theme": "the theme: its style and script",
     "pydata-sphinx-theme": "what that theme is built on",
-    "sphinx": "the search",
+    "sphinx": "the stemmer of the search",
     "sphinx-design": "style of the folded predictions, and the icons, which are GitHub's Octicons",
     "sphinx-copybutton": "the button that copies a cell",
 }
 THEME = Path(pydata_sphinx_theme.__file__).parent / "theme/pydata_sphinx_theme/static/styles/pydata-sphinx-theme.css"
 CLIPBOARD = Path(sphinx_copybutton.__file__).parent / "_static" / "clipboard.min.js"
-FOR = {"katex": "equations: their style and fonts", "source-serif-4": "the face of the text"}
+FOR = {
+    "katex": "equations: their style and fonts",
+    "minisearch": "the search",
+    "source-serif-4": "the face of the text",
+}
 
 
 def found(pattern: str, file: Path) -> str:

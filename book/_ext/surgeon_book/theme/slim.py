@@ -35,10 +35,8 @@ ASKED = {
     "searchindex.js",
 }
 THEME_SCRIPT = "scripts/pydata-sphinx-theme.js"
-# Only the page of the search needs these; that page asks for the index by itself.
-FOR_THE_SEARCH = ("documentation_options.js", "doctools.js", "sphinx_highlight.js")
-# Not needed at all: solutions fold by themselves.
-NEVER = ("togglebutton.js",)
+# Not needed at all: the book's search has its own, and solutions fold by themselves.
+NEVER = ("documentation_options.js", "doctools.js", "sphinx_highlight.js", "togglebutton.js")
 # Needed where the page has what they work on.
 ONLY_WITH = {
     "clipboard.min.js": 'class="highlight',
@@ -64,14 +62,13 @@ def check_theme(app: Sphinx, config: Config) -> None:
 def choose_scripts(app: Sphinx, pagename: str, template: str, context: dict[str, Any], doctree: Any) -> None:
     """Every script once, deferred; those that are not known here stay as they are."""
     scripts = {str(script.filename or "").removeprefix("_static/"): script for script in context["script_files"]}
-    known = {*FOR_THE_SEARCH, *NEVER, *ONLY_WITH, KEPT_FOR_ALL[0]}
+    known = {*NEVER, *ONLY_WITH, KEPT_FOR_ALL[0]}
     if missing := known - set(scripts):
         raise ExtensionError(f"These scripts are no longer there, see slim.py: {', '.join(sorted(missing))}.")
     body = context.get("body", "")
-    search = pagename == "search"
     chosen = []
     for name, script in scripts.items():
-        if name in NEVER or (name in FOR_THE_SEARCH and not search) or not name:  # without a name: settings of theirs
+        if name in NEVER or not name:  # without a name: settings of theirs
             continue
         if name in ONLY_WITH and ONLY_WITH[name] not in body:
             continue
