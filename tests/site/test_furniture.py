@@ -1,4 +1,4 @@
-"""The built book's furniture: colours, heads, cards, links to the repository, downloads, search."""
+"""The built book's furniture: colours, heads, cards, links to the repository, downloads."""
 
 import json
 import re
@@ -124,7 +124,7 @@ def test_the_first_screen_of_the_book_is_its_title_question_promise_and_picture(
     assert article.find("details") in following[2].find_all_next("details")
 
 
-# ---- Downloads and search ------------------------------------------------------------------------------------------
+# ---- Downloads -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -146,22 +146,3 @@ def test_a_page_that_runs_can_be_taken_along_as_it_ran(site, html, page):
     assert not [cell.source for cell in notebook.cells if cell.cell_type == "markdown" and "{eval}" in cell.source]
     figures = json.dumps(notebook).count("<figure class=")
     assert figures == len(html(page).article.select("figure.measured"))
-
-
-def test_search_finds_every_term_of_the_glossary_as_such(site, html):
-    index = json.loads(re.search(r"Search\.setIndex\((.*)\)", (site[0] / "searchindex.js").read_text(), re.DOTALL)[1])
-    found = {}
-    for objects in index["objects"].values():
-        for page, kind, priority, anchor, name in objects:
-            if index["objtypes"][str(kind)] == "std:term":
-                found[name] = (index["docnames"][page], priority, anchor)
-    glossary = html("book/reference/glossary").article
-    terms = {
-        term.find(string=True, recursive=False).strip(): term["id"] for term in glossary.select("dl.glossary > dt")
-    }
-    assert len(terms) > 30
-    for term, anchor in terms.items():
-        page, priority, where = found[term]
-        assert page == "book/reference/glossary"
-        assert {"": term, "-": f"term-{term}"}.get(where, where) == anchor  # Sphinx's short forms
-        assert priority >= 0, f"{term} is left out"

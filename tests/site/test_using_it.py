@@ -1,4 +1,4 @@
-"""What a reader does on any page: search, switch the theme, unfold, copy, go on, read it without scripts."""
+"""What a reader does on any page: switch the theme, unfold, copy, go on, read it without scripts."""
 
 import re
 
@@ -16,37 +16,7 @@ def theme(page: Page) -> str:
     return "dark" if alpha != [0] and red + green + blue < 384 else "light"
 
 
-# Search
-
-
-def test_search_finds_every_term_of_the_glossary(visit):
-    """Every one in the index that the search page reads, and the glossary is among the pages found."""
-    page = visit("book/reference/glossary")
-    terms = page.eval_on_selector_all(
-        "article dl.glossary dt", "all => all.map((dt) => dt.firstChild.textContent.trim())"
-    )
-    assert len(terms) > 50
-    page = visit("search", context=page.context)
-    page.wait_for_function("Search.hasIndex()")
-    found = page.evaluate(
-        "all => all.map((t) => Search._performSearch(...Search._parseQuery(t)).map((hit) => hit[0]))", terms
-    )
-    assert [term for term, pages in zip(terms, found, strict=True) if "book/reference/glossary" not in pages] == []
-
-
-@pytest.mark.parametrize("width", ["desktop", "phone"])
-def test_the_search_field_leads_to_results_that_lead_to_pages(visit, width):
-    page = visit(LESSON, width=width)
-    page.keyboard.press("Control+k")
-    page.locator("dialog input[type=search]").fill("effective rank")
-    page.keyboard.press("Enter")
-    page.wait_for_url("**/search.html?q=effective*")
-    results = page.locator("#search-results li a")
-    expect(results.first).to_be_visible()
-    expect(page.locator("#search-results")).to_contain_text("Glossary")
-    page.wait_for_load_state("networkidle")  # the results' excerpts, which are fetched page by page
-    results.first.click()
-    expect(page.locator("article")).to_contain_text(re.compile("effective rank", re.IGNORECASE))
+# The dialog of the search
 
 
 def test_the_search_dialog_opens_by_a_button_and_closes_by_escape(visit):
@@ -56,11 +26,6 @@ def test_the_search_dialog_opens_by_a_button_and_closes_by_escape(visit):
     expect(field).to_be_focused()
     page.keyboard.press("Escape")
     expect(field).to_be_hidden()
-
-
-def test_search_says_so_where_nothing_is_found(visit):
-    page = visit("search.html?q=zymurgy")
-    expect(page.locator("#search-results")).to_contain_text("did not match any documents")
 
 
 # Light and dark

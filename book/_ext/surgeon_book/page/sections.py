@@ -103,11 +103,7 @@ def _words(node: nodes.Node) -> Iterator[str]:
 
 
 def spoken(tex: str) -> str:
-    r"""An equation as somebody would type it.
-
-    >>> spoken(r"\\mathrm{softmax}(QK^\\top / \\sqrt{d_k})V")
-    'softmax (QK^ T / √ d_k )V'
-    """
+    """An equation as somebody would type it."""
     plain = WORDS.sub(r"\1 ", tex).replace(r"\sqrt", "√").replace(r"\top", "T").replace(r"\infty", "inf")
     return " ".join(COMMAND.sub(" ", plain).split())
 

@@ -35,8 +35,8 @@ SCRIPTS = ("minisearch.js", "words.js", "index.js", "results.js")  # in the orde
 # How much a section counts: the pages that teach first, those that list last.
 PARTS = (
     ("anatomy/", 1.4),
-    ("reference/api", 0.4),
-    ("reference/glossary", 0.6),
+    ("reference/api", 0.3),
+    ("reference/glossary", 0.4),
     ("reference/", 0.8),
     ("", 1.0),
 )
@@ -65,7 +65,8 @@ def documents(app: Sphinx) -> Iterator[dict[str, Any]]:
         short = page.removeprefix(f"{folder}/")
         for place, section in enumerate(known[page] if short not in SILENT else ()):
             if section.title not in NOT_SEARCHED:
-                keys = [f"{short}#{anchor}" for anchor in section.anchors] + ([short] if place == 0 else [])
+                keys = [f"{before}#{anchor}" for anchor in section.anchors for before in (short, "")]
+                keys += [short] if place == 0 else []
                 typed_here = [alias for key in keys for alias in typed.get(key, ())]
                 yield {"page": number, "place": place, "counts": counts(short, section), **told(section, typed_here)}
 

@@ -7,6 +7,8 @@ const COMMON = new Set(
   it its just like me my need needed of on or really should so some such than that the their then there these they
   this to too very was we were what when where which who why will with would you your`.split(/\s+/),
 );
+// What this book is about: beside another word it says little.
+const EVERYWHERE = new Set(["attent", "transform", "pytorch"]);
 const STEMS = new Map();
 const stemmer = new Stemmer();
 
@@ -45,6 +47,7 @@ const OPTIONS = {
     prefix: (word) => word.length > 3, // a word that is not finished, or has another ending
     fuzzy: (word) => (word.length > 5 ? 0.15 : 0), // a letter or two amiss
     weights: { prefix: 0.3, fuzzy: 0.2 },
+    boostTerm: (word, place, words) => (EVERYWHERE.has(word) && words.length > 1 ? 0.3 : 1),
     boostDocument: (id, word, stored) => stored.counts,
   },
 };
@@ -53,4 +56,12 @@ function indexed(sections) {
   const search = new MiniSearch(OPTIONS);
   search.addAll(sections.map((one, id) => ({ id, ...one })));
   return JSON.stringify(search);
+}
+
+const ENOUGH = 60;
+const FAINT = 0.08; // of the best hit's score: what is below has a word in common with the question, and no more
+
+function answers(search, query) {
+  const hits = search.search(query);
+  return hits.filter(({ score }) => score >= FAINT * hits[0].score).slice(0, ENOUGH);
 }
