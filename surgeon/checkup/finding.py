@@ -138,11 +138,11 @@ LAWS = {
     ),
     "future, evaluating": (
         "While evaluating, no causal output depends on a later token.",
-        "ablations/wrong-mask",
+        "ablations/no-mask",
     ),
     "rectangular causal": (
         "With more keys than queries, the last query sees the last key.",
-        "anatomy/masking",
+        "procedures/multi-query",
     ),
     "dead rows, forward": (
         "A query that may look at nothing gives zeros.",
