@@ -28,7 +28,7 @@ class Asked(NamedTuple):
 class Search:
     def __init__(self, site: Path) -> None:
         self.engine = MiniRacer()
-        for name in ("minisearch.js", "words.js", "index.js"):
+        for name in ("minisearch.js", "language.js", "index.js"):
             self.engine.eval((site / "search" / name).read_text(encoding="utf8"))
         self.engine.eval("const search = MiniSearch.loadJS(INDEX, OPTIONS)")
 

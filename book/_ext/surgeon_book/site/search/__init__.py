@@ -31,12 +31,13 @@ HERE = Path(__file__).parent
 MINISEARCH = ROOT / "book" / "_vendor" / "minisearch"
 ALIASES = HERE / "aliases.toml"
 FOLDER = "search"
-SCRIPTS = ("minisearch.js", "words.js", "index.js", "results.js")  # in the order in which the page loads them
+SCRIPTS = ("minisearch.js", "language.js", "index.js", "results.js")  # in the order in which the page loads them
 # How much a section counts: the pages that teach first, those that list last.
 PARTS = (
     ("anatomy/", 1.4),
     ("reference/api", 0.3),
     ("reference/glossary", 0.4),
+    ("reference/questions", 0.5),
     ("reference/", 0.8),
     ("", 1.0),
 )
@@ -88,16 +89,16 @@ def told(section: Section, typed: list[str]) -> dict[str, Any]:
     }
 
 
-def words() -> str:
+def language() -> str:
     """How texts and questions become words, with the stemmer that Sphinx brings."""
-    return SearchEnglish.js_stemmer_code + (HERE / "words.js").read_text(encoding="utf8")
+    return SearchEnglish.js_stemmer_code + (HERE / "language.js").read_text(encoding="utf8")
 
 
 def index(found: list[dict[str, Any]]) -> str:
     """MiniSearch's index of some documents, as JSON."""
     racer = MiniRacer()
     racer.eval((MINISEARCH / "minisearch.js").read_text(encoding="utf8"))
-    racer.eval(words())
+    racer.eval(language())
     return racer.eval(f"indexed({json.dumps(found)})")
 
 
@@ -113,7 +114,7 @@ def write(app: Sphinx) -> str:
     titles = [[app.builder.get_target_uri(page), app.env.titles[page].astext()] for page in listed]
     made = f"const PAGES = {_json(titles)};\nconst INDEX = {index(found)};\n"
     (folder / "index.js").write_text(made, encoding="utf8")
-    (folder / "words.js").write_text(words(), encoding="utf8")
+    (folder / "language.js").write_text(language(), encoding="utf8")
     for file in (MINISEARCH / "minisearch.js", MINISEARCH / "LICENSE", HERE / "results.js"):
         shutil.copy(file, folder)
     return sources.digest(sorted(file for file in folder.rglob("*") if file.is_file()))[:8]
