@@ -55,7 +55,7 @@ def experiment_scaling_factor(
         Widths of queries and keys.
     num_keys, num_queries : int
         Keys `S` and queries `T` of a trial. Four keys are the case of the
-        brief's table.
+        assignment's table.
     trials : int
         Draws of Q, K, V and u, at least two. The two rows of a width share
         their draws.
