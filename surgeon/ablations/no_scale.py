@@ -139,7 +139,12 @@ def experiment_scaling_factor(
 
 
 def measure(
-    Q: Tensor, K: Tensor, V: Tensor, u: Tensor, scaled: bool, threshold: float
+    Q: Tensor,
+    K: Tensor,
+    V: Tensor,
+    u: Tensor,
+    scaled: bool,
+    threshold: float,
 ) -> dict[str, float]:
     """One row of the table of `experiment_scaling_factor`.
 

@@ -18,6 +18,9 @@ UP_FRONT = """:tags: [up-front]
 
 # Where we are.
 where("scores")"""
+FROM_BELOW = """:tags: [up-front]
+
+print("A picture.")"""
 HIDDEN = """:tags: [hide-input]
 
 source(two, part="1");
@@ -30,6 +33,7 @@ PAGE = "\n".join(
         "## Steps\n",
         cell("source(two)"),
         cell(HIDDEN),
+        cell(FROM_BELOW),
         cell("source(two)\nprint(two())"),
         cell("claim('Elsewhere.', True);"),
         "## What this page checked\n\nIn words.\n",
@@ -86,13 +90,14 @@ def test_a_cell_that_only_shows_has_no_input_on_the_site(book):
     inputs = [cell.get_text().strip().split("\n")[0] for cell in shown.select("div.cell_input")]
     assert inputs == [
         "from surgeon.book.page import claim, source",
+        'print("A picture.")',
         "source(two)",  # and prints
         "claim('Elsewhere.', True);",
         "claim('Two.', two(), within=(2, 2))",
         "claim('Four.', True);",
         "open('../ran', 'a').write('page ');",
     ]
-    assert len(shown.select("div.cell_output .highlight")) == 4  # three functions or steps, and what was printed
+    assert len(shown.select("div.cell_output .highlight")) == 5  # three functions or steps, and twice what was printed
     assert not shown.select("details.hide")
     assert not [cell for cell in shown.select("div.cell") if not cell.get_text().strip()]
 
@@ -104,6 +109,14 @@ def test_the_strip_stands_under_the_opening_and_leaves_no_empty_cell(book):
     before = strips[0].find_previous("p")
     assert before.get_text() == "Because."
     assert strips[0].find_previous("div", class_="cell_input") is None
+
+
+def test_what_a_section_below_shows_up_front_follows_the_strip_there(book):
+    shown = article(book, "page")
+    (picture,) = [output for output in shown.select("div.cell_output") if "A picture." in output.get_text()]
+    assert picture.find_previous("div", class_="where")
+    assert picture.find_next("div", class_="cell_input").get_text().lstrip().startswith("from surgeon.book.page")
+    assert picture.find_previous("h2") is None
 
 
 def test_a_notebook_keeps_the_calls(book):
