@@ -8,7 +8,10 @@ from torch import Tensor
 from surgeon.anatomy.softmax import at_least_float32
 
 
-def influence_map(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+def influence_map(
+    function: Callable[[Tensor], Tensor],
+    x: Tensor,
+) -> Tensor:
     r"""How strongly each output depends on each input, at `x`.
 
     A cell holds the size of a block of the Jacobian:
@@ -72,9 +75,9 @@ def influence_map(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         y = _check_rows("what function returns", function(x.clone()))
         if not y.requires_grad:  # a constant
             return x.new_zeros(len(y), len(x))
-        slopes = torch.stack([_gradient(number, x) for number in y.flatten()])
+        slopes = [_gradient(number, x) for number in y.flatten()]
     # [T, output width, S, width] -> [T, S, output width, width]
-    blocks = slopes.unflatten(0, y.shape).transpose(1, 2)
+    blocks = torch.stack(slopes).unflatten(0, y.shape).transpose(1, 2)
     return _frobenius(blocks).to(x.dtype)
 
 
