@@ -208,8 +208,8 @@ def check_inputs(Q: Tensor, K: Tensor, V: Tensor) -> None:
         check_tokens(name, x)
     if not Q.dtype == K.dtype == V.dtype:
         raise ValueError(
-            f"Q, K and V must share one dtype, got {Q.dtype}, {K.dtype} and"
-            f" {V.dtype}."
+            f"Q, K and V must share one dtype, got {Q.dtype}, {K.dtype}"
+            f" and {V.dtype}."
         )
     if not Q.device == K.device == V.device:
         raise ValueError(
@@ -218,13 +218,13 @@ def check_inputs(Q: Tensor, K: Tensor, V: Tensor) -> None:
         )
     if Q.shape[-1] != K.shape[-1]:
         raise ValueError(
-            f"Q and K must share their last axis (d_k), got {Q.shape[-1]} and"
-            f" {K.shape[-1]}."
+            f"Q and K must share their last axis (d_k), got {Q.shape[-1]}"
+            f" and {K.shape[-1]}."
         )
     if K.shape[-2] != V.shape[-2]:
         raise ValueError(
-            f"K and V must have as many keys as values, got {K.shape[-2]} and"
-            f" {V.shape[-2]}."
+            f"K and V must have as many keys as values, got {K.shape[-2]}"
+            f" and {V.shape[-2]}."
         )
     try:
         torch.broadcast_shapes(Q.shape[:-2], K.shape[:-2], V.shape[:-2])

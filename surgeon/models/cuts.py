@@ -102,7 +102,11 @@ class Cut:
         return _listed("heads", self.heads, count)
 
 
-def unscaled(layers: Which = None, heads: Which = None, d_k: int = 32) -> Cut:
+def unscaled(
+    layers: Which = None,
+    heads: Which = None,
+    d_k: int = 32,
+) -> Cut:
     r"""The cut that takes back the division by :math:`\sqrt{d_k}`.
 
     `layers` and `heads` are those of `Cut`, and `d_k` is the width of the
