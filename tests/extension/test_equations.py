@@ -73,8 +73,21 @@ def test_no_script_typesets_and_only_pages_with_equations_load_the_style(book, p
 def test_the_style_asks_for_fonts_that_are_there(book):
     folder = book.root / "_build/html/_static/katex"
     fonts = set(re.findall(r"url\(([^)]+)\)", (folder / "katex.min.css").read_text()))
-    assert len(fonts) == 20
+    assert len(fonts) == 20 + len(equations.often())
     assert all(font.endswith(".woff2") and (folder / font).is_file() for font in fonts)
+    assert {font for font in fonts if "often" in font} == {
+        f"fonts/often/KaTeX_{font}.woff2" for font in equations.often()
+    }
+
+
+def test_a_small_font_stands_behind_the_whole_one_and_is_for_its_characters_alone():
+    """Of two faces of one name the later is asked first, where it is for the character."""
+    faces = re.findall(r"@font-face\{[^}]*\}", equations.style())
+    for font, characters in equations.often().items():
+        whole, small = (face for face in faces if f"KaTeX_{font}." in face)
+        assert "unicode-range" not in whole
+        assert small.endswith(f";unicode-range:{characters}}}")
+        assert small.count("fonts/often/") == 1
 
 
 def test_an_equation_that_cannot_be_read_is_reported_with_its_line_each_time(book):

@@ -31,6 +31,7 @@ OPTIONS = {"output": "htmlAndMathml", "throwOnError": True, "strict": "error"}
 NUMBERED = re.compile(r"\\(begin|end)\{(equation|align|alignat|gather|CD)\}")
 # What stands on a page that needs a font from the start, so that nothing moves when it comes.
 FONTS = {"KaTeX_Main-Regular": 'class="katex"', "KaTeX_Math-Italic": "mathnormal"}
+FACE = re.compile(r"@font-face\{[^}]*url\(fonts/KaTeX_([\w-]+)\.woff2\)[^}]*\}")
 INNER = re.compile(r"\\begin\{(\w+\*?)\}.*?\\end\{\1\}", re.DOTALL)  # the lines of a matrix are its own
 IN_TEXT = re.compile(r"\$([^$]+)\$")
 
@@ -123,10 +124,26 @@ def typeset_sources(app: Sphinx, doctree: nodes.document, docname: str) -> None:
 
 @cache
 def style() -> str:
-    """KaTeX's style, without the forms of its fonts that only old browsers ask for."""
-    return re.sub(
-        r",url\([^)]*\.(woff|ttf)\) format\([^)]*\)", "", (KATEX / "katex.min.css").read_text(encoding="utf8")
-    )
+    """KaTeX's style, without the forms of its fonts that only old browsers ask for, and with the small fonts.
+
+    A font that is declared once more, for some characters alone, is all that a page without other characters loads.
+    """
+    text = (KATEX / "katex.min.css").read_text(encoding="utf8")
+    whole = re.sub(r",url\([^)]*\.(woff|ttf)\) format\([^)]*\)", "", text)
+    return FACE.sub(lambda face: face[0] + small(face), whole)
+
+
+def small(face: re.Match[str]) -> str:
+    if face[1] not in often():
+        return ""
+    return face[0].replace("fonts/", "fonts/often/").replace("}", f";unicode-range:{often()[face[1]]}}}")
+
+
+@cache
+def often() -> dict[str, str]:
+    """Fonts of which there is a small one, and the characters in it."""
+    lines = (KATEX / "fonts" / "often" / "ranges.txt").read_text(encoding="utf8").splitlines()
+    return dict(line.split() for line in lines)
 
 
 def link_style(app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: nodes.document) -> None:
@@ -138,7 +155,7 @@ def link_style(app: Sphinx, pagename: str, templatename: str, context: dict[str,
     digest = hashlib.sha256(style().encode()).hexdigest()[:8]
     fonts = [font for font, sign in FONTS.items() if sign in body]
     links = [f'<link rel="stylesheet" href="{folder}/katex.min.css?v={digest}" />'] + [
-        f'<link rel="preload" href="{folder}/fonts/{font}.woff2" as="font" type="font/woff2" crossorigin />'
+        f'<link rel="preload" href="{folder}/fonts/often/{font}.woff2" as="font" type="font/woff2" crossorigin />'
         for font in fonts
     ]
     context["metatags"] = context.get("metatags", "") + "".join(f"\n    {link}" for link in links)
@@ -146,7 +163,7 @@ def link_style(app: Sphinx, pagename: str, templatename: str, context: dict[str,
 
 def copy_style(app: Sphinx) -> None:
     folder = Path(app.outdir, "_static", "katex")
-    shutil.copytree(KATEX / "fonts", folder / "fonts", dirs_exist_ok=True)
+    shutil.copytree(KATEX / "fonts", folder / "fonts", ignore=shutil.ignore_patterns("*.txt"), dirs_exist_ok=True)
     (folder / "katex.min.css").write_text(style(), encoding="utf8")
     shutil.copy(KATEX / "LICENSE", folder)
 
