@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from surgeon.checkup.finding import RAISES, Finding
 
-WIDTH = 110  # of the table in a terminal
+WIDTH = 78  # of the table in a terminal, and in a page's column
 COLUMNS = ("finding", "verdict", "measured", "sound", "meaning", "page")
 
 

@@ -5,7 +5,7 @@ Keys and values travel round a ring.
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.distributed as dist
@@ -219,16 +219,12 @@ class RingAttention(Function):
             if part:
                 rows, cols, diagonal = part
                 k, v = (x[:, cols] for x in here)
+                q = Q[:, rows] * factor
                 new = flash_attention(
-                    Q[:, rows] * factor,
-                    k,
-                    v,
-                    scale=False,
-                    causal=diagonal,
-                    return_lse=True,
+                    q, k, v, scale=False, causal=diagonal, return_lse=True
                 )
                 old = Partial(out[:, rows], lse[:, rows])
-                out[:, rows], lse[:, rows] = merge(old, new)  # type: ignore[arg-type]
+                out[:, rows], lse[:, rows] = merge(old, Partial(*new))
                 ring.tally["pairs"] += N * pairs(rows, cols, diagonal)
             here = coming() if coming else here
         ctx.save_for_backward(Q, K, V, out, lse)
@@ -310,7 +306,7 @@ class Ring:
                 " first."
             )
         everyone = dist.group.WORLD
-        self.group: Group = everyone if group is None else group  # type: ignore[assignment]
+        self.group = cast(Group, everyone if group is None else group)
         self.rank = dist.get_rank(self.group)
         self.size = dist.get_world_size(self.group)
         if self.rank < 0:

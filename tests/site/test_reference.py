@@ -229,6 +229,8 @@ def test_the_package_page_follows_the_package_and_the_pages(tmp_path):
     assert not article.find(id="surgeon.naive.naive")
     assert article.find("a", href="#surgeon.stable", class_="reference internal")
     assert soup(book.html("reference/more")).article.find(id="surgeon.book.page.claim")
+    beside = soup(book.html("reference/more")).select_one(".page-toc a[href='#surgeon-book-page'] .pre")
+    assert beside.decode_contents().replace("<wbr/>", "|") == "book.|page"
     assert said_of_modules(book)[0] == ["Package", "api.html#surgeon-soft", "surgeon.soft Shares of one."]
     assert [said[1] for said in said_of_modules(book)] == ["api.html#surgeon-soft", "more.html#surgeon-book-page"]
 

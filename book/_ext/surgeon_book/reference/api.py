@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
 from pathlib import Path
 from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from docutils import nodes
 from myst_parser.mdit_to_docutils.base import make_document
@@ -34,6 +34,7 @@ from surgeon_book.reference.usage import USED_IN
 
 BLOCK = re.compile(r"^(`{3,}|:{3,})\{api-reference\}\n(.*?)^\1", re.MULTILINE | re.DOTALL)
 THE_REST = "..."
+IN_CONTENTS = re.compile(rf'(?<=<span class="pre">){PACKAGE}\.([\w.]+)(?=</span>)')
 
 logger = logging.getLogger(__name__)
 
@@ -233,7 +234,14 @@ def check(app: Sphinx, env: BuildEnvironment) -> None:
         logger.warning("No page of the reference shows %s; a line `...` takes what no other does.", name, type="api")
 
 
+def shorten_contents(app: Sphinx, pagename: str, template: str, context: dict[str, Any], doctree: Any) -> None:
+    """Beside the page, where there is little room, modules go without the package's name and break behind a dot."""
+    if pagename in Reference.of(app.env):
+        context["toc"] = IN_CONTENTS.sub(lambda name: name[1].replace(".", ".<wbr>"), context["toc"])
+
+
 def setup(app: Sphinx) -> None:
     app.add_directive("api-reference", ApiDirective)
     app.add_env_collector(Reference)
     app.connect("env-check-consistency", check)
+    app.connect("html-page-context", shorten_contents)

@@ -44,6 +44,9 @@ ONLY_WITH = {
     "design-tabs.js": "sd-tab-set",
 }
 KEPT_FOR_ALL = ("scripts/sphinx-book-theme.js", "page.js")
+# Pieces of code that have no ink of their own: names, operators, brackets. They are most of what is marked in code.
+CODE = re.compile(r"<pre>.*?</pre>", re.DOTALL)
+INKLESS = re.compile(r'<span class="(?:n|nb|ne|nn|bp|o|p|w)">([^<]*)</span>')
 
 
 def check_theme(app: Sphinx, config: Config) -> None:
@@ -76,6 +79,11 @@ def choose_scripts(app: Sphinx, pagename: str, template: str, context: dict[str,
             script.attributes["defer"] = "defer"
         chosen.append(script)
     context["script_files"] = chosen
+
+
+def unmark_code(app: Sphinx, pagename: str, template: str, context: dict[str, Any], doctree: Any) -> None:
+    if "body" in context:
+        context["body"] = CODE.sub(lambda code: INKLESS.sub(r"\1", code[0]), context["body"])
 
 
 def add_scripts(app: Sphinx) -> None:
@@ -124,4 +132,5 @@ def setup(app: Sphinx) -> None:
     app.connect("config-inited", check_theme, priority=Configured.THEME_IS_KNOWN)
     app.connect("builder-inited", add_scripts)
     app.connect("html-page-context", choose_scripts, priority=Page.COMPLETE)
+    app.connect("html-page-context", unmark_code, priority=Page.COMPLETE)
     app.connect("build-finished", pages.if_written(remove_unused), priority=Finished.UNUSED_IS_GONE)
