@@ -1,8 +1,9 @@
 """What the project promises of times, weights and widths, and what this machine measures now. Called by `make limits`.
 
 python .ci/limits.py [word ...]; a word chooses the rows that it begins: units imports pages build tests flash weight
-width words claims fingerprints. Without one, all are measured, which takes as long as two cold builds; `build` builds a
-copy and `pages` runs every page, so give them a machine that does nothing else. The tests hold what is no time.
+width words screens claims fingerprints. Without one, all are measured, which takes as long as two cold builds; `build`
+builds a copy and `pages` runs every page, so give them a machine that does nothing else. The tests hold what is no
+time.
 """
 
 import functools
@@ -10,6 +11,7 @@ import gzip
 import http.server
 import json
 import os
+import re
 import shutil
 import statistics
 import subprocess
@@ -180,50 +182,15 @@ def packed(file: Path) -> int:
     return len(content) if file.suffix in (".woff2", ".png", ".jpg", ".webp") else len(gzip.compress(content, 9))
 
 
-def asked(file: Path) -> tuple[set[Path], list[Path]]:
-    """What a page brings at once, and its pictures in order."""
-    from bs4 import BeautifulSoup
-
-    page = BeautifulSoup(file.read_text(encoding="utf8"), "html.parser")
-    once = {"script[src]": "src", "link[rel=stylesheet]": "href", "link[rel=preload]": "href"}
-    found = [tag[name] for selector, name in once.items() for tag in page.select(selector)]
-    pictures = [tag["src"] for tag in page.select("article img[src]")]
-    at = lambda address: (file.parent / unquote(urlsplit(address).path)).resolve()
-    return set(map(at, found)), list(map(at, pictures))
-
-
-def weights(site: Path = SITE) -> dict[str, tuple[int, int]]:
-    """Bytes of each page on a first visit, fonts included, and as the next one after the index; two pictures count."""
-    fonts = sum(packed(font) for font in (site / "_static/katex/fonts").glob("KaTeX_Size*.woff2"))
-    shared, _ = asked(site / "book/index.html")
-    found = {}
-    for file in sorted((site / "book").rglob("*.html")):
-        needed, pictures = asked(file)
-        needed |= set(pictures[:2])
-        name = file.relative_to(site).as_posix()
-        first = packed(file) + fonts + sum(map(packed, needed))
-        found[name] = first, packed(file) + sum(map(packed, needed - shared))
-    return found
-
-
-@row
-def weight(site: Path = SITE) -> Iterator[Row]:
-    found = weights(site)
-    for number, (what, limit) in enumerate([("first visit", 200_000), ("next page", 50_000)]):
-        page = max(found, key=lambda page: found[page][number])
-        most = found[page][number]
-        yield f"{what}, compressed", f"{limit // 1000} kB", f"{most / 1000:.0f} kB ({page})", most <= limit
-
-
-# Code that is shown, once all that is folded is opened, and wider than its box; words of prose before the heading
-# "Deeper", if there is one.
+# What scrolls sideways, first as the page opens, then once all that is folded is opened: code, and whatever else has a
+# box of its own to scroll in. Words of prose before the heading "Deeper", if there is one; screens of 900 pixels before
+# it, and of the whole page, as the page opens.
 LOOK = r"""() => {
     const article = document.querySelector("article");
     if (!article) return null;
-    for (const folded of document.querySelectorAll("details")) folded.open = true;
-    for (const button of document.querySelectorAll("button.toggle-button-hidden")) button.click();
-    const code = [...article.querySelectorAll("pre")].filter((e) => e.offsetParent !== null);
     const line = [...article.querySelectorAll("h2")].find((h) => /^Deeper/.test(h.textContent.trim()));
+    const screens = article.offsetHeight / 900;
+    const above = line ? (line.getBoundingClientRect().top - article.getBoundingClientRect().top) / 900 : screens;
     let words = 0;
     for (const e of article.querySelectorAll("p, li")) {
         if (line && line.compareDocumentPosition(e) & Node.DOCUMENT_POSITION_FOLLOWING) continue;
@@ -233,8 +200,26 @@ LOOK = r"""() => {
         for (const inside of text.querySelectorAll(".katex, code")) inside.replaceWith(" x ");
         words += (text.textContent.match(/[A-Za-z][\w'’-]*/g) || []).length;
     }
-    const wide = code.filter((e) => e.scrollWidth > e.clientWidth + 2);
-    return { code: code.length, wide: wide.length, line: !!line, words };
+    const code = new Set(), wide = new Set(), aside = new Set();
+    const look = () => {
+        for (const e of document.body.querySelectorAll("*")) {
+            const own = e.localName === "pre" && article.contains(e);
+            if (e.offsetParent === null) continue;
+            if (own) code.add(e);
+            if (e.scrollWidth <= e.clientWidth + 2) continue;
+            if (own) wide.add(e);
+            else if (/auto|scroll/.test(getComputedStyle(e).overflowX) && e.clientWidth) aside.add(e);
+        }
+    };
+    look();
+    for (const folded of document.querySelectorAll("details")) folded.open = true;
+    for (const button of document.querySelectorAll("button.toggle-button-hidden")) button.click();
+    look();
+    const longest = (e) => e.innerText.split("\n").reduce((a, b) => (b.length > a.length ? b : a), "").slice(0, 90);
+    return {
+        code: code.size, wide: [...wide].map(longest), aside: [...aside].map((e) => `${e.className}: ${longest(e)}`),
+        line: !!line, words, screens, above,
+    };
 }"""
 
 
@@ -245,44 +230,92 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 
 @functools.cache
 def looked(site: Path = SITE) -> dict[str, dict]:
-    """What every page shows on a desktop of 1280 pixels."""
+    """What every page shows on a desktop of 1280 pixels, and in `asked` the files that a first visit brings."""
     from playwright.sync_api import sync_playwright
 
     find = ["sh", str(ROOT / ".ci" / "browser"), "--find"]
     browser = subprocess.run(find, capture_output=True, text=True, check=True)
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=site))
     threading.Thread(target=server.serve_forever, daemon=True).start()
+    here = f"http://127.0.0.1:{server.server_port}/"
     found = {}
     try:
         with sync_playwright() as playwright:
             chrome = playwright.chromium.launch(executable_path=browser.stdout.strip(), args=["--disable-gpu"])
-            page = chrome.new_page(viewport={"width": 1280, "height": 900})
             for file in sorted((site / "book").rglob("*.html")):
+                context = chrome.new_context(viewport={"width": 1280, "height": 900})
+                page, requests = context.new_page(), []
+                page.on("request", lambda request, to=requests: to.append(request.url))
                 name = file.relative_to(site).as_posix()
-                page.goto(f"http://127.0.0.1:{server.server_port}/{name}", wait_until="load")
-                found[name] = page.evaluate(LOOK)
+                page.goto(here + name, wait_until="networkidle")
+                asked = {unquote(urlsplit(url).path)[1:] for url in requests if url.startswith(here)}
+                if seen := page.evaluate(LOOK):
+                    found[name] = seen | {"asked": sorted(path for path in asked if (site / path).is_file())}
+                context.close()
             chrome.close()
     finally:
         server.shutdown()
         server.server_close()
-    return {name: seen for name, seen in found.items() if seen}
+    return found
+
+
+def weights(site: Path = SITE) -> dict[str, tuple[int, int]]:
+    """Bytes of each page on a first visit, and as the next one after the index: of all that a browser asks for.
+
+    A picture that is far below the first screen is not asked for, and a font only by a page that shows it.
+    """
+    pages = looked(site)
+    kept = set(pages["book/index.html"]["asked"])
+    found = {}
+    for name, seen in pages.items():
+        size = {path: packed(site / path) for path in seen["asked"]}
+        found[name] = sum(size.values()), sum(size[path] for path in size if path not in kept or path == name)
+    return found
+
+
+@row
+def weight(site: Path = SITE) -> Iterator[Row]:
+    found = weights(site)
+    for number, (what, limit) in enumerate([("first visit", 200_000), ("next page", 50_000)]):
+        sizes = {page: both[number] for page, both in found.items()}
+        yield most(f"{what}, compressed", limit, sizes, lambda size: f"{size / 1000:.0f} kB")
+
+
+def most(what: str, limit: float, sizes: dict[str, float], told: Callable[[float], str]) -> Row:
+    """The largest, and every page that is beyond the limit."""
+    if not sizes:
+        return what, told(limit), "n/a: no page has a line", None
+    ordered = sorted(sizes, key=sizes.__getitem__, reverse=True)
+    named = [page for page in ordered if sizes[page] > limit] or ordered[:1]
+    shown = ", ".join(f"{told(sizes[page])} ({page})" for page in named)
+    return what, told(limit), shown, sizes[ordered[0]] <= limit
 
 
 @row
 def width(site: Path = SITE) -> Iterator[Row]:
     found = looked(site)
-    wide, code = (sum(seen[what] for seen in found.values()) for what in ("wide", "code"))
-    yield "code that scrolls sideways at 1280 pixels", "0", f"{wide} of {code}", wide == 0
+    code = sum(seen["code"] for seen in found.values())
+    for what, kind, of in (("code that scrolls", "wide", f" of {code}"), ("whatever else scrolls", "aside", "")):
+        lines = [f"{page}: {line}" for page, seen in found.items() for line in seen[kind]]
+        named = f" ({'; '.join(lines)})" if lines else ""
+        yield f"{what} sideways at 1280 pixels", "0", f"{len(lines)}{of}{named}", not lines
 
 
 @row
 def words(site: Path = SITE) -> Iterator[Row]:
-    found = {page: seen["words"] for page, seen in looked(site).items() if seen["line"]}
+    lined = {page: seen for page, seen in looked(site).items() if seen["line"]}
     for what, limit, here in (("in Anatomy", 900, True), ("elsewhere", 1200, False)):
-        counts = {page: number for page, number in found.items() if page.startswith("book/anatomy/") == here}
-        most = max(counts, key=counts.get, default=None)
-        told = f"{counts[most]:,} ({most})" if most else "n/a: no page has a line"
-        yield f"words above the line, {what}", f"{limit:,}", told, counts[most] <= limit if most else None
+        counts = {page: seen["words"] for page, seen in lined.items() if page.startswith("book/anatomy/") == here}
+        yield most(f"words above the line, {what}", limit, counts, lambda count: f"{count:,.0f}")
+
+
+@row
+def screens(site: Path = SITE) -> Iterator[Row]:
+    found = looked(site)
+    anatomy = {page: seen["above"] for page, seen in found.items() if seen["line"] and page.startswith("book/anatomy/")}
+    zoo = {page: seen["screens"] for page, seen in found.items() if re.match("book/ablations/(bug-)?zoo[./]", page)}
+    yield most("screens above the line, in Anatomy", 8, anatomy, lambda height: f"{height:.1f}")
+    yield most("screens of a page of the zoo", 12, zoo, lambda height: f"{height:.1f}")
 
 
 # What nothing measures yet
@@ -309,7 +342,7 @@ def chosen(asked: list[str]) -> list[str]:
 
 def main(asked: list[str]) -> int:
     names = chosen(asked)
-    if {"weight", "width", "words"} & set(names) and not (SITE / "book" / "index.html").is_file():
+    if {"weight", "width", "words", "screens"} & set(names) and not (SITE / "book" / "index.html").is_file():
         sys.exit("There is no site yet: run 'make book' first.")
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     print(f"{os.cpu_count()} cores, load {load:.1f}")

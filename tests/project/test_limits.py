@@ -2,6 +2,7 @@
 
 import gzip
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from small_book import ROOT
@@ -37,74 +38,91 @@ def test_how_long_the_tests_took_is_what_their_last_run_left(monkeypatch, tmp_pa
     assert unit[3] is holds
 
 
-PAGE = """<html><head><script src="_static/a.js?v=1"></script><link rel="stylesheet" href="_static/{style}.css"></head>
-<body><article><p>Page</p>{images}</article></body></html>"""
-
-
-def test_a_first_visit_brings_what_a_page_needs_and_the_next_page_what_is_new(tmp_path):
-    site, static = tmp_path / "site", tmp_path / "site/book/_static"
-    static.mkdir(parents=True)
-    (site / "_static/katex/fonts").mkdir(parents=True)
-    (site / "_static/katex/fonts/KaTeX_Size1.woff2").write_bytes(b"f" * 101)
-    sizes = {"a.js": 0, "shared.css": 0, "own.css": 0, "1.png": 1009, "2.png": 2003, "3.png": 4001}
-    for name, size in sizes.items():
-        (static / name).write_bytes(b"x" * size or name.encode() * 50)
-    images = "".join(f'<img src="_static/{n}.png">' for n in (1, 2, 3))
-    (site / "book/index.html").write_text(PAGE.format(style="shared", images=""))
-    (site / "book/other.html").write_text(PAGE.format(style="own", images=images))
-
-    def packed(name: str) -> int:
-        return len(gzip.compress((site / "book" / name).read_bytes(), 9))
-
-    found = limits.weights(site)
-    index, other = (packed(name) for name in ("index.html", "other.html"))
-    script, shared, own = (packed(f"_static/{name}") for name in ("a.js", "shared.css", "own.css"))
-    assert found == {
-        "book/index.html": (index + script + shared + 101, index),
-        "book/other.html": (other + script + own + 1009 + 2003 + 101, other + own + 1009 + 2003),
-    }
-
-
-WIDE = """<html><head><style>pre {{ width: 300px; overflow: auto }}</style></head><body><article>
-<h1>A page</h1><p>Four words of prose.</p><pre>{long}</pre><pre>short</pre><details><pre>{long}</pre></details>
-<h2>Deeper</h2><p>These words are not counted.</p></article></body></html>"""
+WIDE = """<html><head><style>
+@font-face {{ font-family: shown; src: url(_static/shown.woff2) }} b {{ font-family: shown }}
+@font-face {{ font-family: idle; src: url(_static/idle.woff2) }} em i u {{ font-family: idle }}
+pre, .aside {{ width: 300px; overflow: auto }} .tall {{ height: 1800px }}
+</style><link rel="stylesheet" href="_static/shared.css?v=1"></head><body>
+<article><h1>A page</h1><p>Four words of <b>prose</b>.</p><pre>{long}</pre><pre>short</pre>
+<details><pre>{long}{long}</pre></details>
+<div class="aside">{long}</div><div class="tall"></div><h2>Deeper</h2><p>These words are not counted.</p>
+<div class="tall"></div><div class="tall"></div><img loading="lazy" src="_static/far.png"></article></body></html>"""
+PLAIN = """<link rel="stylesheet" href="_static/shared.css?v=1"><article><p>Two words.</p><pre>short</pre>
+<img src="_static/1.png"></article>"""
 
 
 @pytest.fixture(scope="module")
-def looked(browser, tmp_path_factory):
-    """`browser` is asked for, and not used: it says whether there is one."""
-    site = tmp_path_factory.mktemp("site")
-    (site / "book").mkdir()
-    (site / "book/wide.html").write_text(WIDE.format(long="x" * 200))
-    (site / "book/narrow.html").write_text("<article><p>Two words.</p><pre>short</pre></article>")
-    (site / "book/moved.html").write_text("<p>No article.</p>")
-    return site
+def pages(browser, tmp_path_factory):
+    """Of three pages, one of them without an article. `browser` is asked for, and not used: it says if there is one."""
+    pages = tmp_path_factory.mktemp("site")
+    (pages / "book/_static").mkdir(parents=True)
+    for name, size in {"shared.css": 0, "1.png": 1009, "far.png": 2003, "shown.woff2": 101, "idle.woff2": 307}.items():
+        (pages / "book/_static" / name).write_bytes(b"x" * size or b"p { color: red }")
+    (pages / "book/wide.html").write_text(WIDE.format(long="x" * 200))
+    (pages / "book/index.html").write_text(PLAIN)
+    (pages / "book/moved.html").write_text("<p>No article.</p>")
+    return pages
 
 
-def test_code_that_scrolls_and_words_above_the_line_are_counted_folded_or_not(looked):
-    from concurrent.futures import ThreadPoolExecutor
-
+def in_a_thread(measure, *arguments):
     with ThreadPoolExecutor(1) as thread:  # the other browser's event loop is this thread's
-        found = thread.submit(limits.looked, looked).result()
+        return thread.submit(measure, *arguments).result()
+
+
+def test_what_scrolls_and_words_and_screens_above_the_line_are_counted_folded_or_not(pages):
+    found = in_a_thread(limits.looked, pages)
+    assert list(found) == ["book/index.html", "book/wide.html"]
+    wide = found["book/wide.html"]
+    assert (wide["code"], wide["wide"], wide["line"], wide["words"]) == (3, ["x" * 90] * 2, True, 4)
+    assert wide["aside"] == [f"aside: {'x' * 90}"]
+    assert 2 < wide["above"] < 3 < 6 < wide["screens"] < 7
+    index = found["book/index.html"]
+    assert (index["code"], index["wide"], index["aside"], index["line"], index["words"]) == (1, [], [], False, 2)
+    assert index["above"] == index["screens"] < 1
+
+
+def test_a_first_visit_brings_what_a_browser_asks_for_and_the_next_page_what_is_new(pages):
+    """No font that nothing is set in, and no picture that is screens away."""
+    found = in_a_thread(limits.weights, pages)
+    index, wide, shared = (
+        len(gzip.compress((pages / "book" / name).read_bytes(), 9))
+        for name in ("index.html", "wide.html", "_static/shared.css")
+    )
     assert found == {
-        "book/wide.html": {"code": 3, "wide": 2, "line": True, "words": 4},
-        "book/narrow.html": {"code": 1, "wide": 0, "line": False, "words": 2},
+        "book/index.html": (index + shared + 1009, index),
+        "book/wide.html": (wide + shared + 101, wide + 101),
     }
 
 
-def test_words_count_against_the_limit_of_their_part(monkeypatch):
+SEEN = {"line": True, "words": 30, "above": 1, "screens": 30, "code": 2, "wide": [], "aside": []}
+
+
+def test_every_page_beyond_a_limit_is_named(monkeypatch):
     pages = {
-        "book/anatomy/a.html": {"line": True, "words": 901},
-        "book/anatomy/b.html": {"line": True, "words": 30},
-        "book/checks/c.html": {"line": True, "words": 901},
-        "book/checks/d.html": {"line": False, "words": 5000},
+        "book/anatomy/a.html": SEEN | {"words": 901, "above": 8.01},
+        "book/anatomy/b.html": SEEN | {"words": 902, "above": 8},
+        "book/anatomy/c.html": SEEN | {"line": False, "words": 5000, "above": 20},
+        "book/checks/c.html": SEEN | {"words": 901, "above": 20, "wide": ["long"]},
+        "book/checks/d.html": SEEN | {"line": False, "words": 5000, "aside": ["math: x", "math: y"]},
+        "book/ablations/zoo/e.html": SEEN | {"screens": 12},
+        "book/ablations/bug-zoo.html": SEEN | {"screens": 13},
     }
     monkeypatch.setattr(limits, "looked", lambda site: pages)
-    anatomy, elsewhere = limits.words()
-    assert (anatomy[2], anatomy[3]) == ("901 (book/anatomy/a.html)", False)
-    assert (elsewhere[2], elsewhere[3]) == ("901 (book/checks/c.html)", True)
-    monkeypatch.setattr(limits, "looked", lambda site: {"book/checks/d.html": pages["book/checks/d.html"]})
+    said = {
+        limits.words: [
+            ("902 (book/anatomy/b.html), 901 (book/anatomy/a.html)", False),
+            ("901 (book/checks/c.html)", True),
+        ],
+        limits.screens: [("8.0 (book/anatomy/a.html)", False), ("13.0 (book/ablations/bug-zoo.html)", False)],
+        limits.width: [
+            ("1 of 14 (book/checks/c.html: long)", False),
+            ("2 (book/checks/d.html: math: x; book/checks/d.html: math: y)", False),
+        ],
+    }
+    assert {row: [tuple(told[2:]) for told in row()] for row in said} == said
+    monkeypatch.setattr(limits, "looked", lambda site: {"book/checks/d.html": SEEN | {"line": False}})
     assert [row[2] for row in limits.words()] == ["n/a: no page has a line"] * 2
+    assert [row[2] for row in limits.width()] == ["0 of 2", "0"]
 
 
 def test_a_copy_has_what_is_here_and_nothing_that_was_built(tmp_path):
