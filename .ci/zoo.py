@@ -3,7 +3,7 @@
 python .ci/zoo.py [fault ...]
 
 A sound function and a sound layer of the zoo's make are put there first: tests that fail with these are left out, as
-they notice the stranger, not the fault. Exits with 1 if a fault is noticed by no test.
+they notice that it is another attention, not the fault. Exits with 1 if a fault is noticed by no test.
 """
 
 import os
@@ -40,12 +40,12 @@ def main() -> int:
 
     faults = sys.argv[1:] or list(ZOO)
     began = time.perf_counter()
-    strangers = {kind: failing(kind, []) for kind in ("right", "Layer")}
-    for kind, tests in strangers.items():
-        print(f"{kind}: {len(tests)} tests notice a sound stranger, and are left out.", flush=True)
+    others = {kind: failing(kind, []) for kind in ("right", "Layer")}
+    for kind, tests in others.items():
+        print(f"{kind}: {len(tests)} tests notice another attention that is sound, and are left out.", flush=True)
     missed = []
     for name in faults:
-        noticed = failing(name, strangers["Layer" if ZOO[name].is_layer else "right"], "-x")
+        noticed = failing(name, others["Layer" if ZOO[name].is_layer else "right"], "-x")
         missed += [] if noticed else [name]
         print(f"{'caught' if noticed else 'MISSED':7} {name:26} {noticed[0] if noticed else ''}", flush=True)
     caught = len(faults) - len(missed)

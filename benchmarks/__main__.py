@@ -29,7 +29,7 @@ RANKS = 4  # processes of the ring
 def timed(
     names: list[str], tensors: list[torch.Tensor], causal: bool, gradients: bool, repeats: int
 ) -> dict[str, float]:
-    """Median seconds of each contestant; they take turns, so that a slow moment of the machine hits all alike."""
+    """Median seconds of each contestant; they run alternately, so that a slow moment of the machine hits all alike."""
     seconds: dict[str, list[float]] = {name: [] for name in names}
     for turn in range(repeats + 1):
         for name in names:

@@ -15,7 +15,7 @@ SAID = {
     "CausalInEvaluationOnly": "Outputs depend on later tokens, training alone.",
     "ViewedHeads": "Heads are split by `view` without `transpose`, which mixes tokens and heads.",
     "ViewedMerge": "Heads are joined by `view` without `transpose`, which mixes tokens and heads.",
-    "HeadsInTurns": "Key heads are repeated in turns (repeat) instead of side by side (repeat_interleave).",
+    "HeadsInTurns": "Key heads are in the order of repeat, 0 1 0 1, instead of that of repeat_interleave, 0 0 1 1.",
     "batch_for_sequence": (
         "Tokens attend to the same place in other sequences: batch and sequence axes are taken for each other."
         " If tokens come first by design, say so (layout)."

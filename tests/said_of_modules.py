@@ -32,12 +32,12 @@ GIVEN_UP = "he examination was given up after 0.5 s, while â€œinputs unchangedâ€
 
 SAID = {
     # by its projections
-    "columns taken in turns": (lambda: layer(Interleaved, 28, 4), {}, {
+    "columns taken alternately": (lambda: layer(Interleaved, 28, 4), {}, {
         "FAIL heads apart": (
             "Heads are split with the heads' axis last, so that each head takes every H-th column."
         ),
     }),
-    "columns laid in turns": (lambda: layer(InterleavedMerge, 28, 4), {}, {
+    "columns laid alternately": (lambda: layer(InterleavedMerge, 28, 4), {}, {
         "FAIL heads apart": (
             "Heads are joined with the heads' axis last, so that each head takes every H-th column."
         ),
@@ -48,7 +48,7 @@ SAID = {
             " and joined by `view` without `transpose`, which mixes tokens and heads."
         ),
     }),
-    "heads in turns": (ZOO["HeadsInTurns"].subject, {}, {
+    "heads in repeat order": (ZOO["HeadsInTurns"].subject, {}, {
         "pass known form": "Holds, but for the order of the heads.",
     }),
     "dropout in evaluation": (ZOO["DropoutInEvaluation"].subject, {}, {

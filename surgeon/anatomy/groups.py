@@ -62,7 +62,7 @@ def grouped_attention(
 
     Examples
     --------
-    >>> Q = torch.ones(6, 5, 7)  # 6 heads, for which there are 2 pairs
+    >>> Q = torch.ones(6, 5, 7)  # 6 heads, and 2 key-value heads
     >>> K, V = torch.ones(2, 11, 7), torch.ones(2, 11, 7)
     >>> output, weights = grouped_attention(Q, K, V)
     >>> list(output.shape), list(weights.shape)

@@ -44,8 +44,8 @@ def weigh(
         What scores are multiplied by, one over the square root of d_k if not
         given.
     turns : bool
-        Whether query heads take key heads in turns, where neighbours should
-        share one.
+        Whether key heads are in the order of `repeat`, where neighbours
+        should share one.
     axis : int
         The axis that sums to one.
     fill : float
@@ -84,7 +84,7 @@ def attend(
 
 
 def spread(x: Tensor, heads: int, turns: bool = False) -> Tensor:
-    """[B, H_kv, S, d] to [B, H, S, d]: keys for neighbours, or in turns."""
+    """[B, H_kv, S, d] to [B, H, S, d]: keys for neighbours, or not."""
     group = heads // x.shape[1]
     if turns:
         return x.repeat(1, group, 1, 1)

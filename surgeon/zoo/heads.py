@@ -37,7 +37,7 @@ class ViewedMerge(Layer):
     needs="shared heads",
 )
 class HeadsInTurns(Layer):
-    """Key heads are repeated in turns, 0 1 0 1, where 0 0 1 1 is meant."""
+    """Key heads are in the order 0 1 0 1, where 0 0 1 1 is meant."""
 
     def repeat(self, x):
         group = self.num_heads // self.num_kv_heads

@@ -79,10 +79,10 @@ def test_it_measures_what_it_says(scaled):
     assert found[list(expected)].to_dict() == pytest.approx(expected, rel=1e-10)
 
 
-def test_the_brief_s_table_lies_between_the_mean_and_the_median(table):
+def test_the_assignments_table_lies_between_the_mean_and_the_median(table):
     unscaled, scaled = only(table, False), only(table, True)
-    for d_k, brief in zip(WIDTHS, (0.8, 0.95, 0.99, 1.0), strict=True):
-        assert unscaled.max_mean[d_k] - 0.03 <= brief <= unscaled.max_median[d_k] + 0.03
+    for d_k, assigned in zip(WIDTHS, (0.8, 0.95, 0.99, 1.0), strict=True):
+        assert unscaled.max_mean[d_k] - 0.03 <= assigned <= unscaled.max_median[d_k] + 0.03
     assert ((scaled.max_mean - 0.5).abs() < 0.03).all()
     assert ((scaled.max_median - 0.5).abs() < 0.03).all()
 

@@ -34,7 +34,7 @@ def test_a_heat_map_shows_the_weights_with_queries_in_rows():
     ax.figure.draw_without_rendering()
 
 
-def test_it_is_called_as_the_brief_calls_it():
+def test_it_is_called_as_the_assignment_calls_it():
     ax = plot_attention_heatmap(weights_of(5, 5), TOKENS, "By position")
     assert ax.get_title() == "By position"
     fig = plot_multihead_attention(weights_of(3, 5, 5), TOKENS, 3)

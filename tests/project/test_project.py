@@ -286,7 +286,7 @@ def test_no_public_name_hides_a_module():
     assert sorted(set(surgeon.__all__)) == sorted(surgeon.__all__)
 
 
-BRIEF = {
+ASSIGNED = {
     "attention": {"Q": ..., "K": ..., "V": ..., "mask": None, "scale": True},
     "plot_attention_heatmap": {"attention_weights": ..., "tokens": ..., "title": "Attention Weights"},
     "plot_multihead_attention": {"attention_weights": ..., "tokens": ..., "num_heads": ...},
@@ -298,8 +298,8 @@ BRIEF = {
 }
 
 
-@pytest.mark.parametrize("name", BRIEF)
-def test_the_briefs_functions_take_the_briefs_parameters(name):
+@pytest.mark.parametrize("name", ASSIGNED)
+def test_the_assignments_functions_take_its_parameters(name):
     """In its order, with its defaults; what was added has a default and is given by name alone."""
     assert name in surgeon.__all__
     parameters = inspect.signature(getattr(surgeon, name)).parameters.values()
@@ -307,7 +307,7 @@ def test_the_briefs_functions_take_the_briefs_parameters(name):
         p.name: ... if p.default is p.empty else p.default for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD
     }
     added = [p for p in parameters if p.kind is not p.POSITIONAL_OR_KEYWORD]
-    assert list(given.items()) == list(BRIEF[name].items())
+    assert list(given.items()) == list(ASSIGNED[name].items())
     assert all(p.kind is p.KEYWORD_ONLY and p.default is not p.empty for p in added)
 
 

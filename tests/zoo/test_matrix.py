@@ -64,7 +64,7 @@ MEANINGS = {
     "CausalInEvaluationOnly": "training alone",
     "ViewedHeads": "split by `view`",
     "ViewedMerge": "joined by `view`",
-    "HeadsInTurns": "repeated in turns",
+    "HeadsInTurns": "in the order of repeat, 0 1 0 1",
     "batch_for_sequence": "batch and sequence axes are taken for each other",
     "keys_from_the_other_end": "reverse order",
     "values_one_late": "one place away from their keys",

@@ -68,8 +68,8 @@ def wrong_cores(
     if 1 < groups < H:
         yield Hypothesis(
             "grouped heads in order",
-            "Key heads are repeated in turns (repeat) instead of side by side"
-            " (repeat_interleave).",
+            "Key heads are in the order of repeat, 0 1 0 1, instead of that"
+            " of repeat_interleave, 0 0 1 1.",
             partial(attend, allowed=allowed, turns=True),
         )
     if T == S and allowed is None:

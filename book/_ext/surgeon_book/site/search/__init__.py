@@ -37,6 +37,7 @@ PARTS = (
     ("anatomy/", 1.4),
     ("reference/api", 0.3),
     ("reference/glossary", 0.4),
+    ("reference/assignment", 0.3),
     ("reference/questions", 0.5),
     ("reference/", 0.8),
     ("", 1.0),
