@@ -42,8 +42,11 @@ def split_heads(x: Tensor, num_heads: int) -> Tensor:
     check_axes(x, ("sequence", "width"))
     H = divisor("num_heads", num_heads, "the width", x.shape[-1])
     d = x.shape[-1] // H
-    x = x.unflatten(-1, (H, d))  # [..., T, H, d]: no token moves
-    return x.transpose(-3, -2)  # [..., H, T, d]: heads are batched over
+
+    # 1. Cut the width, [..., T, H, d]: no token moves.
+    x = x.unflatten(-1, (H, d))
+    # 2. Heads to the front, [..., H, T, d]: they are batched over.
+    return x.transpose(-3, -2)
 
 
 def merge_heads(x: Tensor) -> Tensor:

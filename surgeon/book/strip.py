@@ -10,7 +10,7 @@ from typing import NamedTuple
 from surgeon.book.page import show
 
 FORMULA = "softmax(Q Kᵀ / √d_k + mask) V"
-HEADS = f"[head_1 … head_h] W_O, where each head is {FORMULA}"
+HEADS = f"[head_1 … head_H] W_O, where each head is {FORMULA}"
 SHAPES = "Q [T, d_k], Kᵀ [d_k, S], mask [T, S], V [S, d_v]"
 
 
@@ -120,8 +120,8 @@ def _heads() -> str:
         inside = f"softmax(_Q_{h} _K_{h}^⊤ / √d_k + mask) _V_{h}"
         return _piece(inside, "[T, d_v]", f"font-size:.95rem;{BOX}")
 
-    mixed = _piece("_W_O", "[h d_v, d_model]")
-    return _marked(head("1") + _piece("…") + head("h") + mixed, ROW)
+    mixed = _piece("_W_O", "[H d_v, d_model]")
+    return _marked(head("1") + _piece("…") + head("H") + mixed, ROW)
 
 
 def _piece(sign: str, shape: str = "", style: str = "") -> str:

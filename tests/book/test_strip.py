@@ -16,7 +16,7 @@ MARKED = {
     "scaling": "/ √dk",
     "masking": "+ mask[T, S]",
     "attention": "softmax[T, S](Q[T, dk]K⊤[dk, S]/ √dk+ mask[T, S])V[S, dv]",
-    "heads": "softmax(Q1 K1⊤ / √dk + mask) V1[T, dv]…softmax(Qh Kh⊤ / √dk + mask) Vh[T, dv]WO[h dv, dmodel]",
+    "heads": "softmax(Q1 K1⊤ / √dk + mask) V1[T, dv]…softmax(QH KH⊤ / √dk + mask) VH[T, dv]WO[H dv, dmodel]",
 }
 
 
