@@ -50,6 +50,21 @@ def ends(folder: str, seconds: float = 10) -> bool:
     return not alive(folder)
 
 
+@pytest.mark.parametrize("fork", ["1", "0"], ids=["forked", "new"])
+def test_a_kernel_is_talked_to_through_files_that_are_gone_afterwards(tmp_path, fork):
+    """A port that was free when it was chosen may be taken when the kernel comes to it."""
+    code = "import ipykernel\nopen('../told.json', 'w').write(ipykernel.get_connection_info());"
+    book = SmallBook(tmp_path / "book", {"page": "# Page\n\n" + cell(code)}, {"__init__.py": ""})
+    places = tmp_path / "places"
+    places.mkdir()
+    build = book.build(*STRICT, SURGEON_FORK=fork, TMPDIR=str(places))
+    assert build.code == 0, build.output
+    told = json.loads((book.root / "told.json").read_text())
+    assert told["transport"] == "ipc"
+    assert told["ip"].startswith(str(places))
+    assert list(places.rglob("*")) == []
+
+
 @needs_fork
 def test_a_page_cannot_tell_that_its_kernel_was_forked(tmp_path):
     """The same site, byte for byte; and what a page may ask of its process is as in a new one."""

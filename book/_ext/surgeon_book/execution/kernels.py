@@ -11,11 +11,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import uuid
 from collections.abc import Iterable
 from pathlib import Path
 
+import jupyter_client
 from sphinx.application import Sphinx
 from sphinx.config import Config
+from traitlets import default
 
 from surgeon_book.checkout import ROOT
 
@@ -52,6 +55,19 @@ def jobs() -> int:
     return max(1, int(asked)) if asked.isdecimal() else len(os.sched_getaffinity(0))
 
 
+class Local(jupyter_client.AsyncKernelManager):
+    """Talks to a kernel through files. A port that is free when it is chosen may be another kernel's a moment later."""
+
+    @default("transport")
+    def _through_files(self) -> str:
+        return "ipc"
+
+    @default("ip")
+    def _where(self) -> str:
+        """What the files' names begin with; a socket's must be short."""
+        return os.path.join(tempfile.gettempdir(), f"surgeon-{uuid.uuid4().hex[:12]}")
+
+
 class Kernels:
     """Prepares what Jupyter starts for a page; the fork server is there as long as pages are read."""
 
@@ -71,6 +87,8 @@ class Kernels:
         else:
             os.environ.pop("SURGEON_KERNELS", None)
             command = [sys.executable, *OPTIONS, "-m", "ipykernel_launcher"]
+        if os.name == "posix":
+            jupyter_client.AsyncKernelManager = Local  # where the notebook client looks for it
         if os.name == "posix":  # elsewhere files are locked in other ways
             self.results = Path(app.doctreedir, "results")
             shutil.rmtree(self.results, ignore_errors=True)
