@@ -22,9 +22,9 @@ def analyze_attention_patterns(
     hold any weight:
 
     .. math::
-       \text{max\_attention} &= \max_{ij} a_{ij}, &
+       \text{max\_attention} &= \max_{ij} a_{ij}, \\
        \text{entropy} &= -\frac1R \sum_{ij} a_{ij} \log a_{ij}, \\
-       \text{diagonal\_mass} &= \frac{\sum_i a_{ii}}{\sum_{ij} a_{ij}}, &
+       \text{diagonal\_mass} &= \frac{\sum_i a_{ii}}{\sum_{ij} a_{ij}}, \\
        \text{local\_vs\_global} &=
        \frac{\sum_{|i-j| \le w} a_{ij}}{\sum_{|i-j| > w} a_{ij}}
 
