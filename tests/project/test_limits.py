@@ -94,6 +94,12 @@ def test_a_first_visit_brings_what_a_browser_asks_for_and_the_next_page_what_is_
     }
 
 
+def test_a_page_of_equations_may_weigh_more_as_the_next_one(monkeypatch):
+    pages = {"book/index.html": (200_000, 0), "book/other.html": (1, 50_001), "book/checks/rank.html": (1, 65_000)}
+    monkeypatch.setattr(limits, "weights", lambda site: pages)
+    assert [row[3] for row in limits.weight()] == [True, False, True]
+
+
 SEEN = {"line": True, "words": 30, "above": 1, "screens": 30, "code": 2, "wide": [], "aside": []}
 
 
@@ -121,7 +127,7 @@ def test_every_page_beyond_a_limit_is_named(monkeypatch):
     }
     assert {row: [tuple(told[2:]) for told in row()] for row in said} == said
     monkeypatch.setattr(limits, "looked", lambda site: {"book/checks/d.html": SEEN | {"line": False}})
-    assert [row[2] for row in limits.words()] == ["n/a: no page has a line"] * 2
+    assert [row[2] for row in limits.words()] == ["n/a: there is no such page"] * 2
     assert [row[2] for row in limits.width()] == ["0 of 2", "0"]
 
 
