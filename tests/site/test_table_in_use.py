@@ -32,6 +32,7 @@ def open_table(visit):
     def open_table(name=THEATRE, **reader):
         page = visit(name, **reader)
         table = page.locator("operating-table")
+        table.scroll_into_view_if_needed()
         table.locator(".ops").wait_for()
         table.scroll_into_view_if_needed()
         return page, table
@@ -282,6 +283,16 @@ def test_nothing_moves_for_who_wants_nothing_to_move(open_table):
     table.get_by_role("button", name="Draw new inputs").click()
     page.wait_for_timeout(100)
     assert table.evaluate("(t) => t.getAnimations({ subtree: true }).length") == 0
+
+
+def test_the_tables_script_is_asked_for_when_the_reader_comes_near(visit):
+    page = visit("book/anatomy/scores")
+    asked = "performance.getEntriesByType('resource').filter((e) => /operating-table\\.mjs/.test(e.name)).length"
+    page.wait_for_timeout(300)
+    assert page.evaluate(asked) == 0
+    page.locator("operating-table").scroll_into_view_if_needed()
+    page.locator("operating-table .ops").wait_for()
+    assert page.evaluate(asked) == 1
 
 
 @pytest.mark.parametrize("name", PAGES)

@@ -16,6 +16,9 @@ from surgeon_book.page.figures import keep
 
 SCRIPTS = sorted((ROOT / "book" / "_static").glob("*/*.mjs"))
 ELEMENTS = [script.stem for script in SCRIPTS if script.stem == script.parent.name]
+# An instrument that stands far down a page, and as a figure until it is there: page.js asks for it when a reader comes
+# near.
+WHEN_NEAR = {"operating-table"}
 EMBEDDED = re.compile(
     rf'(?P<before><(?:{"|".join(ELEMENTS)}) [^>]*?\bsrc=")data:application/json;base64,(?P<data>[^"]+)"'
 )
@@ -39,7 +42,8 @@ def extract(app: Sphinx, doctree: nodes.document, docname: str) -> None:
 def bring(app: Sphinx, pagename: str, template: str, context: dict[str, Any], doctree: nodes.document | None) -> None:
     outputs = doctree.findall(nodes.raw) if doctree is not None else ()
     for element in sorted({element for output in outputs for element in standing_in(output.astext())}):
-        app.add_js_file(f"{element}/{element}.mjs", type="module")
+        kind = "module/when-near" if element in WHEN_NEAR else "module"
+        app.add_js_file(f"{element}/{element}.mjs", type=kind)
         app.add_css_file(f"{element}/{element}.css")
 
 

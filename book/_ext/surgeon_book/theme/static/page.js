@@ -1,4 +1,4 @@
-// What the theme had Bootstrap for: the menus of the header. And two things that it does not do.
+// What the theme had Bootstrap for: the menus of the header. And three things that it does not do.
 "use strict";
 
 const menus = [...document.querySelectorAll('[data-bs-toggle="dropdown"]')];
@@ -34,6 +34,20 @@ for (const button of menus) {
 document.addEventListener("click", (event) => {
   for (const button of menus) if (!button.parentElement.contains(event.target)) show(button, false);
 });
+
+// An instrument's script is asked for when a reader comes near the instrument, whose figure stands there until then.
+for (const script of document.querySelectorAll('script[type="module/when-near"]')) {
+  const [, name] = script.src.match(/([\w-]+)\.mjs/);
+  const watch = new IntersectionObserver(
+    (seen) => {
+      if (!seen.some((place) => place.isIntersecting)) return;
+      watch.disconnect();
+      import(script.src);
+    },
+    { rootMargin: "600px" },
+  );
+  for (const instrument of document.querySelectorAll(name)) watch.observe(instrument);
+}
 
 // An equation that is wider than its column scrolls; then the keyboard must reach it. All are measured before any is
 // changed, so that the browser lays out the page once.
