@@ -27,7 +27,12 @@ ROOT = Path(__file__).resolve().parent.parent
 SITE = ROOT / "_build" / "html"
 LESSON = "book/anatomy/softmax.md"  # the page whose word is changed
 # A third of what these weigh is equations, each there for the eye and once more for whoever has it read aloud.
-DERIVATIONS = {"book/anatomy/scaling.html", "book/checks/rank.html", "book/checks/score-growth.html"}
+DERIVATIONS = {
+    "book/anatomy/attention.html",
+    "book/anatomy/scaling.html",
+    "book/checks/rank.html",
+    "book/checks/score-growth.html",
+}
 MIB = 2**20
 
 Row = tuple[str, str, str, bool | None]  # what, at most, measured, whether it holds
