@@ -301,7 +301,7 @@ def test_a_part_of_a_method_is_found_by_the_method_and_by_its_class(shown, monke
         (steps, (), "part must name a step of steps, got ()."),
         (first_lines, "1", "part must be a numbered step of first_lines (it has none), got '1'."),
     ],
-    ids=str,
+    ids=["between two", "the last one's next", "one of two", "out of order", "none", "of none"],
 )
 def test_a_part_that_is_not_there_is_refused(shown, monkeypatch, thing, part, message):
     monkeypatch.setattr(page, "PACKAGE", Path(__file__).parent)
