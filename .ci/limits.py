@@ -27,13 +27,8 @@ ROOT = Path(__file__).resolve().parent.parent
 SITE = ROOT / "_build" / "html"
 LESSON = "book/anatomy/softmax.md"  # the page whose word is changed
 # A third of what these weigh is equations, each there for the eye and once more for whoever has it read aloud.
-DERIVATIONS = {
-    "book/anatomy/attention.html",
-    "book/anatomy/scaling.html",
-    "book/checks/rank.html",
-    "book/checks/score-growth.html",
-}
 MIB = 2**20
+FIRST_VISIT, NEXT_PAGE = 200_000, 50_000  # bytes, compressed
 
 Row = tuple[str, str, str, bool | None]  # what, at most, measured, whether it holds
 ROWS: dict[str, Callable[[], Iterator[Row]]] = {}
@@ -283,13 +278,7 @@ def weights(site: Path = SITE) -> dict[str, tuple[int, int]]:
 @row
 def weight(site: Path = SITE) -> Iterator[Row]:
     first, following = ({page: both[number] for page, both in weights(site).items()} for number in (0, 1))
-    derived = {page: size for page, size in following.items() if page in DERIVATIONS}
-    usual = {page: size for page, size in following.items() if page not in DERIVATIONS}
-    for what, limit, sizes in (
-        ("first visit", 200_000, first),
-        ("next page", 50_000, usual),
-        ("next page, a derivation", 65_000, derived),
-    ):
+    for what, limit, sizes in (("first visit", FIRST_VISIT, first), ("next page", NEXT_PAGE, following)):
         yield most(f"{what}, compressed", limit, sizes, lambda size: f"{size / 1000:.0f} kB")
 
 

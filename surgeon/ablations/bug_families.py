@@ -6,7 +6,12 @@ from typing import Any
 import pandas as pd
 
 from surgeon.ablations.bug_scenes import Scene, scene
-from surgeon.ablations.bug_zoo import OTHERS, BugComparison, compare_bugs
+from surgeon.ablations.bug_zoo import (
+    OTHERS,
+    BugComparison,
+    compare_bugs,
+    known_names,
+)
 from surgeon.book.once import once, once_each
 from surgeon.zoo.catalogue import ZOO
 from surgeon.zoo.families import FAMILIES, label, title
@@ -50,13 +55,7 @@ def compare_families(
     >>> found.summary.fault.tolist()[-1]
     'scaled_too_late'
     """
-    names = list(FAMILIES) if families is None else list(families)
-    for name in names:
-        if name not in FAMILIES:
-            raise ValueError(
-                "families must be names of families, such as"
-                f" {next(iter(FAMILIES))!r}, got {name!r}."
-            )
+    names = known_names("families", families, FAMILIES, "families")
     others = OTHERS if families is None else 0
     bare = once(compare_bugs, (), others=others, **options)
     calls = [

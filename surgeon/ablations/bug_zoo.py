@@ -296,7 +296,7 @@ def compare_bugs(
     >>> compare_bugs(names, steps=2, last=1, **small).summary.changes.tolist()
     ['the step', 'nothing']
     """
-    names = _check_names(faults)
+    names = known_names("faults", faults, ZOO, "the zoo")
     if positive_integer("last", last) > positive_integer("steps", steps):
         raise ValueError(
             f"last must be at most the number of steps ({steps}), got {last}."
@@ -416,13 +416,17 @@ def _trial(
     return trial, float(source.mean())
 
 
-def _check_names(faults: Iterable[str] | None) -> list[str]:
-    names = list(ZOO) if faults is None else list(faults)
+def known_names(
+    argument: str, given: Iterable[str] | None, known: Iterable[str], of: str
+) -> list[str]:
+    """The names given, all that are known if none are, or a ValueError."""
+    every = list(known)
+    names = every if given is None else list(given)
     for name in names:
-        if name not in ZOO:
+        if name not in every:
             raise ValueError(
-                "faults must be names of the zoo, such as"
-                f" {next(iter(ZOO))!r}, got {name!r}."
+                f"{argument} must be names of {of}, such as {every[0]!r},"
+                f" got {name!r}."
             )
     return names
 

@@ -94,10 +94,13 @@ def test_a_first_visit_brings_what_a_browser_asks_for_and_the_next_page_what_is_
     }
 
 
-def test_a_page_of_equations_may_weigh_more_as_the_next_one(monkeypatch):
-    pages = {"book/index.html": (200_000, 0), "book/other.html": (1, 50_001), "book/checks/rank.html": (1, 65_000)}
+@pytest.mark.parametrize(
+    ("first", "following", "holds"), [(200_000, 50_000, [True, True]), (200_001, 50_001, [False, False])]
+)
+def test_a_page_may_weigh_what_the_limits_say_and_no_byte_more(monkeypatch, first, following, holds):
+    pages = {"book/index.html": (1, 0), "book/checks/rank.html": (first, following)}
     monkeypatch.setattr(limits, "weights", lambda site: pages)
-    assert [row[3] for row in limits.weight()] == [True, False, True]
+    assert [row[3] for row in limits.weight()] == holds
 
 
 SEEN = {"line": True, "words": 30, "above": 1, "screens": 30, "code": 2, "wide": [], "aside": []}

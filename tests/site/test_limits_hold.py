@@ -9,11 +9,20 @@ from small_book import ROOT
 sys.path.insert(0, str(ROOT / ".ci"))
 import limits
 
+# Not met yet: pages whose equations are a third of them. What becomes light enough must leave this list.
+TOO_HEAVY = {"anatomy/attention", "anatomy/scaling", "checks/rank", "checks/score-growth"}
 
-@pytest.mark.parametrize(
-    "row", [limits.weight, limits.width, limits.words, limits.screens], ids=["weight", "width", "words", "screens"]
-)
-def test_pages_are_light_nothing_scrolls_sideways_and_what_everybody_reads_is_short(browser, folder, row):
+
+def test_a_first_visit_is_light_and_the_next_page_lighter_but_for_those_that_are_known(browser, folder):
+    with ThreadPoolExecutor(1) as thread:
+        found = thread.submit(limits.weights, folder).result()
+    assert {page: first for page, (first, _) in found.items() if first > limits.FIRST_VISIT} == {}
+    beyond = {page: after for page, (_, after) in found.items() if after > limits.NEXT_PAGE}
+    assert set(beyond) == {f"book/{page}.html" for page in TOO_HEAVY}, beyond
+
+
+@pytest.mark.parametrize("row", [limits.width, limits.words, limits.screens], ids=["width", "words", "screens"])
+def test_nothing_scrolls_sideways_and_what_everybody_reads_is_short(browser, folder, row):
     """`browser` is asked for, and not used: it says whether there is one."""
     with ThreadPoolExecutor(1) as thread:  # the other browser's event loop is this thread's
         rows = thread.submit(lambda: list(row(folder))).result()

@@ -1,9 +1,6 @@
 """The search of the book: a table of what others asked, and what a reader does on its page."""
 
-import functools
 import re
-import threading
-from http.server import ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -11,7 +8,7 @@ import pytest
 from bs4 import BeautifulSoup
 from playwright.sync_api import expect
 from questions import Search, asked
-from readers import Quiet, new_context
+from readers import new_context, served
 from small_book import ROOT
 from survey import AXE
 
@@ -171,16 +168,11 @@ def test_the_search_works_from_a_folder_and_below_a_path(browser, folder, tmp_pa
     context = new_context(browser)
     context.set_default_timeout(10_000)
     (tmp_path / "fork").symlink_to(Path(folder).resolve())
-    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=tmp_path))
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    served = f"http://127.0.0.1:{server.server_port}/fork"
-    for address in ((Path(folder).resolve()).as_uri(), served):
-        page = context.new_page()
-        page.goto(f"{address}/search.html?q=temperature")
-        expect(page.locator("#search-results mark").first).to_be_visible()
-        page.locator("#search-results li a").first.click()
-        page.wait_for_url(re.compile("/book/.*#"))
-    context.close()
-    server.shutdown()
-    server.server_close()
+    with served(tmp_path) as host:
+        for address in (Path(folder).resolve().as_uri(), f"{host}/fork"):
+            page = context.new_page()
+            page.goto(f"{address}/search.html?q=temperature")
+            expect(page.locator("#search-results mark").first).to_be_visible()
+            page.locator("#search-results li a").first.click()
+            page.wait_for_url(re.compile("/book/.*#"))
+        context.close()

@@ -1,11 +1,9 @@
 """The survey sees what it is there to see: a page with everything wrong, and one with nothing wrong."""
 
-import functools
 import threading
-from http.server import ThreadingHTTPServer
 
 import pytest
-from readers import Quiet, new_context
+from readers import Quiet, new_context, served
 from survey import survey, watched
 
 HEAD = '<!doctype html><html lang="en"><head><meta name="viewport" content="width=device-width"><title>A page</title>'
@@ -28,14 +26,11 @@ def surveyed(browser, tmp_path_factory):
     (folder / "good.html").write_text(GOOD)
     (folder / "bad.html").write_text(BAD)
     (folder / "favicon.ico").touch()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=folder))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
     contexts = {width: new_context(browser, width=width) for width in ("desktop", "phone")}
-    yield {name: survey(contexts, f"http://127.0.0.1:{server.server_port}", name) for name in ("good", "bad")}
+    with served(folder) as address:
+        yield {name: survey(contexts, address, name) for name in ("good", "bad")}
     for context in contexts.values():
         context.close()
-    server.shutdown()
-    server.server_close()
 
 
 @pytest.mark.parametrize("view", ["desktop, light", "desktop, dark", "phone, light", "phone, dark"])
@@ -65,20 +60,15 @@ def test_what_a_reader_leaves_behind_is_no_complaint_and_what_nobody_answers_is_
                 left.wait(20)
 
     left = threading.Event()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Slow, directory=tmp_path))
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    address = f"http://127.0.0.1:{server.server_port}"
     context = new_context(browser, width="desktop")
-    page, trouble = watched(context, address)
     given_up = []
-    page.on("requestfailed", lambda request: given_up.append(request.url))
-    page.goto(f"{address}/slow.html", wait_until="domcontentloaded")
-    page.goto(f"{address}/good.html", wait_until="load")
-    left.set()
-    context.close()
-    server.shutdown()
-    server.server_close()
+    with served(tmp_path, Slow) as address:
+        page, trouble = watched(context, address)
+        page.on("requestfailed", lambda request: given_up.append(request.url))
+        page.goto(f"{address}/slow.html", wait_until="domcontentloaded")
+        page.goto(f"{address}/good.html", wait_until="load")
+        left.set()
+        context.close()
     assert f"{address}/never.png" in given_up
     assert not any("never.png" in complaint for complaint in trouble)
     assert any(complaint.startswith("failed request: http://127.0.0.1:9/") for complaint in trouble)
