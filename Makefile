@@ -15,7 +15,7 @@ USING  := PATH="$(CURDIR)/$(BIN):$$PATH"
 
 .PHONY: help
 help: ## what there is to make
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
 
 # The environment. A stamp is written after its packages are in; .venv/unfinished stands while they go in. An
 # environment that was killed half-way, or whose Python is gone, is made anew.
@@ -93,6 +93,13 @@ limits: $(VENV)/dev.stamp ## what the project promises of times, weights and wid
 .PHONY: bench
 bench: $(VENV)/dev.stamp ## time and memory against PyTorch's own, in one run (BENCH="--lengths 512 1024")
 	@$(USING) python -m benchmarks $(BENCH)
+
+# Each file of experiments/ but __init__.py is one.
+EXPERIMENTS := $(filter-out __init__,$(basename $(notdir $(wildcard experiments/*.py))))
+
+.PHONY: experiments
+experiments: $(VENV)/dev.stamp ## run anew what is too long for a page, and keep its data (EXPERIMENTS="zoo")
+	@$(USING) sh -ec 'for each in $(EXPERIMENTS); do python -m experiments.$$each; done'
 
 .PHONY: audit
 audit: $(VENV)/dev.stamp ## weigh the built site and have Lighthouse judge it (needs Node; AUDIT="book/index.html")

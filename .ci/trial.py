@@ -26,7 +26,7 @@ MEMORY = 12 * 2**30  # bytes; a fault may ask for everything
 
 def copy(folder: Path) -> None:
     """What the tests need, and nothing that a run could change here."""
-    for name in ("surgeon", "tests", "book", "benchmarks", "binder", ".ci", ".github"):
+    for name in ("surgeon", "tests", "book", "benchmarks", "experiments", "binder", ".ci", ".github"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"), symlinks=True)
     for path in ROOT.iterdir():
         if path.is_file():

@@ -22,7 +22,11 @@ ALLOWED = {"book/reference/assignment.md"}  # somebody else's words
 KINDS = {".md", ".py", ".pyi", ".css", ".mjs", ".js", ".toml"}
 SPOKEN = [
     ROOT / "README.md",
-    *(path for folder in ("book", "surgeon", "benchmarks", ".ci") for path in sorted((ROOT / folder).rglob("*"))),
+    *(
+        path
+        for folder in ("book", "surgeon", "benchmarks", "experiments", ".ci")
+        for path in sorted((ROOT / folder).rglob("*"))
+    ),
 ]
 FILES = [
     path.relative_to(ROOT).as_posix()
