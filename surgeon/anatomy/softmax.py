@@ -99,7 +99,7 @@ def stable_softmax(scores: Tensor, dim: int = -1) -> Tensor:
 
     # 1. The largest score of each row; 0 for a row of -inf.
     top = finite_maximum(wide, dim)
-    # 2. A power for each score: at most e^0 = 1, and e^-inf = 0 if blocked.
+    # 2. A power for each score: at most e^0 = 1, and e^-inf = 0.
     powers = torch.exp(wide - top)
     # 3. Divided by their sum, they are shares of one; a row of zeros stays.
     total = powers.sum(dim, keepdim=True)
