@@ -137,8 +137,8 @@ def dissect(
     """
     check_inputs(Q, K, V)
     scale, dropout = truth("scale", scale), probability("dropout", dropout)
-    bias = read_mask(mask, Q, K)
-    return attend(Q, K, V, bias, scale, dropout, generator)
+    additive = read_mask(mask, Q, K)
+    return attend(Q, K, V, additive, scale, dropout, generator)
 
 
 @without_autocast
@@ -146,15 +146,15 @@ def attend(
     Q: Tensor,
     K: Tensor,
     V: Tensor,
-    bias: Tensor | None = None,
+    mask: Tensor | None = None,
     scale: bool = True,
     dropout: float = 0.0,
     generator: torch.Generator | None = None,
 ) -> Stages:
     """The steps of attention, for inputs that have been checked.
 
-    `bias` is the mask as `read_mask` returns it: what is added to the scores.
-    All other parameters are as `attention` takes them.
+    `mask` is as `read_mask` returns it: what is added to the scores. All
+    other parameters are as `attention` takes them.
     """
     given, working = Q.dtype, at_least_float32(Q.dtype)
     Q, K, V = Q.to(working), K.to(working), V.to(working)
@@ -165,7 +165,7 @@ def attend(
     # 2. Back to a spread of about one, whatever the width.
     scaled = scores / math.sqrt(d_k) if scale else scores
     # 3. Minus infinity where a query may not look.
-    masked = scaled if bias is None else scaled + bias
+    masked = scaled if mask is None else scaled + mask
     # 4. Each row becomes shares of one.
     weights = stable_softmax(masked)
 

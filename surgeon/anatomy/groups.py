@@ -70,22 +70,23 @@ def grouped_attention(
     """
     check_groups(Q, K, V)
     scale, dropout = truth("scale", scale), probability("dropout", dropout)
-    bias = read_mask(mask, Q, K[..., :1, :, :])  # [..., 1 or H, T, S]
-    return attend_in_groups(Q, K, V, bias, scale, dropout, generator)
+    # [..., 1 or H, T, S]
+    additive = read_mask(mask, Q, K[..., :1, :, :])
+    return attend_in_groups(Q, K, V, additive, scale, dropout, generator)
 
 
 def attend_in_groups(
     Q: Tensor,
     K: Tensor,
     V: Tensor,
-    bias: Tensor | None = None,
+    mask: Tensor | None = None,
     scale: bool = True,
     dropout: float = 0.0,
     generator: torch.Generator | None = None,
 ) -> tuple[Tensor, Tensor]:
     """The steps of grouped attention, for inputs that have been checked.
 
-    `bias` is what is added to the scores, [..., H, T, S]. All other
+    `mask` is what is added to the scores, [..., H, T, S]. All other
     parameters are as `grouped_attention` takes them.
     """
     group, T = Q.shape[-3] // K.shape[-3], Q.shape[-2]
@@ -93,10 +94,10 @@ def attend_in_groups(
     # 1. A group's queries below each other: [..., H_kv, G * T, d].
     below = fold(Q, group)
     # 2. What is added to their scores goes with them.
-    if bias is not None:
-        bias = fold(for_each_head(bias, Q.shape[-3], group, T), group)
+    if mask is not None:
+        mask = fold(for_each_head(mask, Q.shape[-3], group, T), group)
     # 3. They attend as if they were queries of one head.
-    stages = attend(below, K, V, bias, scale, dropout, generator)
+    stages = attend(below, K, V, mask, scale, dropout, generator)
     # 4. Each head takes its rows: [..., H, T, d] and [..., H, T, S].
     return unfold(stages.output, group), unfold(stages.weights, group)
 
@@ -111,15 +112,15 @@ def unfold(x: Tensor, group: int) -> Tensor:
     return x.unflatten(-2, (group, -1)).flatten(-4, -3)
 
 
-def for_each_head(bias: Tensor, H: int, group: int, T: int) -> Tensor:
+def for_each_head(mask: Tensor, H: int, group: int, T: int) -> Tensor:
     """A row for each query of each head, [..., H, T, S].
 
-    If one bias serves all heads it is repeated for one group alone, [...,
+    If one mask serves all heads it is repeated for one group alone, [...,
     G, T, S]: folded, it serves all groups.
     """
-    one_for_all = bias.ndim == 2 or bias.shape[-3] == 1
+    one_for_all = mask.ndim == 2 or mask.shape[-3] == 1
     heads = group if one_for_all else H
-    return bias.expand(*bias.shape[:-3], heads, T, bias.shape[-1])
+    return mask.expand(*mask.shape[:-3], heads, T, mask.shape[-1])
 
 
 def check_groups(Q: Tensor, K: Tensor, V: Tensor) -> None:

@@ -200,13 +200,15 @@ class MultiHeadAttention(nn.Module):
         K = split_heads(self.W_K(context), self.num_kv_heads)
         V = split_heads(self.W_V(context), self.num_kv_heads)
         # 2. Who may look at whom, as numbers to add to the scores.
-        bias = read_for_heads(mask, Q, K, cache)
+        additive = read_for_heads(mask, Q, K, cache)
 
         if cache is not None:
             K, V = cache.append(K, V)  # [B, H_kv, S, d]: all so far
 
         # 3. Each head attends alone: [B, H, T, d] and [B, H, T, S].
-        heads, weights = attend_in_groups(Q, K, V, bias, self.scale, dropout)
+        heads, weights = attend_in_groups(
+            Q, K, V, additive, self.scale, dropout
+        )
         # 4. Heads side by side, [B, T, d_model], and mixed by a last map.
         return self.W_O(merge_heads(heads)), weights
 
@@ -219,7 +221,7 @@ def read_for_heads(
     With a cache, `mask` is of all keys, the kept ones first, and what is
     added is causal.
     """
-    past, bias = 0 if cache is None else len(cache), None
+    past, additive = 0 if cache is None else len(cache), None
     if mask is not None:
         lead = torch.broadcast_shapes(Q.shape[:-3], K.shape[:-3])
         H, T, S = *Q.shape[-3:-1], past + K.shape[-2]
@@ -228,21 +230,23 @@ def read_for_heads(
         shape = (*lead, T, S) if for_all_heads else (*lead, H, T, S)
         dtype = at_least_float32(Q.dtype)
         read = as_additive if cache is None else rows_as_additive
-        bias = read(mask, shape, dtype=dtype, device=Q.device)
-        bias = bias.unsqueeze(-3) if for_all_heads else bias
-    return bias if cache is None else causal_after(past, bias, Q)
+        additive = read(mask, shape, dtype=dtype, device=Q.device)
+        additive = additive.unsqueeze(-3) if for_all_heads else additive
+    return additive if cache is None else causal_after(past, additive, Q)
 
 
-def causal_after(past: int, bias: Tensor | None, Q: Tensor) -> Tensor | None:
+def causal_after(
+    past: int, additive: Tensor | None, Q: Tensor
+) -> Tensor | None:
     """What tokens that follow `past` others may see: these, and no later one.
 
-    Their positions decide. `bias` is what a mask adds, which may hide more.
+    Their positions decide. `additive` is what a mask adds: it may hide more.
     """
     T, S = Q.shape[-2], past + Q.shape[-2]
     if T == 1:
-        return bias  # all that there is lies in the past
+        return additive  # all that there is lies in the past
     seen = torch.ones(T, S, dtype=torch.bool, device=Q.device).tril(past)
-    return block(~seen) if bias is None else block(~seen) + bias
+    return block(~seen) if additive is None else block(~seen) + additive
 
 
 def check_axes(x: Tensor, names: tuple[str, ...]) -> None:

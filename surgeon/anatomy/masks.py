@@ -54,7 +54,8 @@ def create_causal_mask(seq_len: int, device: Device = "cpu") -> Tensor:
     ones = torch.ones(T, T, dtype=torch.bool, device=device)
     may_look = ones.tril()
     # 2. Nothing is added there, and minus infinity everywhere else.
-    return block(~may_look)
+    zeros = torch.zeros(T, T, dtype=torch.float32, device=device)
+    return zeros.masked_fill(~may_look, -torch.inf)
 
 
 def create_reverse_mask(seq_len: int, device: Device = "cpu") -> Tensor:
