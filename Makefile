@@ -74,8 +74,8 @@ lint: $(VENV)/dev.stamp ## ruff, mypy, codespell
 	@$(USING) codespell
 
 .PHONY: seeds
-seeds: $(VENV)/dev.stamp ## every page with other seeds, with one thread and with two: do its claims hold?
-	@$(USING) python .ci/seeds.py
+seeds: $(VENV)/dev.stamp ## every page with twenty other seeds: how often do its claims hold, how near are their bounds? (SEEDS="--draws 8 book/checks/rank.md")
+	@$(USING) python .ci/seeds.py $(SEEDS)
 
 $(VENV)/mutants.stamp: pyproject.toml $(VENV)/dev.stamp
 	@$(INSTALL) -e '.[mutants]'
@@ -104,6 +104,10 @@ experiments: $(VENV)/dev.stamp ## run anew what is too long for a page, and keep
 .PHONY: audit
 audit: $(VENV)/dev.stamp ## weigh the built site and have Lighthouse judge it (needs Node; AUDIT="book/index.html")
 	@$(USING) python .ci/audit.py $(AUDIT)
+
+.PHONY: links
+links: $(VENV)/book.stamp ## ask every address that the pages and the bibliography link to whether it still answers
+	@$(USING) python .ci/build.py build . --builder linkcheck --keep-going
 
 .PHONY: lock
 lock: $(VENV)/dev.stamp ## write both requirements files anew from pyproject.toml (RELEASE=2.13.0, of PyTorch)

@@ -1,6 +1,7 @@
-"""Runs a page for its claims alone: what each measured, and what its counter-example makes of it.
+"""Runs pages for their claims alone: what each measured, and what its counter-example makes
+of it.
 
-python .ci/claims.py page.md [--seed 3] [--fault name] [--against]
+python .ci/claims.py [page.md ...] [--seed 3] [--fault name] [--against]
 
 Beside each page that claims something stands a table, `book/claims/<page>.toml`, with one entry for each claim:
 
@@ -28,6 +29,7 @@ import os
 import random
 import re
 import sys
+import tempfile
 import time
 import tomllib
 from collections.abc import Iterator, Sequence
@@ -244,31 +246,38 @@ def told(page: Path, made: list[dict[str, Any]], fault: str | None) -> int:
     return wrong
 
 
+def strangers(page: Path) -> list[str]:
+    """Entries of a page's table that are of none of its claims."""
+    said, written = statements(page), [each["says"] for each in table(page).get("claim", [])]
+    return [says for says in written if not any(one.startswith(says) for one in said)]
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("page", type=Path)
+    parser.add_argument("pages", nargs="*", type=Path, help="all that claim something, if none is named")
     parser.add_argument("--seed", type=int)
-    parser.add_argument("--fault", help="run the page with this fault of its table alone")
+    parser.add_argument("--fault", help="run the pages with this fault of their tables alone")
     parser.add_argument("--against", action="store_true", help="ask every claim's counter-example, the faults too")
+    parser.add_argument("--jobs", type=int, default=2, help="runs side by side")
     options = parser.parse_args()
-    page = options.page.resolve()
-    faults = (
-        [None, *(table(page).get("fault", {}) if options.against else ())] if not options.fault else [options.fault]
-    )
-    asked = [(page, options.seed, fault, options.against and fault is None) for fault in faults]
+    asked: list[tuple[Path, int | None, str | None, bool]] = []
+    for page in [page.resolve() for page in options.pages] or pages():
+        faults = [options.fault] if options.fault else [None]
+        if options.against and not options.fault:
+            faults += table(page).get("fault", {})
+        asked += [(page, options.seed, fault, options.against and fault is None) for fault in faults]
     wrong = 0
-    for fault, done in zip(faults, side_by_side(asked, 2), strict=True):
-        print(f"Under the fault {fault!r}:" if fault else page.stem)
-        wrong += told(page, done["claims"], fault)
-    unmatched = [
-        each["says"]
-        for each in table(page).get("claim", [])
-        if not any(said.startswith(each["says"]) for said in statements(page))
-    ]
-    for says in unmatched:
-        print(f"- an entry of the table for no claim of the page: {says}")
-    wrong += len(unmatched)
-    print(f"{len(statements(page))} claims, {wrong} wrong.")
+    with tempfile.TemporaryDirectory() as results:
+        os.environ.setdefault("SURGEON_ONCE", results)  # what several pages ask alike is trained once
+        for (page, _, fault, _), done in zip(asked, side_by_side(asked, options.jobs), strict=True):
+            print(
+                f"{page.stem}, under the fault {fault!r}:" if fault else f"{page.stem}, {len(done['claims'])} claims:"
+            )
+            wrong += told(page, done["claims"], fault)
+            for says in strangers(page) if not fault else ():
+                wrong += 1
+                print(f"- an entry of the table for no claim of the page: {says}", flush=True)
+    print(f"{wrong} wrong.")
     return 1 if wrong else 0
 
 

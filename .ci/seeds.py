@@ -22,7 +22,7 @@ import claims
 ROOT = claims.ROOT
 sys.path.insert(0, str(ROOT / "book" / "_ext"))
 
-from surgeon_book.reference.evidence import digest  # noqa: E402
+from surgeon_book.evidence import digest  # noqa: E402
 
 VERSIONS = ("torch", "numpy")
 

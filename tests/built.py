@@ -1,13 +1,17 @@
 """The real book, built strictly once for all the processes that test it, beside the tests that do not look at it."""
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 import threading
+import uuid
 from contextlib import suppress
 from pathlib import Path
 
 import psutil
+import pytest
 from filelock import FileLock
 from small_book import COLOUR, ROOT, STRICT
 
@@ -20,6 +24,7 @@ class Book:
 
     def __init__(self, run: str, command: tuple[str, ...] = COMMAND, place: Path = PLACE) -> None:
         self.run, self.command, self.place = run, command, place
+        self.once = place / "once"  # what pages train, for whoever runs them again in this run of the tests
         self.process: subprocess.Popen | None = None
         self.thread: threading.Thread | None = None
 
@@ -30,9 +35,11 @@ class Book:
         with FileLock(self.place / "tests.lock"):
             made = json.loads(record.read_text()) if record.exists() else {}
             if made.get("run") != self.run:
+                shutil.rmtree(self.once, ignore_errors=True)
                 self.process = subprocess.Popen(
                     self.command,
                     cwd=ROOT,
+                    env=os.environ | {"SURGEON_ONCE": str(self.once)},
                     stdout=subprocess.PIPE,
                     stderr=subprocess.STDOUT,
                     text=True,
@@ -60,3 +67,10 @@ class Book:
                 with suppress(psutil.NoSuchProcess):
                     process.kill()
             self.wait()
+
+
+def book(config: pytest.Config) -> Book:
+    """The book as this run of pytest builds it; its processes, if it has several, share the run's name."""
+    if not hasattr(config, "book"):
+        config.book = Book(getattr(config, "workerinput", {}).get("testrunuid") or uuid.uuid4().hex)
+    return config.book

@@ -1,14 +1,13 @@
 """What all tests share: the built book, a browser, and how they run side by side."""
 
 import os
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 import side_by_side
-from built import ROOT, Book
+from built import ROOT, book
 from chromium import QUIET, chromium
 from contents import parsed
 
@@ -19,13 +18,6 @@ collect_ignore = ["small_book_imports.py"]  # imports what a build imports, whic
 
 # Before PyTorch is imported. Two threads that wait for a busy core make small models up to thirty times slower.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-
-
-def book(config: pytest.Config) -> Book:
-    """The book as this run of pytest builds it; its processes, if it has several, share the run's name."""
-    if not hasattr(config, "book"):
-        config.book = Book(getattr(config, "workerinput", {}).get("testrunuid") or uuid.uuid4().hex)
-    return config.book
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -116,8 +116,9 @@ def _recalled(
         half.rename(kept)
         return result
     result, read = pickle.loads(kept.read_bytes())
-    for line in read:  # what it was made from, this page is made from too
-        sys.modules["sitecustomize"].note(line)
+    note = getattr(sys.modules.get("sitecustomize"), "note", None)
+    for line in read if note else ():
+        note(line)  # what it was made from, this page is made from too
     return result
 
 

@@ -47,6 +47,16 @@ def test_outside_of_a_build_nothing_is_kept(monkeypatch):
     assert CALLS == [(3, 0), (3, 0), (3, 7), (5, 7)]
 
 
+def test_what_a_build_has_kept_is_handed_to_whoever_takes_no_note(monkeypatch):
+    note = ModuleType("sitecustomize")
+    note.noted, note.note = ["before"], None
+    monkeypatch.setitem(sys.modules, "sitecustomize", note)
+    once(ask, 3)
+    monkeypatch.delitem(sys.modules, "sitecustomize")
+    assert once(ask, 3) == [3, 0]
+    assert CALLS == [(3, 0)]
+
+
 def test_what_fails_is_not_kept(tmp_path):
     for _ in range(2):
         with pytest.raises(ZeroDivisionError):

@@ -1,5 +1,6 @@
 """What the book's extension promises, on books of a few pages."""
 
+import json
 import logging
 import os
 import shutil
@@ -62,17 +63,23 @@ def rows(html: str) -> list[list[str]]:
     return [[entry.get_text().strip() for entry in row.find_all("td")] for row in tables]
 
 
+def listed(html: str) -> list[list[str]]:
+    """What the ledger says of each claim: its words, its page, its value and its bound."""
+    found = BeautifulSoup(html, "html.parser").select("article table.ledger tbody tr")
+    cells = [[row.a.get_text(), *(cell.get_text().strip() for cell in row.find_all("td"))] for row in found]
+    return [[words, page, value, bound] for words, page, _, value, bound, _ in cells]
+
+
 def test_the_ledger_holds_every_claim_in_the_pages_order_with_links_that_lead_to_them(shown):
     html = shown.html("ledger")
-    assert rows(html) == [
-        ["two gives 2 & no more.", "2", "between 2 and 2"],
-        ["It is <true>.", "true", "true"],
-        ["Three is at most four.", "3", "at most 4"],
+    assert listed(html) == [
+        ["two gives 2 & no more.", "First", "2", "between 2 and 2"],
+        ["It is <true>.", "First", "true", "true"],
+        ["Three is at most four.", "Second", "3", "at most 4"],
     ]
     page = BeautifulSoup(html, "html.parser")
     assert "Claims in the book: 3." in page.article.get_text()
     assert page.article.table.code.get_text() == "two"
-    assert [title.get_text() for title in page.select("article .rubric")] == ["First", "Second"]
     for link in page.select("article table a"):
         target, _, anchor = link["href"].partition("#")
         assert BeautifulSoup(shown.html(target.removesuffix(".html")), "html.parser").find(id=anchor)["class"] == [
@@ -119,7 +126,35 @@ def test_a_removed_site_comes_back_whole_and_a_changed_claim_reaches_the_ledger_
     shown.page("second", changed)
     assert shown.build(*STRICT, GITHUB_REPOSITORY="someone/fork").code == 0
     assert shown.ran() == ["second"]
-    assert rows(shown.html("ledger"))[2] == ["Three is at most seven.", "3", "at most 7"]
+    assert listed(shown.html("ledger"))[2] == ["Three is at most seven.", "Second", "3", "at most 7"]
+
+
+def test_the_ledger_says_what_stands_behind_a_claim_and_when_the_draws_are_older_than_the_code(shown):
+    tables = shown.root / "book" / "claims"
+    tables.mkdir()
+    entry = {"kind": "identity", "bound": "exact", "breaks": "a <false> thing", "value": "not two()"}
+    lines = "\n".join(f"{name} = {json.dumps(text)}" for name, text in entry.items())
+    (tables / "first.toml").write_text("".join(f"[[claim]]\nsays = '{says}'\n{lines}\n" for says in ("It is", "`two`")))
+    claims = {"It is <true>.": {"runs": 20, "held": 19}, "`two` gives": {"runs": 20, "held": 20, "nearest": 2.0}}
+    made = {"date": "2001-02-03", "versions": {"torch": "2.13.0"}, "draws": 20, "claims": claims}
+    (tables / "first.draws.json").write_text(json.dumps(made | {"files": {"surgeon/small.py": "another"}}))
+    assert shown.build(*STRICT, GITHUB_REPOSITORY="someone/fork").code == 0
+    assert shown.ran() == []
+    page = BeautifulSoup(shown.html("ledger"), "html.parser")
+    first, second, _ = page.select("table.ledger tbody tr")
+    assert [cell.get_text() for cell in second.find_all("td")] == [
+        "First",
+        "identity",
+        "true",
+        "true exact",
+        "19 of 20",
+    ]
+    assert second.th.small.get_text() == "Broken by a <false> thing."
+    assert first.find_all("td")[-1].get_text() == "20 of 20, nearest 2"
+    said = " ".join(text.get_text() for text in page.select("p.ledger-count, p.ledger-draws"))
+    assert "They are 2 identities." in said
+    assert "up to 20 other seeds (2001-02-03; torch 2.13.0): 1 of 2 claims held each time" in said
+    assert "which have changed since: First." in said
 
 
 def test_a_page_can_be_built_alone(shown):

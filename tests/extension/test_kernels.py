@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import psutil
@@ -175,6 +176,20 @@ def test_a_page_runs_on_one_thread_unless_its_builder_says_otherwise(monkeypatch
     spec = json.loads((tmp_path / "kernels/kernels/python3/kernel.json").read_text())
     assert os.environ["OMP_NUM_THREADS"] == given
     assert spec["argv"][0] == sys.executable
+
+
+@pytest.mark.parametrize("named", [False, True], ids=["the build's own", "somebody's"])
+def test_what_pages_compute_once_goes_with_the_build_unless_its_builder_names_a_folder(monkeypatch, tmp_path, named):
+    for variable in ("JUPYTER_PATH", "PYTHONPATH", "SURGEON_KERNELS", "SURGEON_ONCE"):
+        monkeypatch.setenv(variable, "")
+    if named:
+        monkeypatch.setenv("SURGEON_ONCE", str(tmp_path / "mine"))
+    prepared = kernels.Kernels()
+    prepared.prepare(SimpleNamespace(doctreedir=tmp_path))
+    place = Path(os.environ["SURGEON_ONCE"])
+    (place / "result").write_text("7")
+    prepared.stop(None, None)
+    assert (place / "result").exists() == named
 
 
 @pytest.mark.parametrize(

@@ -40,8 +40,8 @@ def steps(path: Path) -> list[dict]:
     return [step for job in jobs(path).values() for step in job["steps"]]
 
 
-def test_the_workflows_are_the_three_promised():
-    assert NAMES == ["check.yml", "newest.yml", "publish.yml"]
+def test_the_workflows_are_the_four_promised():
+    assert NAMES == ["check.yml", "links.yml", "newest.yml", "publish.yml"]
 
 
 @pytest.mark.parametrize("schema", ["vendor.github-workflows", "custom.github-workflows-require-timeout"])

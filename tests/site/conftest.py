@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from built import book
 from playwright.sync_api import BrowserContext, Page
 from readers import SIZES, new_context, served
 from survey import Findings, Trouble, survey, watched
@@ -19,6 +20,14 @@ from survey import Findings, Trouble, survey, watched
 def folder(request) -> Path:
     """The folder of the built site."""
     return Path(os.environ["SITE"]) if "SITE" in os.environ else request.getfixturevalue("site")[0]
+
+
+@pytest.fixture(scope="session")
+def trained(folder, pytestconfig, tmp_path_factory) -> Path:
+    """Where `surgeon.book.once` has kept what the pages trained as this run of the tests built them."""
+    kept = tmp_path_factory.mktemp("trained") if "SITE" in os.environ else book(pytestconfig).once
+    kept.mkdir(exist_ok=True)  # where no page had to run, there is nothing
+    return kept
 
 
 @pytest.fixture(scope="session")

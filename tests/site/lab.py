@@ -145,11 +145,12 @@ def fork_server(data: Path, given: dict[str, str]) -> Iterator[psutil.Process]:
 
 
 @contextmanager
-def started(place: Path, *, forked: bool) -> Iterator[Lab]:
+def started(place: Path, *, forked: bool, once: Path | None = None) -> Iterator[Lab]:
     """JupyterLab on a copy of the repository: binder/postBuild has run, and the image's own command starts it.
 
     Only pip is missing from postBuild, and nothing that this machine's user has configured is read. Unless kernels are
-    `forked`, which saves each page the seconds of its imports, they are started as the image starts them.
+    `forked`, which saves each page the seconds of its imports, they are started as the image starts them. `once` has
+    what pages have trained elsewhere.
     """
     book, home, token = place / "book", place / "home", secrets.token_hex(16)
     (home / "bin").mkdir(parents=True)
@@ -170,7 +171,7 @@ def started(place: Path, *, forked: bool) -> Iterator[Lab]:
     python.unlink()
     if forked:
         given["JUPYTER_PATH"] = str(home / "forks")  # what stands there goes before what the environment has
-        given["SURGEON_ONCE"] = str(home)  # two pages that train the same models do it once, as in a build
+        given["SURGEON_ONCE"] = str(once or home)  # two pages that train the same models do it once, as in a build
     forking = fork_server(home / "forks", given) if forked else nullcontext()
     with forking as forks:
         with socket.socket() as free:

@@ -31,10 +31,10 @@ def launch(folder):
 
 
 @pytest.fixture(scope="session")
-def lab(tmp_path_factory):
+def lab(tmp_path_factory, trained):
     if not chromium():
         pytest.skip("NO_BROWSER=1 asks for no browser.")
-    with started(tmp_path_factory.mktemp("binder"), forked=kernels.CAN_FORK) as lab:
+    with started(tmp_path_factory.mktemp("binder"), forked=kernels.CAN_FORK, once=trained) as lab:
         yield lab
 
 

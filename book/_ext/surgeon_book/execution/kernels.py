@@ -90,10 +90,12 @@ class Kernels:
         if os.name == "posix":
             jupyter_client.AsyncKernelManager = Local  # where the notebook client looks for it
         if os.name == "posix":  # elsewhere files are locked in other ways
-            self.results = Path(app.doctreedir, "results")
-            shutil.rmtree(self.results, ignore_errors=True)
-            self.results.mkdir(parents=True)
-            os.environ["SURGEON_ONCE"] = str(self.results)  # surgeon.book.once keeps there what several pages ask
+            # surgeon.book.once keeps there what several pages ask; whoever names a folder keeps it beyond the build.
+            if not os.environ.get("SURGEON_ONCE"):
+                self.results = Path(app.doctreedir, "results")
+                shutil.rmtree(self.results, ignore_errors=True)
+                os.environ["SURGEON_ONCE"] = str(self.results)
+            Path(os.environ["SURGEON_ONCE"]).mkdir(parents=True, exist_ok=True)
         kernels = Path(app.doctreedir, "kernels")
         register(kernels, command)
         _put_first("JUPYTER_PATH", kernels)

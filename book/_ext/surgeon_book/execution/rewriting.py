@@ -20,7 +20,7 @@ from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.environment import BuildEnvironment
 
-from surgeon_book import kept, sources
+from surgeon_book import evidence, kept, sources
 from surgeon_book.execution.failures import unfinished
 from surgeon_book.memory import Memory
 from surgeon_book.nodes import Later
@@ -84,7 +84,7 @@ def collections(env: BuildEnvironment) -> dict[str, str]:
     cited = [repr(one) for one in env.get_domain("cite").data.get("citation_refs", ())]
     return {
         "build-times": digest({page: run["runtime"] for page, run in runs.items() if run}),
-        "claims-ledger": digest(left.get("surgeon_claims")),
+        "claims-ledger": digest(left.get("surgeon_claims"), evidence.standing()),
         "used-in": digest(left.get("surgeon_usage")),
         "api-overview": digest(left.get("surgeon_api")),
         "bibliography": digest(sorted(cited), sources_of(env)),

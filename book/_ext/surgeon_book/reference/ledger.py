@@ -1,5 +1,8 @@
-"""The ledger: every claim of the book, with its value, its bound and the place where it is made."""
+"""The ledger: every claim of the book, with its value, its bound, where it is made and what stands behind it."""
 
+import html
+from collections import Counter
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from bs4 import BeautifulSoup, PageElement, Tag
@@ -7,11 +10,13 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util import logging
 
+from surgeon_book import evidence
 from surgeon_book.execution.failures import place
 from surgeon_book.memory import Memory
-from surgeon_book.nodes import Later, fill_later, in_order, link, table
+from surgeon_book.nodes import Later, fill_later, in_order, link
 
 LOGGER = logging.getLogger(__name__)
+HEADS = ("Claim", "Page", "Kind", "Measured", "Bound", "Other draws")
 
 
 class Claim(NamedTuple):
@@ -19,6 +24,10 @@ class Claim(NamedTuple):
     statement: tuple[tuple[str, str], ...]  # ("text" or "code", what it says), ...
     value: str
     bound: str
+
+    @property
+    def words(self) -> str:
+        return "".join(f"`{text}`" if kind == "code" else text for kind, text in self.statement)
 
 
 class Claims(Memory[list[Claim]]):
@@ -52,9 +61,8 @@ def collect(app: Sphinx, doctree: nodes.document) -> list[Claim]:
             continue
         for claim in read(output.astext()):
             if any(claim.anchor == other.anchor for other in claims):
-                said = "".join(text for _, text in claim.statement)
                 LOGGER.warning(
-                    f"This page claims the same thing twice: {said!r}",
+                    f"This page claims the same thing twice: {claim.words!r}",
                     location=place(app, output),
                     type="surgeon",
                     subtype="claim",
@@ -64,22 +72,50 @@ def collect(app: Sphinx, doctree: nodes.document) -> list[Claim]:
 
 
 def fill(app: Sphinx, docname: str, place: Later) -> list[nodes.Node]:
-    """`{claims-ledger}`: how many claims the book makes, and a table of them for every page that makes any."""
+    """`{claims-ledger}`: how many claims the book makes, of which kinds, and a table of them."""
     made = Claims.of(app.env)
     pages = [page for page in in_order(app.env) if made.get(page)]
-    count = f"Claims in the book: {sum(len(made[page]) for page in pages)}. Each of them held when it was built."
-    content: list[nodes.Node] = [nodes.paragraph("", count, classes=["ledger-count"])]
-    for page in pages:
-        title = link(app, docname, page, nodes.Text(app.env.titles[page].astext()))
-        rows = [[_statement(app, docname, page, claim), claim.value, claim.bound] for claim in made[page]]
-        content.append(nodes.rubric("", "", title))
-        content.append(table(("Claim", "Measured", "Bound"), rows, (60, 18, 22), "ledger"))
-    return content
+    found = [(page, claim, evidence.behind(page, claim.words)) for page in pages for claim in made[page]]
+    kinds = Counter(behind.kind for _, _, behind in found)
+    counted = ", ".join(f"{kinds[kind]} {plural}" for kind, plural in evidence.KINDS.items() if kinds[kind])
+    count = f"Claims in the book: {len(found)}. Each of them held when it was built."
+    count += f" They are {counted}." if counted else ""
+    said = [nodes.paragraph("", count, classes=["ledger-count"])]
+    drawn = evidence.told(pages)
+    if drawn:
+        said.append(nodes.paragraph("", drawn, classes=["ledger-draws"]))
+    stale = [page for page in pages if evidence.older(page)]
+    if stale:
+        links: list[nodes.Node] = []
+        for page in stale:
+            title = nodes.Text(app.env.titles[page].astext())
+            links += [nodes.Text(", " if links else ""), link(app, docname, page, title)]
+        text = "Their code is older than these pages' own, which have changed since: "
+        said.append(nodes.paragraph("", "", nodes.Text(text), *links, nodes.Text("."), classes=["ledger-draws"]))
+    return [*said, nodes.raw("", "".join(_table(app, docname, found)), format="html")]
 
 
-def _statement(app: Sphinx, docname: str, page: str, claim: Claim) -> nodes.Node:
-    pieces = [nodes.literal("", text) if kind == "code" else nodes.Text(text) for kind, text in claim.statement]
-    return link(app, docname, page, *pieces, anchor=claim.anchor)
+def _table(app: Sphinx, docname: str, found: list[tuple[str, Claim, evidence.Behind]]) -> Iterator[str]:
+    heads = "".join(f'<th scope="col">{head}</th>' for head in HEADS)
+    yield '<search-table noun="claims" filters="Page|Kind"><table class="table ledger searched">'
+    yield f"<thead><tr>{heads}</tr></thead>\n<tbody>\n"
+    for page, claim, behind in found:
+        uri = f"{app.builder.get_relative_uri(docname, page)}#{claim.anchor}"
+        words = "".join(
+            f"<code>{html.escape(text)}</code>" if kind == "code" else html.escape(text)
+            for kind, text in claim.statement
+        )
+        texts = [app.env.titles[page].astext(), behind.kind, claim.value, claim.bound, behind.draws]
+        cells = [html.escape(text) for text in texts]
+        cells[3] += _note(behind.bound)
+        rest = "".join(f"<td>{cell}</td>" for cell in cells)
+        broken = _note(f"Broken by {behind.breaks}." if behind.breaks else "")
+        yield f'<tr><th scope="row"><a href="{uri}">{words}</a>{broken}</th>{rest}</tr>\n'
+    yield "</tbody></table></search-table>"
+
+
+def _note(text: str) -> str:
+    return f" <small>{html.escape(text)}</small>" if text else ""
 
 
 def setup(app: Sphinx) -> None:
