@@ -170,6 +170,7 @@ def separation(
     pairs: pd.DataFrame,
     whole: Tensor,
     *,
+    beside: Tensor | None = None,
     draws: int = 1000,
     seed: int | torch.Generator = 0,
 ) -> pd.DataFrame:
@@ -189,6 +190,9 @@ def separation(
         As `load_pairs` gives them: of each topic, one pair of each grade.
     whole : Tensor
         The same vectors before the cut.
+    beside : Tensor, optional
+        What a change is against: `whole`, or the vectors after another cut,
+        where one is to be compared with the other.
     draws : int
         Samples of the bootstrap, at least 1. It draws topics, with their
         three pairs; the same before and after the cut, so that a change is
@@ -201,11 +205,12 @@ def separation(
     pandas.DataFrame
         One row a measure: `measure`, `value`, `low`, `high` (95% of the
         bootstrap), and `change`, `change_low`, `change_high`, against the
-        whole model. The measures: `over_unrelated` and `over_related`, the
-        share above for one grade of the others; `spearman`, the rank
-        correlation of cosine and grade, which ties of the grades keep below
-        1, and 0 where all cosines are alike; `moved`, the mean of one minus
-        the cosine between a sentence's vectors before and after.
+        whole model, or `beside`. The measures: `over_unrelated` and
+        `over_related`, the share above for one grade of the others;
+        `spearman`, the rank correlation of cosine and grade, which ties of
+        the grades keep below 1, and 0 where all cosines are alike; `moved`,
+        the mean of one minus the cosine between a sentence's vectors before
+        and after.
 
     Raises
     ------
@@ -217,21 +222,14 @@ def separation(
     -----
     Source: efron1979 (book/references.bib).
     """
-    order = _by_grade(pairs)
-    for name, vectors in (("embeddings", embeddings), ("whole", whole)):
-        if vectors.ndim != 3 or tuple(vectors.shape[:2]) != (2, len(pairs)):
-            raise ValueError(
-                f"{name} must be of shape [2, {len(pairs)}, d], got"
-                f" {list(vectors.shape)}."
-            )
-    n = order.shape[1]
-    draw = generator_from(seed)
-    sizes = (positive_integer("draws", draws), n)
-    drawn = torch.randint(n, sizes, generator=draw, device=draw.device)
-    # First all topics once: the value itself.
-    topics = np.concatenate([np.arange(n)[None], drawn.cpu().numpy()])
-    before = _measure(whole, whole, order, topics)
-    after = _measure(embeddings, whole, order, topics)
+    against = whole if beside is None else beside
+    after, before = resampled(
+        {"embeddings": embeddings, "beside": against},
+        pairs,
+        whole,
+        draws=draws,
+        seed=seed,
+    ).values()
     rows = []
     for name in MEASURES:
         value, *values = after[name]
@@ -244,6 +242,53 @@ def separation(
             }
         )
     return pd.DataFrame(rows)
+
+
+def resampled(
+    cut: Mapping[str, Tensor],
+    pairs: pd.DataFrame,
+    whole: Tensor,
+    *,
+    draws: int = 1000,
+    seed: int | torch.Generator = 0,
+) -> dict[str, dict[str, np.ndarray]]:
+    """The measures of `separation` after several cuts, on the same draws.
+
+    Parameters
+    ----------
+    cut : mapping of str to Tensor
+        The vectors after each, as `separation` takes them.
+    pairs, whole, draws, seed
+        As `separation` takes them.
+
+    Returns
+    -------
+    dict of dict of array
+        Of each cut each measure, [1 + draws]: on the topics as they are, and
+        then on each draw of them.
+
+    Raises
+    ------
+    ValueError
+        As `separation`.
+    """
+    order = _by_grade(pairs)
+    for name, vectors in {"whole": whole, **cut}.items():
+        if vectors.ndim != 3 or tuple(vectors.shape[:2]) != (2, len(pairs)):
+            raise ValueError(
+                f"{name} must be of shape [2, {len(pairs)}, d], got"
+                f" {list(vectors.shape)}."
+            )
+    n = order.shape[1]
+    draw = generator_from(seed)
+    sizes = (positive_integer("draws", draws), n)
+    drawn = torch.randint(n, sizes, generator=draw, device=draw.device)
+    # First all topics once: the value itself.
+    topics = np.concatenate([np.arange(n)[None], drawn.cpu().numpy()])
+    return {
+        name: _measure(vectors, whole, order, topics)
+        for name, vectors in cut.items()
+    }
 
 
 def _interval(
