@@ -10,7 +10,7 @@ sys.path.insert(0, str(ROOT / ".ci"))
 import limits
 
 # Not met yet: pages whose equations are a third of them. What becomes light enough must leave this list.
-TOO_HEAVY = {"anatomy/attention", "anatomy/scaling", "checks/score-growth"}
+TOO_HEAVY = {"anatomy/scaling", "checks/score-growth"}
 
 
 def test_a_first_visit_is_light_and_the_next_page_lighter_but_for_those_that_are_known(browser, folder):
