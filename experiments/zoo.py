@@ -29,7 +29,7 @@ def over_starts(faults: Iterable[str] | None, seeds: list[int], **options: Any) 
     found: dict[str, Any] = {"source": [], "sound": [], "bugs": {}}
     for seed in seeds:
         began = time.perf_counter()
-        one = compare_bugs(faults, seed=seed, others=0, **options)
+        one = compare_bugs(faults, seed=seed, **options)
         found["source"].append(one.source_loss)
         found["sound"].append(one.sound_loss)
         for row in one.summary.itertuples():

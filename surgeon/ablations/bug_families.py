@@ -6,8 +6,8 @@ from typing import Any
 import pandas as pd
 
 from surgeon.ablations.bug_scenes import Scene, scene
+from surgeon.ablations.bug_starts import intervals, load_starts, spread
 from surgeon.ablations.bug_zoo import (
-    OTHERS,
     BugComparison,
     compare_bugs,
     known_names,
@@ -16,13 +16,13 @@ from surgeon.book.once import once, once_each
 from surgeon.zoo.catalogue import ZOO
 from surgeon.zoo.families import FAMILIES, label, title
 
-# nats; a loss this near to the sound model's would make nobody look twice
-NEAR = 0.1
 # what shows a fault that five tokens cannot show
 UNSEEN = {
     "half_precision_sums": "hundreds of keys",
     "SeedsEverything": "numbers drawn later",
 }
+# nothing was measured, or there is nothing to see
+SILENT = {("–", "–"), ("0", "0.000")}
 
 
 def compare_families(
@@ -33,8 +33,7 @@ def compare_families(
     Parameters
     ----------
     families : iterable of str, optional
-        Names in `surgeon.zoo.families.FAMILIES`; all if not given. How far
-        sound models stray is measured only with all of them.
+        Names in `surgeon.zoo.families.FAMILIES`; all if not given.
     **options
         As `compare_bugs` takes them.
 
@@ -56,13 +55,12 @@ def compare_families(
     'scaled_too_late'
     """
     names = known_names("families", families, FAMILIES, "families")
-    others = OTHERS if families is None else 0
-    bare = once(compare_bugs, (), others=others, **options)
+    bare = once(compare_bugs, (), **options)
     calls = [
         (tuple(fault.name for fault in FAMILIES[name].faults),)
         for name in names
     ]
-    found = once_each(compare_bugs, calls, others=0, **options)
+    found = once_each(compare_bugs, calls, **options)
     histories = [one.history.query("fault != 'sound'") for one in found]
     return bare._replace(
         summary=pd.concat([one.summary for one in found], ignore_index=True),
@@ -93,38 +91,6 @@ def signed(number: float) -> str:
     return "0.000" if text[1:] == "0.000" else text
 
 
-def reading(row: Any) -> str:
-    """What the training loss says of a fault, in a word or three.
-
-    Parameters
-    ----------
-    row : pandas.Series
-        A row of the summary of `compare_bugs`.
-
-    Returns
-    -------
-    str
-        "not tried"; "nothing", if no step is changed; "impossible", if the
-        loss is below the source's own; "as good as sound", if it is within
-        `NEAR` of the sound model's; "better" or "worse".
-
-    Examples
-    --------
-    >>> lost = {"changes": "the step", "cheats": True, "gap": -1.1}
-    >>> reading(pd.Series(lost))
-    'impossible'
-    """
-    if row.changes == "no padding here":
-        return "not tried"
-    if row.changes == "nothing":
-        return "nothing"
-    if row.cheats:
-        return "impossible"
-    if abs(row.gap) <= NEAR:
-        return "as good as sound"
-    return "better" if row.gap < 0 else "worse"
-
-
 def family_scenes(name: str, *, seed: int = 0) -> dict[str, Scene]:
     """The picture of each fault of a family that five tokens can show.
 
@@ -149,20 +115,57 @@ def family_scenes(name: str, *, seed: int = 0) -> dict[str, Scene]:
     return {fault.name: scene(fault, seed=seed) for fault in faults}
 
 
+def over_starts(families: Iterable[str] | None = None) -> pd.DataFrame:
+    """`intervals` of some families, and what pages write of them.
+
+    Parameters
+    ----------
+    families : iterable of str, optional
+        Names in `surgeon.zoo.families.FAMILIES`; all if not given.
+
+    Returns
+    -------
+    pandas.DataFrame
+        As `surgeon.ablations.bug_starts.intervals` gives it, with three
+        columns more, which `spread` writes: `training`, the gap; `use`, the
+        gap from the prefix; `whole`, the gap on whole texts.
+
+    Raises
+    ------
+    ValueError
+        If a name is not that of a family.
+
+    Examples
+    --------
+    >>> over_starts(["memory"]).training["scales_in_place"]
+    '0'
+    """
+    names = known_names("families", families, FAMILIES, "families")
+    faults = [fault.name for name in names for fault in FAMILIES[name].faults]
+    found = intervals(load_starts()).loc[faults]
+    written = {"training": "gap", "use": "use_gap", "whole": "whole_gap"}
+    for name, measure in written.items():
+        pairs = zip(found[measure], found[f"{measure}_half"], strict=True)
+        found[name] = [spread(*pair) for pair in pairs]
+    return found
+
+
 def family_table(result: BugComparison) -> pd.DataFrame:
     """What was measured of some faults, a row each, in words and numbers.
 
     Parameters
     ----------
     result : BugComparison
-        As `compare_families` gives it.
+        As `compare_families` gives it: one start, beside which the sixteen
+        are put that the book keeps.
 
     Returns
     -------
     pandas.DataFrame
-        `bug`, a link within the page; what `training shows`; three
-        differences of losses as `signed` writes them; and the circumstance
-        that the bug `shows with`.
+        `bug`, a link within the page; what `training shows`; two differences
+        of losses over sixteen starts, and below each the one that this start
+        gave, as `signed` writes it; and the circumstance that the bug `shows
+        with`.
 
     Examples
     --------
@@ -173,13 +176,55 @@ def family_table(result: BugComparison) -> pd.DataFrame:
     """
     summary = result.summary
     faults = [ZOO[name] for name in summary.fault]
+    starts = over_starts().loc[summary.fault]
     return pd.DataFrame(
         {
             "bug": [f'<a href="#{label(f)}">{title(f)}</a>' for f in faults],
-            "training shows": summary.apply(reading, axis=1),
-            "gap in training": summary.gap.map(signed),
-            "whole texts": summary.whole_gap.map(signed),
-            "from the prefix": summary.use_gap.map(signed),
+            "training shows": starts.shows.to_list(),
+            "gap in training": _beside(starts.training, summary.gap),
+            "from the prefix": _beside(starts.use, summary.use_gap),
             "shows with": [f.scene or UNSEEN[f.name] for f in faults],
         }
     )
+
+
+def stray(result: BugComparison) -> pd.Series:
+    """How far one start is from the mean of the sixteen that are kept.
+
+    Parameters
+    ----------
+    result : BugComparison
+        As `compare_families` gives it, with the steps of the sixteen.
+
+    Returns
+    -------
+    pandas.Series
+        fault: the larger of two distances, of the gap in training and of the
+        one from the prefix, each in standard deviations of a start. Bugs of
+        which all starts say the same are left out.
+
+    Examples
+    --------
+    >>> kept = load_starts().table
+    >>> first = kept[kept.seed == 1]
+    >>> bool((stray(BugComparison(first, kept, 0.0, 0.0)) < 4).all())
+    True
+    """
+    here = result.summary.set_index("fault")
+    starts = load_starts().table.groupby("fault")
+    measures = ["gap", "use_gap"]
+    mean, deviation = (
+        getattr(starts[measures], name)().loc[here.index]
+        for name in ("mean", "std")
+    )
+    far = (here[measures] - mean).abs() / deviation.where(deviation > 1e-4)
+    return far.max(axis=1).dropna()
+
+
+def _beside(many: pd.Series, here: pd.Series) -> list[str]:
+    """Sixteen starts, and below them this one, where it says anything."""
+    written = []
+    for mean, one in zip(many, here.map(signed), strict=True):
+        more = f"<br><small>here {one}</small>"
+        written.append(mean if (mean, one) in SILENT else mean + more)
+    return written

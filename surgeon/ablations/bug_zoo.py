@@ -28,9 +28,6 @@ from surgeon.zoo.housing import kind_of, mask_of, put_in, quiet
 
 # of the largest number; of a tensor's own largest, a hundred times as much
 ROUNDING = 1e-6
-# sound models that start from other weights: how far a loss strays anyway
-OTHERS = 4
-NONE = (float("nan"), float("nan"))
 # texts that a model is asked about one by one, where their company matters
 ALONE = 24
 COLUMNS = [
@@ -64,17 +61,12 @@ class BugComparison(NamedTuple):
     source_loss, sound_loss : float
         On the texts of the last steps: the source's own loss, and the sound
         model's.
-    stray, use_stray : float
-        The largest gap, and the largest `use_gap`, of sound models that start
-        from other weights.
     """
 
     summary: pd.DataFrame
     history: pd.DataFrame
     source_loss: float
     sound_loss: float
-    stray: float
-    use_stray: float
 
 
 def one_step(
@@ -150,18 +142,16 @@ class Trial:
     training: Mapping[str, Any]  # as `train` takes it
     dropout: float
     last: int  # steps whose mean is the loss
-    weights: Sequence[int]  # seeds: of all models, then of the others
+    weights: int  # the seed of all models
     chance: int  # the seed of dropout
     tried: Tensor  # the texts of the steps that are compared
     held_out: Tensor
 
-    def make(
-        self, fault: Fault | None, needs: str = "", number: int = 0
-    ) -> TransformerLM:
+    def make(self, fault: Fault | None, needs: str = "") -> TransformerLM:
         """An untrained model."""
         kind = kind_of(needs, self.sizes["num_heads"], self.dropout)
         with quiet(self.chance), torch.device("cpu"):
-            model = make_model(**self.sizes, seed=self.weights[number])
+            model = make_model(**self.sizes, seed=self.weights)
             return put_in(model, fault, **kind)
 
     def learn(self, model: TransformerLM, fault: Fault | None) -> pd.Series:
@@ -208,13 +198,6 @@ class Trial:
         """What training ends with: the mean of the last steps."""
         return float(losses.tail(self.last).mean())
 
-    def other(self, number: int, sound: Sound) -> tuple[float, float]:
-        """How far a sound model of other weights strays: learning, in use."""
-        model = self.make(None, number=number)
-        gap = self.loss(self.learn(model, None)) - self.loss(sound.losses)
-        _, use = self.ask(model, None)
-        return abs(gap), abs(float((use - sound.use).mean()))
-
     def compare(
         self, fault: Fault, sound: Sound
     ) -> tuple[dict[str, Any], pd.Series | None]:
@@ -245,7 +228,6 @@ def compare_bugs(
     dropout: float = 0.25,
     last: int = 20,
     held_out: int = 128,
-    others: int = OTHERS,
     seed: int = 0,
 ) -> BugComparison:
     """Train a small language model with each fault, and one without.
@@ -272,9 +254,6 @@ def compare_bugs(
         Steps at the end over which the training loss is averaged.
     held_out : int
         Number of texts to measure on after training.
-    others : int
-        Number of sound models that start from other weights, at most
-        `OTHERS`; with none, nothing is known of how far sound models stray.
     seed : int
         Of the weights, the texts and dropout.
 
@@ -286,8 +265,7 @@ def compare_bugs(
     ------
     ValueError
         If a name is not in the zoo, if `last` is larger than `steps`, if
-        `num_heads` is odd, if `others` is none of 0 to `OTHERS`, or as the
-        functions named above.
+        `num_heads` is odd, or as the functions named above.
 
     Examples
     --------
@@ -306,8 +284,6 @@ def compare_bugs(
             "num_heads must be even, because heads are shared by two, got"
             f" {num_heads}."
         )
-    if not 0 <= others <= OTHERS:
-        raise ValueError(f"others must be from 0 to {OTHERS}, got {others}.")
     settings: dict[str, Any] = {
         "steps": steps,
         "batch_size": batch_size,
@@ -322,10 +298,9 @@ def compare_bugs(
         "seed": seed,
     }
     trial, source_loss = _trial(**settings)
-    # 1. Sound models: one of each kind, and others of the plain kind.
+    # 1. Sound models, one of each kind.
     kinds = {ZOO[name].needs for name in names} - {"padding"}
     sound = {kind: _sound(kind, **settings) for kind in sorted({"", *kinds})}
-    strays = [trial.other(1 + n, sound[""]) for n in range(others)]
     # 2. The faults, each beside the sound model of its kind.
     histories, rows = {"sound": sound[""].losses}, []
     for fault in (ZOO[name] for name in names):
@@ -341,14 +316,11 @@ def compare_bugs(
     summary = pd.DataFrame(rows, columns=COLUMNS)
     summary["cheats"] = (summary.loss < source_loss).astype("boolean")
     summary.loc[summary.loss.isna(), "cheats"] = pd.NA
-    stray, use_stray = map(max, zip(*strays or [NONE], strict=True))
     return BugComparison(
         summary,
         _side_by_side(histories),
         source_loss,
         trial.loss(sound[""].losses),
-        stray,
-        use_stray,
     )
 
 
@@ -385,9 +357,9 @@ def _trial(
     grammar = english_grammar()
     draw = torch.Generator().manual_seed(check_seed(seed))
     seeds = torch.randint(
-        2**31, (4 + OTHERS,), generator=draw, device=draw.device
+        2**31, (4,), generator=draw, device=draw.device
     ).tolist()
-    of_texts, of_held_out, of_dropout, *of_weights = seeds
+    of_texts, of_held_out, of_dropout, of_weights = seeds
     trial = Trial(
         grammar,
         sizes={

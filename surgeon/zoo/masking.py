@@ -91,7 +91,7 @@ def multiplied_by_zero(Q, K, V, mask=None):
     repair="masked_fill(~mask, -inf): not -1e-12.",
 )
 def minus_epsilon(Q, K, V, mask=None):
-    """Hidden scores become -1e-12, meant to be large, and as good as 0."""
+    """Hidden scores become -1e-12, which looks low and is as good as 0."""
     return filled_with(-1e-12, Q, K, V, mask)
 
 

@@ -8,14 +8,15 @@ import pandas as pd
 import pytest
 
 from surgeon.ablations.bug_families import (
-    NEAR,
     UNSEEN,
     compare_families,
     family_scenes,
     family_table,
-    reading,
+    over_starts,
     signed,
+    stray,
 )
+from surgeon.ablations.bug_starts import intervals, load_starts, spread
 from surgeon.ablations.bug_zoo import compare_bugs
 from surgeon.zoo.catalogue import ZOO
 from surgeon.zoo.families import FAMILIES, family_of, label, title
@@ -49,7 +50,6 @@ def test_a_family_alone_is_what_it_is_among_all(together):
     assert alone.summary.fault.tolist() == names
     among = together.summary.set_index("fault").loc[names].reset_index()
     pd.testing.assert_frame_equal(alone.summary, among)
-    assert math.isnan(alone.stray)
 
 
 def test_a_build_measures_each_family_and_each_sound_model_once(tmp_path, monkeypatch):
@@ -76,28 +76,29 @@ def test_a_difference_has_a_sign_that_is_no_hyphen(number, expected):
     assert signed(number) == expected
 
 
-@pytest.mark.parametrize(
-    ("changes", "cheats", "gap", "expected"),
-    [
-        ("no padding here", pd.NA, math.nan, "not tried"),
-        ("nothing", False, 0.0, "nothing"),
-        ("the step", True, -0.01, "impossible"),
-        ("the step", False, NEAR, "as good as sound"),
-        ("the step", False, -NEAR, "as good as sound"),
-        ("the step", False, NEAR + 1e-3, "worse"),
-        ("the step", False, -NEAR - 1e-3, "better"),
-    ],
-)
-def test_what_training_shows(changes, cheats, gap, expected):
-    assert reading(pd.Series({"changes": changes, "cheats": cheats, "gap": gap})) == expected
+def test_what_pages_write_of_the_starts_is_their_intervals():
+    found, all_of_them = over_starts(["scale", "dropout"]), intervals(load_starts())
+    assert list(found.index) == [fault.name for name in ("scale", "dropout") for fault in FAMILIES[name].faults]
+    for name, row in found.iterrows():
+        bug = all_of_them.loc[name]
+        assert row.training == spread(bug.gap, bug.gap_half)
+        assert row.use == spread(bug.use_gap, bug.use_gap_half)
+        assert row.whole == spread(bug.whole_gap, bug.whole_gap_half)
+    assert sorted(over_starts().index) == sorted(ZOO)
 
 
 def test_a_familys_table_has_a_link_and_a_circumstance_for_each_bug(together):
     table = family_table(together)
     assert list(table.columns) == [
-        "bug", "training shows", "gap in training", "whole texts", "from the prefix", "shows with",
+        "bug", "training shows", "gap in training", "from the prefix", "shows with",
     ]  # fmt: skip
+    starts, here = over_starts(), together.summary.set_index("fault")
     for name, row in zip(together.summary.fault, table.itertuples(index=False), strict=True):
+        assert row[1] == starts.shows[name]
+        for cell, many, one in ((row[2], starts.training, here.gap), (row[3], starts.use, here.use_gap)):
+            more = f"<br><small>here {signed(one[name])}</small>"
+            silent = (many[name], signed(one[name])) in {("–", "–"), ("0", "0.000")}
+            assert cell == many[name] + ("" if silent else more)
         assert row[0] == f'<a href="#{label(ZOO[name])}">{title(ZOO[name])}</a>'
         assert row[-1] == (ZOO[name].scene or UNSEEN[name])
     assert set(UNSEEN) == {name for name, fault in ZOO.items() if not fault.scene}
@@ -107,6 +108,21 @@ def test_scenes_are_those_of_the_family_that_can_be_seen():
     assert list(family_scenes("memory")) == [
         "detached_weights", "weights_before_the_mask", "scales_in_place", "assumes_contiguous",
     ]  # fmt: skip
+
+
+def test_a_start_is_as_far_as_its_worse_distance_in_standard_deviations():
+    starts = load_starts().table
+    first = starts[starts.seed == starts.seed.min()].set_index("fault")
+    found = stray(compare_bugs(["lost_mask"], **TINY)._replace(summary=first.reset_index()))
+    spreads = starts.groupby("fault")
+    for name in ("lost_mask", "unscaled"):
+        far = [
+            abs(first[measure][name] - spreads[measure].mean()[name]) / spreads[measure].std()[name]
+            for measure in ("gap", "use_gap")
+        ]
+        assert found[name] == pytest.approx(max(far))
+    assert "minus_ten_thousand" not in found.index  # it changes nothing, wherever it starts
+    assert "padding_on_queries" not in found.index
 
 
 # The pages

@@ -180,20 +180,12 @@ def test_losses_are_means_of_the_last_steps(comparison):
     assert table.loss["lost_mask"] == pytest.approx(ends["lost_mask"])
     assert table.gap["lost_mask"] == pytest.approx(ends["lost_mask"] - ends["sound"])
     assert table.loss["inverted_mask"] == pytest.approx(table.loss["two_conventions"], abs=1e-5)
-    assert 0 < comparison.stray < 1
-    assert 0 < comparison.use_stray < 1
-
-
-def test_without_others_nothing_is_known_of_how_far_sound_models_stray():
-    alone = compare_bugs(["unscaled"], others=0, **TINY)
-    assert math.isnan(alone.stray)
-    assert math.isnan(alone.use_stray)
 
 
 def test_the_sound_model_stays_as_it_was_trained_whoever_is_held_against_it():
     """It is trained once, and asked for again and again."""
     names = ["CausalInTrainingOnly", "lost_mask", "top_left_causal"]
-    first, again = (compare_bugs(names, others=0, **TINY).summary for _ in range(2))
+    first, again = (compare_bugs(names, **TINY).summary for _ in range(2))
     pd.testing.assert_frame_equal(first, again)
 
 
@@ -252,8 +244,6 @@ def test_a_cheat_is_below_the_source_and_pays_for_it():
     [
         ({"faults": ["none"]}, "faults must be names of the zoo, such as '.+', got 'none'."),
         ({"last": 4}, "last must be at most the number of steps (3), got 4."),
-        ({"others": 5}, "others must be from 0 to 4, got 5."),
-        ({"others": -1}, "others must be from 0 to 4, got -1."),
         ({"num_heads": 3}, "num_heads must be even, because heads are shared by two, got 3."),
         ({"seed": -1}, "seed must be"),
     ],

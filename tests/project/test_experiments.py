@@ -19,7 +19,7 @@ def test_a_start_is_a_comparison_of_its_seed():
     names = ["lost_mask", "padding_on_queries"]
     found = over_starts(names, [3, 5], **TINY)
     for n, seed in enumerate((3, 5)):
-        one = compare_bugs(names, seed=seed, others=0, **TINY)
+        one = compare_bugs(names, seed=seed, **TINY)
         lost = one.summary.iloc[0]
         assert (found["source"][n], found["sound"][n]) == (one.source_loss, one.sound_loss)
         assert {name: values[n] for name, values in found["bugs"]["lost_mask"].items()} == {
