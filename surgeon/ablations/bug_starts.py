@@ -1,4 +1,4 @@
-"""Bugs from sixteen starts, beside their twins: intervals, and no false order.
+"""Bugs from sixteen starts beside their twins: intervals, no false order.
 
 `python -m experiments.zoo` makes the data that are read here.
 """

@@ -17,8 +17,8 @@ TINY = {"steps": 3, "last": 2, "batch_size": 5, "length": 7, "d_model": 12, "num
 
 def test_a_start_is_a_comparison_of_its_seed():
     names = ["lost_mask", "padding_on_queries"]
-    found = over_starts(names, [3, 5], **TINY)
-    for n, seed in enumerate((3, 5)):
+    found = over_starts(names, [8, 9], **TINY)
+    for n, seed in enumerate((8, 9)):
         one = compare_bugs(names, seed=seed, **TINY)
         lost = one.summary.iloc[0]
         assert (found["source"][n], found["sound"][n]) == (one.source_loss, one.sound_loss)
