@@ -1,10 +1,12 @@
 """Tables that can be searched, in use: the zoo's bugs, and the symptoms that lead to them."""
 
 import re
+from itertools import groupby
 
 import pytest
 from survey import AXE
 
+from surgeon.ablations.bug_starts import load_starts, tiers
 from surgeon.zoo.catalogue import ZOO
 from surgeon.zoo.families import FAMILIES, title
 
@@ -43,14 +45,20 @@ def said(element):
     return element.locator("[role=status]").inner_text()
 
 
-def numbers(texts):
-    return [float(text.replace("−", "-")) for text in texts if text != "–"]
+def groups(element, measure="gap"):
+    """Of the shown rows, the group that sixteen starts put each in; none of what was not tried."""
+    group, faults = tiers(load_starts(), measure), {title(fault): name for name, fault in ZOO.items()}
+    titles = element.locator("tbody tr:not([hidden]) th a").all_inner_texts()
+    return [group.get(faults[name]) for name in titles]
 
 
 def test_every_bug_has_a_row_that_leads_to_its_card(open_table, visit):
     page, element = open_table()
     links = element.locator("tbody th a")
-    assert links.all_inner_texts() == [title(fault) for family in FAMILIES.values() for fault in family.faults]
+    assert sorted(links.all_inner_texts()) == sorted(map(title, ZOO.values()))
+    blocks = [words for words, _ in groupby(column(element, 2))]
+    assert len(blocks) == len(set(blocks))
+    assert (blocks[0], blocks[-2], blocks[-1]) == ("nothing", "impossible", "not tried")
     assert said(element) == f"{len(ZOO)} of {len(ZOO)} bugs."
     links.filter(has_text=re.compile("^Viewed heads$")).click()
     page.wait_for_url("**/zoo/heads.html#bug-viewed-heads")
@@ -90,15 +98,15 @@ def test_a_column_sorts_up_and_down_and_as_it_was(open_table):
     loss = element.get_by_role("button", name="loss", exact=True)
     head = element.locator("thead th").nth(3)
     loss.click()
-    up = column(element, 3)
-    assert numbers(up) == sorted(numbers(up))
-    assert up[-2:] == ["–", "–"]
+    up = groups(element)
+    assert up[:-2] == sorted(up[:-2])
+    assert (up[-2:], column(element, 3)[-2:]) == ([None, None], ["–", "–"])
     assert head.get_attribute("aria-sort") == "ascending"
     assert said(element).endswith("bugs, by loss.")
     loss.click()
-    down = column(element, 3)
-    assert numbers(down) == sorted(numbers(down), reverse=True)
-    assert down[-2:] == ["–", "–"]
+    down = groups(element)
+    assert down[:-2] == sorted(down[:-2], reverse=True)
+    assert down[-2:] == [None, None]
     assert head.get_attribute("aria-sort") == "descending"
     assert said(element).endswith("bugs, by loss, downwards.")
     loss.click()
