@@ -246,7 +246,7 @@ def told(page: Path, made: list[dict[str, Any]], fault: str | None) -> int:
     return wrong
 
 
-def strangers(page: Path) -> list[str]:
+def unmatched(page: Path) -> list[str]:
     """Entries of a page's table that are of none of its claims."""
     said, written = statements(page), [each["says"] for each in table(page).get("claim", [])]
     return [says for says in written if not any(one.startswith(says) for one in said)]
@@ -274,7 +274,7 @@ def main() -> int:
                 f"{page.stem}, under the fault {fault!r}:" if fault else f"{page.stem}, {len(done['claims'])} claims:"
             )
             wrong += told(page, done["claims"], fault)
-            for says in strangers(page) if not fault else ():
+            for says in unmatched(page) if not fault else ():
                 wrong += 1
                 print(f"- an entry of the table for no claim of the page: {says}", flush=True)
     print(f"{wrong} wrong.")
