@@ -24,6 +24,7 @@ Here a claim that fails is told and does not end the run; a cell that fails does
 import argparse
 import ast
 import importlib
+import math
 import multiprocessing
 import os
 import random
@@ -32,7 +33,7 @@ import sys
 import tempfile
 import time
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -134,6 +135,18 @@ class Recorder:
         return value
 
 
+def strict(pick: Callable[..., Any]) -> Callable[..., Any]:
+    """Python's `max` or `min`, which would pass over a NaN that does not come first."""
+
+    def picked(*things: Any, **options: Any) -> Any:
+        values = list(things[0]) if len(things) == 1 else things
+        if any(isinstance(value, float) and math.isnan(value) for value in values):
+            raise ValueError(f"{pick.__name__} of numbers of which one is NaN.")
+        return pick(values, **options)
+
+    return picked
+
+
 def evaluate(code: str, names: dict[str, Any]) -> Any:
     """The value of the last line, with the names at hand; no draw of the page is used up."""
     import numpy
@@ -170,7 +183,7 @@ def play(page: Path, seed: int | None, fault: str | None, against: bool) -> list
     import IPython.display
 
     IPython.display.display = lambda *things, **options: None
-    names: dict[str, Any] = {"__name__": "__main__"}
+    names: dict[str, Any] = {"__name__": "__main__", "max": strict(max), "min": strict(min)}
     os.chdir(page.resolve().parent)
     for number, cell in enumerate(program(page, seed, fault)):
         try:

@@ -161,6 +161,16 @@ def test_a_cell_that_fails_ends_the_run_and_is_named(page):
         asked(page, (None,))
 
 
+@pytest.mark.parametrize("pick", ["max", "min"])
+def test_an_extreme_does_not_pass_over_a_nan(page, pick):
+    page.write_text(PAGE.replace("float(half.max())", f"float({pick}(0.2, 0.1 * float('nan')))"))
+    with pytest.raises(RuntimeError, match=f"{pick} of numbers of which one is NaN"):
+        asked(page, (None,))
+    page.write_text(PAGE.replace("float(half.max())", f"{pick}(float(x) for x in half)"))
+    (made,) = asked(page, (None,))
+    assert made[0]["holds"]
+
+
 def test_a_statement_is_what_stands_before_anything_computed(page):
     assert claims.statements(page) == ["A half is no more than a half.", "Of ", "The next draw is the fourth."]
     assert tomllib.loads(TABLE)["claim"] == claims.table(page)["claim"]
