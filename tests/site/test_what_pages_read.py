@@ -73,6 +73,7 @@ def test_every_module_that_a_page_can_be_seen_to_import_is_in_its_fingerprint(kn
     ("page", "file"),
     [
         ("book/ablations/specimen-surgery", "surgeon/ablations/sentence_pairs.csv"),
+        ("book/ablations/specimen-surgery", "surgeon/ablations/specimen_heads.json"),
         ("book/ablations/bug-zoo", "surgeon/ablations/bug_starts.json"),
         ("book/ablations/zoo/masks", "surgeon/ablations/bug_starts.json"),
         ("book/procedures/ring", "surgeon/procedures/ring_check.py"),
