@@ -116,9 +116,10 @@ def _recalled(
         half.rename(kept)
         return result
     result, read = pickle.loads(kept.read_bytes())
-    note = getattr(sys.modules.get("sitecustomize"), "note", None)
-    for line in read if note else ():
-        note(line)  # what it was made from, this page is made from too
+    notes = sys.modules.get("sitecustomize")
+    if notes and hasattr(notes, "note"):
+        for line in read:  # what it was made from, this page is made from too
+            notes.note(line)
     return result
 
 
