@@ -11,7 +11,7 @@ from torch import Tensor
 from surgeon.arguments import place
 from surgeon.imaging.cells import FEW, read_weights
 from surgeon.imaging.style import BLUE, GREY, INK, new_figure
-from surgeon.imaging.words import read_tokens, tell_apart
+from surgeon.imaging.words import read_tokens, strongest_key, tell_apart
 
 FAINTEST = 0.02  # a line of less weight cannot be seen
 
@@ -171,7 +171,7 @@ def describe_token_lines(
     if len(chosen) > FEW:
         return text
     best = [
-        f"{queries[i]} to {keys[w.argmax()]} {w.max():.2f}"
+        f"{queries[i]} to {strongest_key(w, keys)}"
         for i, w in zip(chosen, drawn, strict=True)
         if w.any()
     ]

@@ -34,8 +34,9 @@ def describe_attention(
     str
         The size; the largest weight and where it is; the share of the weight
         that lies on the diagonal; how many cells are blocked; and, for one
-        matrix of up to ten queries, each query's strongest key. A token that
-        occurs twice is told apart by its position, from 0.
+        matrix of up to ten queries, each query's strongest key, or how many
+        keys share that weight. A token that occurs twice is told apart by its
+        position, from 0.
 
     Raises
     ------
@@ -135,8 +136,16 @@ def strongest_keys(
 ) -> list[str]:
     """For each query the key with its largest weight, and that weight."""
     return [
-        f"{query} to {keys[row.argmax()]} {row.max():.2f}"
-        if row.any()
-        else f"{query} to none"
+        f"{query} to {strongest_key(row, keys)}"
         for query, row in zip(queries, weights, strict=True)
     ]
+
+
+def strongest_key(row: np.ndarray, keys: list[str]) -> str:
+    """The key with a row's largest weight, or how many keys share it."""
+    if not row.any():
+        return "none"
+    most = row.max()
+    alike = int(np.isclose(row, most, rtol=1e-5, atol=0.0).sum())
+    who = keys[row.argmax()] if alike == 1 else f"{alike} keys alike"
+    return f"{who} {most:.2f}"

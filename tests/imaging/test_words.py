@@ -24,7 +24,7 @@ def test_a_description_says_what_is_seen():
     )
     holed = torch.tensor([[0.0, 0.0, 0.0], [0.0, 0.5, 0.5]])
     text = describe_attention(holed, ["a", "b"], key_tokens=["x", "y", "z"])
-    assert '"a" to none, "b" to "y" 0.50.' in text
+    assert '"a" to none, "b" to 2 keys alike 0.50.' in text
     assert "50% of the weight lies on the diagonal" in text
     assert "blocked" not in text
     holed[0] = math.nan
