@@ -17,7 +17,7 @@ def unscaled(Q, K, V, mask=None):
 
 @fault("scale", thread="cntkx10", repair="√d_k, not d_k.")
 def no_root(Q, K, V, mask=None):
-    """Scores are divided by d_k, and attention stays nearly uniform."""
+    """Scores are divided by d_k, and attention starts nearly uniform."""
     return right(Q / math.sqrt(Q.shape[-1]), K, V, mask)
 
 
