@@ -136,7 +136,7 @@ def filled_with(
     scene="two keys hidden",
 )
 def padding_on_queries(Q, K, V, mask=None):
-    """The mask is laid across the queries, and everybody sees padding."""
+    """The mask is laid across the queries, and words see padding."""
     if mask is not None:
         shown = seen(mask, Q @ K.mT)
         mask = shown.mT if shown.shape[-1] == shown.shape[-2] else shown
