@@ -132,7 +132,7 @@ def test_a_removed_site_comes_back_whole_and_a_changed_claim_reaches_the_ledger_
 def test_the_ledger_says_what_stands_behind_a_claim_and_when_the_draws_are_older_than_the_code(shown):
     tables = shown.root / "book" / "claims"
     tables.mkdir()
-    entry = {"kind": "identity", "bound": "exact", "breaks": "a <false> thing", "value": "not two()"}
+    entry = {"kind": "identity", "bound": "exact", "breaks": "a `<false>` thing", "value": "not two()"}
     lines = "\n".join(f"{name} = {json.dumps(text)}" for name, text in entry.items())
     (tables / "first.toml").write_text("".join(f"[[claim]]\nsays = '{says}'\n{lines}\n" for says in ("It is", "`two`")))
     claims = {"It is <true>.": {"runs": 20, "held": 19}, "`two` gives": {"runs": 20, "held": 20, "nearest": 2.0}}
@@ -150,6 +150,7 @@ def test_the_ledger_says_what_stands_behind_a_claim_and_when_the_draws_are_older
         "19 of 20",
     ]
     assert second.th.small.get_text() == "Broken by a <false> thing."
+    assert second.th.small.code.get_text() == "<false>"
     assert first.find_all("td")[-1].get_text() == "20 of 20, nearest 2"
     said = " ".join(text.get_text() for text in page.select("p.ledger-count, p.ledger-draws"))
     assert "They are 2 identities." in said

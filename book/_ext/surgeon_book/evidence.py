@@ -36,7 +36,7 @@ def behind(page: str, words: str) -> Behind:
     written = next((entry for entry in entries(page) if words.startswith(entry["says"])), {})
     found = draws(page)
     drawn = next((each for said, each in found.get("claims", {}).items() if words.startswith(said)), {})
-    told = ""
+    told = "" if not drawn or found["draws"] else "none"
     if drawn and found["draws"]:
         told = f"{drawn['held']} of {drawn['runs']}"
         told += f", nearest {drawn['nearest']:.3g}" if "nearest" in drawn else ""

@@ -1,6 +1,7 @@
 """The ledger: every claim of the book, with its value, its bound, where it is made and what stands behind it."""
 
 import html
+import re
 from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -77,7 +78,11 @@ def fill(app: Sphinx, docname: str, place: Later) -> list[nodes.Node]:
     pages = [page for page in in_order(app.env) if made.get(page)]
     found = [(page, claim, evidence.behind(page, claim.words)) for page in pages for claim in made[page]]
     kinds = Counter(behind.kind for _, _, behind in found)
-    counted = ", ".join(f"{kinds[kind]} {plural}" for kind, plural in evidence.KINDS.items() if kinds[kind])
+    counted = ", ".join(
+        f"{kinds[kind]} {kind if kinds[kind] == 1 else plural}"
+        for kind, plural in evidence.KINDS.items()
+        if kinds[kind]
+    )
     count = f"Claims in the book: {len(found)}. Each of them held when it was built."
     count += f" They are {counted}." if counted else ""
     said = [nodes.paragraph("", count, classes=["ledger-count"])]
@@ -115,7 +120,8 @@ def _table(app: Sphinx, docname: str, found: list[tuple[str, Claim, evidence.Beh
 
 
 def _note(text: str) -> str:
-    return f" <small>{html.escape(text)}</small>" if text else ""
+    words = re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text))
+    return f" <small>{words}</small>" if text else ""
 
 
 def setup(app: Sphinx) -> None:
