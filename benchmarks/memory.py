@@ -1,5 +1,6 @@
 """Peak memory of one contestant, in a process of its own, beyond its inputs and results: prints bytes as JSON."""
 
+import gc
 import json
 import re
 import resource
@@ -42,6 +43,7 @@ def measure(name: str, heads: int, tokens: int, width: int, device: str) -> list
 
 def reset(device: str) -> int:
     """Forget the peak so far; bytes in use now."""
+    gc.collect()  # what is thrown away later would hide as much of the peak
     if device != "cpu":
         torch.cuda.reset_peak_memory_stats()
         return int(torch.cuda.memory_allocated())
