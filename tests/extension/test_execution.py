@@ -154,7 +154,7 @@ def test_the_ledger_says_what_stands_behind_a_claim_and_when_the_draws_are_older
     assert first.find_all("td")[-1].get_text() == "20 of 20, nearest 2"
     said = " ".join(text.get_text() for text in page.select("p.ledger-count, p.ledger-draws"))
     assert "They are 2 identities." in said
-    assert "up to 20 other seeds (2001-02-03; torch 2.13.0): 1 of 2 claims held each time" in said
+    assert "run with other seeds: 1, each with 20 (2001-02-03; torch 2.13.0). Of their 2 claims, 1 held each" in said
     assert "which have changed since: First." in said
 
 

@@ -64,15 +64,18 @@ def told(pages: Iterable[str]) -> str:
     made = [found for found in map(draws, pages) if found.get("draws")]
     if not made:
         return ""
-    dates, most = sorted({found["date"] for found in made}), max(found["draws"] for found in made)
+    dates, numbers = sorted({found["date"] for found in made}), sorted({found["draws"] for found in made})
     held = sum(each["held"] == each["runs"] for found in made for each in found["claims"].values())
     claims = sum(len(found["claims"]) for found in made)
     versions = ", ".join(sorted({f"{name} {value}" for found in made for name, value in found["versions"].items()}))
-    when = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
     return (
-        f"Every page that draws was run with up to {most} other seeds ({when}; {versions}): {held} of {claims} claims"
-        " held each time. “Nearest” is the value that came nearest to its bound."
+        f"Pages that were run with other seeds: {len(made)}, each with {_span(numbers)} ({_span(dates)}; {versions})."
+        f" Of their {claims} claims, {held} held each time. “Nearest” is the value that came nearest to its bound."
     )
+
+
+def _span(ordered: list[Any]) -> str:
+    return f"{ordered[0]}" if len(ordered) == 1 else f"{ordered[0]} to {ordered[-1]}"
 
 
 def older(page: str) -> list[str]:
