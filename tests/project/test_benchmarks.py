@@ -1,6 +1,9 @@
 """The benchmarks measure what they say: attention, the memory that was allocated, and nothing left out."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,6 +15,7 @@ from benchmarks.contestants import CONTESTANTS, GROW, HOLDS_THE_MATRIX, TOP, WIN
 from surgeon import create_window_mask, dissect, topk_mask
 from surgeon.procedures.tile_loops import scores_are_small
 
+ROOT = Path(__file__).resolve().parents[2]
 DENSE = [name for name in CONTESTANTS if "window" not in name and "top" not in name]
 
 
@@ -51,15 +55,27 @@ def test_beyond_the_largest_matrix_nobody_holds_one():
     assert held == {4096: set(HOLDS_THE_MATRIX), 4097: set()}
 
 
-def test_memory_is_what_was_allocated(monkeypatch):
-    """A contestant that fills 64 MiB for a moment, and only for sequences longer than the first, small run."""
+WASTEFUL = """
+import torch
+from benchmarks import memory
+from benchmarks.contestants import CONTESTANTS
 
-    def wasteful(Q, K, V, causal):
-        return Q + K.sum() + V.sum() + (torch.ones(2**24).sum() if Q.shape[-2] > 300 else 0)
+CONTESTANTS["wasteful"] = lambda Q, K, V, causal: (
+    Q + K.sum() + V.sum() + (torch.ones(2**24).sum() if Q.shape[-2] > 300 else 0)
+)
+print(memory.measure("wasteful", 2, 301, 8, "cpu")[0])
+"""
 
-    monkeypatch.setitem(CONTESTANTS, "wasteful", wasteful)
-    forward, _ = memory.measure("wasteful", 2, 301, 8, "cpu") if memory.STATUS.exists() else (2**26, 0)
-    assert 0.9 * 2**26 < forward < 1.2 * 2**26
+
+@pytest.mark.skipif(not memory.STATUS.exists(), reason="the peak cannot be forgotten here")
+def test_memory_is_what_was_allocated():
+    """A contestant that fills 64 MiB for a moment, and only for sequences longer than the first, small run.
+
+    In a process of its own, as `make bench` measures: what other tests gave back to the allocator may be given back
+    to the system at any moment, and hides as much.
+    """
+    done = subprocess.run([sys.executable, "-c", WASTEFUL], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert 0.9 * 2**26 < int(done.stdout) < 1.2 * 2**26
 
 
 def test_a_child_measures_the_matrix_that_plain_attention_holds():
