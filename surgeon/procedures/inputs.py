@@ -77,7 +77,7 @@ def block_size(name: str, tokens: int | None, usual: int) -> int:
 def refuse_second_derivative(name: str) -> None:
     """Raise a RuntimeError in a backward pass with create_graph.
 
-    Its results would silently count as constants.
+    A backward that is written by hand, in place, is not differentiated.
     """
     if torch.is_grad_enabled():
         raise RuntimeError(
