@@ -22,6 +22,16 @@ from .anatomy.masks import (
     create_reverse_mask,
     create_window_mask,
 )
+from .anatomy.positions import (
+    Alibi,
+    DistanceBias,
+    Rotary,
+    Sinusoidal,
+    alibi,
+    count_places,
+    rotary,
+    sinusoidal,
+)
 from .anatomy.softmax import (
     log_sum_exp,
     naive_softmax,
@@ -62,14 +72,19 @@ from .procedures.topk import TopK, topk_attention, topk_mask
 from .procedures.window import window_attention
 
 __all__ = [
+    "Alibi",
+    "DistanceBias",
     "Finding",
     "KeyValueCache",
     "MaskingComparison",
     "MultiHeadAttention",
     "Partial",
     "Report",
+    "Rotary",
+    "Sinusoidal",
     "Stages",
     "TopK",
+    "alibi",
     "analyze_attention_patterns",
     "as_additive",
     "attention",
@@ -77,6 +92,7 @@ __all__ = [
     "baseline_patterns",
     "combine_masks",
     "compare_masking",
+    "count_places",
     "create_causal_mask",
     "create_padding_mask",
     "create_reverse_mask",
@@ -103,8 +119,10 @@ __all__ = [
     "plot_matrix",
     "plot_multihead_attention",
     "ring_attention",
+    "rotary",
     "row_entropy",
     "shard",
+    "sinusoidal",
     "split_heads",
     "stable_softmax",
     "topk_attention",

@@ -7,6 +7,7 @@ from surgeon.anatomy.cache import KeyValueCache
 from surgeon.anatomy.dot_product import check_tokens
 from surgeon.anatomy.groups import attend_in_groups
 from surgeon.anatomy.mask_reading import as_additive, block, rows_as_additive
+from surgeon.anatomy.positions import Positions, checked
 from surgeon.anatomy.precision import at_least_float32
 from surgeon.arguments import divisor, positive_integer, probability, truth
 
@@ -102,12 +103,17 @@ class MultiHeadAttention(nn.Module):
         Probability, in [0, 1), with which a weight is dropped while training.
     scale : bool
         Whether scores are divided by the square root of the heads' width.
+    positions : Positions, optional
+        How the layer is told where tokens stand: `Sinusoidal`, `Rotary`,
+        `Alibi` or `DistanceBias` of `surgeon.anatomy.positions`. Without it,
+        it is not.
 
     Raises
     ------
     ValueError
         If `d_model` is no positive integer, if a number of heads does not
-        divide, if `dropout` is outside [0, 1), or if `scale` is no boolean.
+        divide, if `dropout` is outside [0, 1), if `scale` is no boolean, or
+        if `positions` is no `Positions`.
 
     Notes
     -----
@@ -130,6 +136,7 @@ class MultiHeadAttention(nn.Module):
         num_kv_heads: int | None = None,
         dropout: float = 0.0,
         scale: bool = True,
+        positions: Positions | None = None,
     ) -> None:
         super().__init__()
         if num_kv_heads is None:
@@ -147,6 +154,12 @@ class MultiHeadAttention(nn.Module):
         self.W_K = nn.Linear(width, d_kv)
         self.W_V = nn.Linear(width, d_kv)
         self.W_O = nn.Linear(width, width)
+        if positions is not None and not isinstance(positions, Positions):
+            raise ValueError(
+                "positions must be a scheme of surgeon.anatomy.positions, got"
+                f" {positions!r}."
+            )
+        self.positions = positions
 
     def forward(
         self,
@@ -155,6 +168,7 @@ class MultiHeadAttention(nn.Module):
         mask: Tensor | None = None,
         *,
         cache: KeyValueCache | None = None,
+        places: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Attend from `x` to `context`, or to `x` and what is before it.
 
@@ -176,6 +190,10 @@ class MultiHeadAttention(nn.Module):
             says: a token sees itself and all before it, or what `mask` leaves
             of these. The S keys are the cached and the new ones. Gradients
             must be off.
+        places : Tensor, optional
+            Where the S tokens stand, [S] or [B, S], for the layer's
+            `positions`: with a cache, the kept ones first. 0, 1, 2, ... if
+            not given. Where padding comes first, `count_places` has them.
 
         Returns
         -------
@@ -189,11 +207,18 @@ class MultiHeadAttention(nn.Module):
         ValueError
             If a width is not `d_model`, if there are too few axes or no
             tokens, if `x` and `context` are not of one batch, if there is a
-            cache and a context, if a mask cannot be read, or as
-            `KeyValueCache.append`. A cache is then left as it was.
+            cache and a context, if a mask cannot be read, if `places` do not
+            fit, if a layer with positions gets a context, or one without
+            gets places, or as `KeyValueCache.append`. A cache is then left
+            as it was.
         """
         context = check_texts(x, context, self.d_model, cache)
+        places = check_places(places, x, context, self.positions, cache)
         dropout = self.dropout if self.training else 0.0
+
+        if self.positions is not None:
+            here = places[..., -x.shape[-2] :]  # of the tokens of x
+            x = context = self.positions.add(x, here)
 
         # 1. Three linear maps; what each gives is cut into heads.
         Q = split_heads(self.W_Q(x), self.num_heads)  # [B, H, T, d]
@@ -202,6 +227,10 @@ class MultiHeadAttention(nn.Module):
         # 2. Who may look at whom, as numbers to add to the scores.
         additive = read_for_heads(mask, Q, K, cache)
 
+        if self.positions is not None:
+            Q, K = (self.positions.turn(z, here) for z in (Q, K))
+            bias = self.positions.bias(here, places)
+            additive = together(additive, bias, Q.dtype)
         if cache is not None:
             K, V = cache.append(K, V)  # [B, H_kv, S, d]: all so far
 
@@ -211,6 +240,17 @@ class MultiHeadAttention(nn.Module):
         )
         # 4. Heads side by side, [B, T, d_model], and mixed by a last map.
         return self.W_O(merge_heads(heads)), weights
+
+
+def together(
+    additive: Tensor | None, bias: Tensor | None, dtype: torch.dtype
+) -> Tensor | None:
+    """What a mask and what distances add to the scores, in one tensor."""
+    if bias is not None:
+        bias = bias.to(at_least_float32(dtype))
+    if additive is None or bias is None:
+        return bias if additive is None else additive
+    return additive + bias
 
 
 def read_for_heads(
@@ -259,6 +299,35 @@ def check_axes(x: Tensor, names: tuple[str, ...]) -> None:
             f"x must have at least {number} axes ({', '.join(names)}), got"
             f" shape {list(x.shape)}."
         )
+
+
+def check_places(
+    places: Tensor | None,
+    x: Tensor,
+    context: Tensor,
+    positions: Positions | None,
+    cache: KeyValueCache | None,
+) -> Tensor:
+    """The tokens' places, [S] or [B, S]; a ValueError if they misfit."""
+    if positions is None and places is not None:
+        raise ValueError(
+            "places must come with a layer that has positions, got some for"
+            " one that has none."
+        )
+    if positions is not None and context is not x:
+        raise ValueError(
+            "context must not come with positions, which are those of one"
+            " text, got both."
+        )
+    S = x.shape[-2] + (0 if cache is None else len(cache))
+    if places is None:
+        return torch.arange(S, device=x.device)
+    if checked(places).shape not in ((S,), (*x.shape[:-2], S)):
+        raise ValueError(
+            f"places must have shape [{S}] or {[*x.shape[:-2], S]}, got"
+            f" {list(places.shape)}."
+        )
+    return places
 
 
 def check_texts(

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from surgeon.anatomy.heads import MultiHeadAttention
 from surgeon.anatomy.masks import create_causal_mask
+from surgeon.anatomy.positions import Positions, Sinusoidal
 from surgeon.anatomy.softmax import log_sum_exp, stable_softmax
 from surgeon.arguments import check_seed, generator_from, positive_integer
 from surgeon.models.automaton import check_tokens
@@ -26,14 +27,23 @@ class Block(nn.Module):
         Width of the tokens, and number of heads.
     scale : bool
         Whether scores are divided by the square root of the heads' width.
+    positions : Positions, optional
+        As `MultiHeadAttention` takes it.
     """
 
     def __init__(
-        self, d_model: int, num_heads: int, *, scale: bool = True
+        self,
+        d_model: int,
+        num_heads: int,
+        *,
+        scale: bool = True,
+        positions: Positions | None = None,
     ) -> None:
         super().__init__()
         self.norm_1 = nn.LayerNorm(d_model)
-        self.attention = MultiHeadAttention(d_model, num_heads, scale=scale)
+        self.attention = MultiHeadAttention(
+            d_model, num_heads, scale=scale, positions=positions
+        )
         self.norm_2 = nn.LayerNorm(d_model)
         self.mlp = nn.Sequential(
             nn.Linear(d_model, 4 * d_model),
@@ -54,7 +64,8 @@ class TransformerLM(nn.Module):
     """A language model: scores for every word that may come next.
 
     Nothing in it knows which way the text runs. What a position may see is
-    the mask's business alone.
+    the mask's business alone. Where a word stands, `positions` tells it: once
+    at the input, where a scheme adds to the tokens, or in every layer.
 
     Parameters
     ----------
@@ -66,12 +77,16 @@ class TransformerLM(nn.Module):
         Width of the tokens, heads a layer, layers.
     scale : bool
         Whether scores are divided by the square root of the heads' width.
+    positions : Positions or str or None
+        "learned", a vector for each place up to `max_len`; a scheme of
+        `surgeon.anatomy.positions`, which all layers share; or None, and
+        words are told apart by what they are alone.
 
     Raises
     ------
     ValueError
-        If a size is not a positive integer, or `num_heads` does not divide
-        `d_model`.
+        If a size is not a positive integer, if `num_heads` does not divide
+        `d_model`, or if `positions` is none of these.
 
     Notes
     -----
@@ -88,6 +103,7 @@ class TransformerLM(nn.Module):
         num_heads: int = 4,
         num_layers: int = 2,
         scale: bool = True,
+        positions: Positions | str | None = "learned",
     ) -> None:
         super().__init__()
         self.vocab_size = positive_integer("vocab_size", vocab_size)
@@ -95,15 +111,21 @@ class TransformerLM(nn.Module):
         d_model = positive_integer("d_model", d_model)
         num_layers = positive_integer("num_layers", num_layers)
         self.word = nn.Embedding(self.vocab_size, d_model)
-        self.position = nn.Embedding(self.max_len, d_model)
+        learned = nn.Embedding(self.max_len, d_model)
+        scheme = checked_scheme(positions)
+        self.added = scheme if isinstance(scheme, Sinusoidal) else None
+        in_layers = None if self.added else scheme
         self.blocks = nn.ModuleList(
-            Block(d_model, num_heads, scale=scale) for _ in range(num_layers)
+            Block(d_model, num_heads, scale=scale, positions=in_layers)
+            for _ in range(num_layers)
         )
         self.norm = nn.LayerNorm(d_model)
         self.unembed = nn.Linear(d_model, self.vocab_size)
         # PyTorch's spread of 1 would drown what the first layers add to it
-        for table in (self.word, self.position):
+        for table in (self.word, learned):
             nn.init.normal_(table.weight, std=0.1)
+        # drawn by all, so that models that differ in nothing else start alike
+        self.position = learned if positions == "learned" else None
 
     def forward(
         self, tokens: Tensor, mask: Tensor | None = None
@@ -138,13 +160,29 @@ class TransformerLM(nn.Module):
                 "tokens must have shape [B, T] with T from 1 to"
                 f" {self.max_len}, got {list(tokens.shape)}."
             )
-        places = self.position.weight[: tokens.shape[1]]
-        x = self.word(tokens) + places  # [B, T, d_model]
+        x = self.word(tokens)  # [B, T, d_model]
+        if self.position is not None:
+            x = x + self.position.weight[: tokens.shape[1]]
+        if self.added is not None:
+            places = torch.arange(tokens.shape[1], device=tokens.device)
+            x = self.added.add(x, places)
         weights = []
         for block in self.blocks:
             x, looked_at = block(x, mask)
             weights.append(looked_at)
         return self.unembed(self.norm(x)), weights
+
+
+def checked_scheme(positions: Positions | str | None) -> Positions | None:
+    """The scheme, None for "learned" and None; otherwise a ValueError."""
+    if positions is None or isinstance(positions, Positions):
+        return positions
+    if positions != "learned":
+        raise ValueError(
+            'positions must be "learned", None, or a scheme of'
+            f" surgeon.anatomy.positions, got {positions!r}."
+        )
+    return None
 
 
 def make_model(
@@ -155,6 +193,7 @@ def make_model(
     num_heads: int = 4,
     num_layers: int = 2,
     scale: bool = True,
+    positions: Positions | str | None = "learned",
     seed: int = 0,
 ) -> TransformerLM:
     """A `TransformerLM` whose initial weights depend on `seed` alone.
@@ -163,7 +202,7 @@ def make_model(
 
     Parameters
     ----------
-    vocab_size, max_len, d_model, num_heads, num_layers, scale
+    vocab_size, max_len, d_model, num_heads, num_layers, scale, positions
         As `TransformerLM` takes them.
     seed : int
         The same seed and sizes give the same weights.
@@ -197,6 +236,7 @@ def make_model(
             num_heads=num_heads,
             num_layers=num_layers,
             scale=scale,
+            positions=positions,
         )
 
 
