@@ -86,10 +86,10 @@ def distance_to_rank_one(x: Tensor) -> Tensor:
 
     Notes
     -----
-    Source: dong2021 (book/references.bib), which measures the same residual
-    in the norm :math:`\sqrt{\lVert x \rVert_1 \lVert x \rVert_\infty}`
+    Source: dong2021 (book/references.bib), which measures what a best row
+    leaves by :math:`\sqrt{\lVert x \rVert_1 \lVert x \rVert_\infty}`
     (largest column sum and largest row sum of absolute values) instead of
-    Frobenius', in which the best row is the mean.
+    Frobenius' norm, in which the best row is the mean.
 
     Examples
     --------
