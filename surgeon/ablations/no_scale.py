@@ -11,6 +11,7 @@ from torch.nn.functional import embedding
 
 from surgeon.anatomy.dot_product import Stages, dissect
 from surgeon.arguments import check_seed, positive_integer
+from surgeon.book.once import once_each
 from surgeon.imaging.patterns import row_entropy
 from surgeon.models.adamw import AdamW
 from surgeon.models.transformer import cross_entropy, losses
@@ -333,32 +334,61 @@ def train_with_and_without_scale(
         )
     if len(seeds) == 0:
         raise ValueError("seeds must hold at least one seed, got none.")
-    table = []
-    for width in _widths("widths", widths):
-        for seed in seeds:
-            # Two models from the same draws, and what comes after these.
-            pair: dict[bool, tuple[Recall, Descent | AdamW]] = {}
-            for scaled in (False, True):
-                draw = torch.Generator().manual_seed(check_seed(seed))
-                model = Recall(width, scaled, init, draw)
-                pair[scaled] = model, _rule(optimizer, model)
-            held_out = recall_episodes(256, num_pairs, draw)
-            rows: dict[bool, list[dict[str, Any]]] = {False: [], True: []}
-            for step in range(steps + 1):
-                if step % record_every == 0 or step == steps:
-                    for scaled, (model, _) in pair.items():
-                        row = {"width": width, "scaled": scaled}
-                        row |= {"seed": seed, "step": step}
-                        rows[scaled].append(row | _examine(model, *held_out))
-                if step < steps:
-                    *episode, answers = recall_episodes(
-                        batch_size, num_pairs, draw
-                    )
-                    for model, rule in pair.values():
-                        cross_entropy(model(*episode)[0], answers).backward()
-                        rule.step(learning_rate)
-            table += rows[False] + rows[True]
-    return pd.DataFrame(table)
+    pairs = [
+        (width, check_seed(seed))
+        for width in _widths("widths", widths)
+        for seed in seeds
+    ]
+    tables = once_each(
+        train_pair,
+        pairs,
+        init=init,
+        optimizer=optimizer,
+        learning_rate=learning_rate,
+        steps=steps,
+        num_pairs=num_pairs,
+        batch_size=batch_size,
+        record_every=record_every,
+    )
+    return pd.DataFrame([row for table in tables for row in table])
+
+
+def train_pair(
+    width: int,
+    seed: int,
+    *,
+    init: str,
+    optimizer: str,
+    learning_rate: float,
+    steps: int,
+    num_pairs: int,
+    batch_size: int,
+    record_every: int,
+) -> list[dict[str, Any]]:
+    """Two models from the same draws, and what comes after these.
+
+    All parameters, and the rows, are as `train_with_and_without_scale` has
+    them: first all of the model without the scale.
+    """
+    pair: dict[bool, tuple[Recall, Descent | AdamW]] = {}
+    for scaled in (False, True):
+        draw = torch.Generator().manual_seed(seed)
+        model = Recall(width, scaled, init, draw)
+        pair[scaled] = model, _rule(optimizer, model)
+    held_out = recall_episodes(256, num_pairs, draw)
+    rows: dict[bool, list[dict[str, Any]]] = {False: [], True: []}
+    for step in range(steps + 1):
+        if step % record_every == 0 or step == steps:
+            for scaled, (model, _) in pair.items():
+                row = {"width": width, "scaled": scaled}
+                row |= {"seed": seed, "step": step}
+                rows[scaled].append(row | _examine(model, *held_out))
+        if step < steps:
+            *episode, answers = recall_episodes(batch_size, num_pairs, draw)
+            for model, rule in pair.values():
+                cross_entropy(model(*episode)[0], answers).backward()
+                rule.step(learning_rate)
+    return rows[False] + rows[True]
 
 
 class Descent:
