@@ -64,9 +64,10 @@ UNFOLD = r"""async () => {
 }"""
 
 # Of axe's rules, only those on colours can tell light from dark. The one on contrast takes longer than all others
-# together, so it is shown one text of each kind: of each colour, size and weight on each background. For as long as axe
-# looks, what an equation shows to the eye alone, a hundred elements that readers are not told of, is an empty box; by
-# night all of the equation is.
+# together, so it is shown one text of each kind: of each colour, size and weight on each background; and for as long as
+# it looks, all that neither holds such a text nor a link is taken away, since axe lays a grid over whatever there is.
+# For as long as the other rules look, what an equation shows to the eye alone, a hundred elements that readers are not
+# told of, is an empty box; by night all of the equation is.
 LOOK = r"""async (scheme) => {
     const all = (selector) => [...document.querySelectorAll(selector)];
     const texts = function* (root) {
@@ -118,12 +119,34 @@ LOOK = r"""async (scheme) => {
         e.replaceChildren();
         e.style = `display: inline-block; height: ${height}px; width: ${width}px`;
     }
-    for (const e of kinds.values()) e.dataset.sample = "";
-    axe.configure({ rules: [{ id: "color-contrast", selector: "[data-sample]" }] });
-    const by_day = {}, by_night = { runOnly: ["color-contrast", "link-in-text-block"] };
     const quick = { preload: false, resultTypes: ["violations"] };
-    const { violations } = await axe.run(document, { ...(scheme === "light" ? by_day : by_night), ...quick });
-    for (const e of kinds.values()) delete e.dataset.sample;
+    const but_contrast = { ...quick, rules: { "color-contrast": { enabled: false } } };
+    const violations = scheme === "light" ? (await axe.run(document, but_contrast)).violations : [];
+
+    const samples = new Set(kinds.values());
+    const kept = new Set();
+    const live = all("body *").filter((e) => e.localName.includes("-")); // would begin anew
+    for (let e of [...samples, ...live, ...all("a[href]")]) for (; e && !kept.has(e); e = e.parentElement) kept.add(e);
+    const away = [];
+    const thin_out = (parent) => {
+        for (const e of [...parent.children]) {
+            if (samples.has(e) || live.includes(e)) continue;
+            if (kept.has(e)) thin_out(e);
+            else if (!e.matches("style, link, script")) {
+                const place = document.createComment("");
+                e.replaceWith(place);
+                away.push([place, e]);
+            }
+        }
+    };
+    thin_out(document.body);
+    for (const e of samples) e.dataset.sample = "";
+    axe.configure({ rules: [{ id: "color-contrast", selector: "[data-sample]" }] });
+    const links = scheme === "light" ? [] : ["link-in-text-block"];
+    const colours = { ...quick, runOnly: ["color-contrast", ...links] };
+    violations.push(...(await axe.run(document, colours)).violations);
+    for (const e of samples) delete e.dataset.sample;
+    for (const [place, e] of away) place.replaceWith(e);
     for (const [e, , children] of boxes) {
         e.replaceChildren(...children);
         e.removeAttribute("style");

@@ -4,16 +4,17 @@ import threading
 
 import pytest
 from readers import Quiet, new_context, served
-from survey import survey, watched
+from survey import AXE, LOOK, survey, watched
 
 HEAD = '<!doctype html><html lang="en"><head><meta name="viewport" content="width=device-width"><title>A page</title>'
 GOOD = f"""{HEAD}<style>
 @media (prefers-color-scheme: dark) {{ html {{ background: #111; color: #eee }} }}
 </style></head><body><main><h1>A page</h1><p>Text.</p><details><summary>More</summary><p>Unfolded.</p></details>
 <span class="math"><span class="katex"><math><mi>x</mi></math></span></span></main></body></html>"""
-BAD = f"""{HEAD}<style>.b {{ color: #aaa; background: #fff }}
-@media (prefers-color-scheme: dark) {{ .d {{ background: #222 }} }}
+BAD = f"""{HEAD}<style>.b {{ color: #aaa; background: #fff }} .l {{ color: #66f }}
+@media (prefers-color-scheme: dark) {{ .d {{ background: #222 }} .l {{ color: #eee; text-decoration: none }} }}
 .w {{ width: 900px }}</style></head><body><main><h1>A page</h1><p class="d" style="color: #333">Gone by night.</p>
+<div style="background: #000; color: #fff"><p>A <a class="l" href="#x">link</a> in a text.</p></div>
 <details><summary>More</summary><p class="b">Pale.</p></details><img src="nowhere.png"><p class="w">Wide.</p>
 <span class="math">\\(x^2\\)</span><span class="math"><span class="katex katex-error"><math></math></span></span>
 <script>console.error("a complaint"); fetch("http://127.0.0.2:9/").catch(() => 0); throw new Error("a mistake")</script>
@@ -31,6 +32,24 @@ def surveyed(browser, tmp_path_factory):
         yield {name: survey(contexts, address, name) for name in ("good", "bad")}
     for context in contexts.values():
         context.close()
+
+
+def test_a_page_is_as_it_was_when_axe_has_looked(browser, tmp_path):
+    (tmp_path / "favicon.ico").touch()
+    (tmp_path / "good.html").write_text(GOOD)
+    context = new_context(browser, width="desktop")
+    with served(tmp_path) as address:
+        page, trouble = watched(context, address)
+        page.goto(f"{address}/good.html")
+        page.evaluate(AXE)
+        before = page.evaluate("document.body.outerHTML")
+        for scheme in ("light", "dark"):
+            page.evaluate(f"({LOOK})('{scheme}')")
+        after = page.evaluate("document.body.outerHTML")
+        context.close()
+    bare = lambda html: html.replace(' style=""', "").replace(' data-sample=""', "")
+    assert bare(after) == bare(before)
+    assert trouble == []
 
 
 @pytest.mark.parametrize("view", ["desktop, light", "desktop, dark", "phone, light", "phone, dark"])
@@ -82,6 +101,8 @@ def test_axe_reads_what_was_folded_and_looks_again_at_night(surveyed):
     assert pale.startswith("color-contrast: .b: Element has insufficient color contrast")
     assert any(found.startswith("color-contrast: .d") for found in bad["phone, dark"].violations)
     assert "image-alt" not in rules["phone, dark"]
+    assert "link-in-text-block" in rules["phone, dark"]
+    assert "link-in-text-block" not in rules["phone, light"]
 
 
 def test_what_is_wide_or_raw_or_missing_is_named(surveyed):
