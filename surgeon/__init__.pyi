@@ -15,6 +15,7 @@ from .anatomy.heads import (
     split_heads,
 )
 from .anatomy.mask_reading import as_additive, visible
+from .anatomy.mask_rules import mask_of
 from .anatomy.masks import (
     combine_masks,
     create_causal_mask,
@@ -68,6 +69,7 @@ from .procedures.online import (
     partial_attention,
 )
 from .procedures.ring import ring_attention, shard, unshard
+from .procedures.rule_tiles import RuleTiles, tiles_of
 from .procedures.topk import TopK, topk_attention, topk_mask
 from .procedures.window import window_attention
 
@@ -81,6 +83,7 @@ __all__ = [
     "Partial",
     "Report",
     "Rotary",
+    "RuleTiles",
     "Sinusoidal",
     "Stages",
     "TopK",
@@ -110,6 +113,7 @@ __all__ = [
     "in_convex_hull",
     "influence_map",
     "log_sum_exp",
+    "mask_of",
     "merge",
     "merge_heads",
     "naive_softmax",
@@ -125,6 +129,7 @@ __all__ = [
     "sinusoidal",
     "split_heads",
     "stable_softmax",
+    "tiles_of",
     "topk_attention",
     "topk_mask",
     "train_with_and_without_scale",

@@ -91,7 +91,12 @@ def create_reverse_mask(seq_len: int, device: Device = "cpu") -> Tensor:
 
 
 def create_window_mask(
-    seq_len: int, window: int, *, causal: bool = False, device: Device = "cpu"
+    seq_len: int,
+    window: int | None = None,
+    *,
+    sliding_window: int | None = None,
+    causal: bool = False,
+    device: Device = "cpu",
 ) -> Tensor:
     r"""A band round the diagonal.
 
@@ -101,8 +106,13 @@ def create_window_mask(
     ----------
     seq_len : int
         Number of tokens `T`, at least 1.
-    window : int
-        How far a query sees, in tokens, at least 0; 0 leaves it itself alone.
+    window : int, optional
+        How far a query sees to each side, in tokens, at least 0; 0 leaves it
+        itself alone. FlashAttention counts so, as ``window_size``.
+    sliding_window : int, optional
+        In its place, and with `causal` alone: how many keys a query sees, its
+        own counted, at least 1. Mistral and other models of `transformers`
+        count so, under this name.
     causal : bool
         Whether the half of the band that lies in the future is hidden as
         well.
@@ -117,8 +127,10 @@ def create_window_mask(
     Raises
     ------
     ValueError
-        If `seq_len` is not an integer of at least 1, if `window` is not one
-        of at least 0, or if `causal` is no boolean.
+        If `seq_len` or `sliding_window` is not an integer of at least 1, if
+        `window` is not one of at least 0, if both or none of the two are
+        given, if `sliding_window` is given without `causal`, or if `causal`
+        is no boolean.
 
     Examples
     --------
@@ -126,13 +138,43 @@ def create_window_mask(
     tensor([[0., -inf, -inf],
             [0., 0., -inf],
             [-inf, 0., 0.]])
+
+    The same, as another library counts:
+
+    >>> create_window_mask(3, sliding_window=2, causal=True)
+    tensor([[0., -inf, -inf],
+            [0., 0., -inf],
+            [-inf, 0., 0.]])
     """
     T = positive_integer("seq_len", seq_len)
-    window = natural_number("window", window)
     causal = truth("causal", causal)
+    steps = steps_back(window, sliding_window, causal)
     ones = torch.ones(T, T, dtype=torch.bool, device=device)
-    band = ones.tril(0 if causal else window).triu(-window)
+    band = ones.tril(0 if causal else steps).triu(-steps)
     return block(~band)
+
+
+def steps_back(
+    window: int | None, sliding_window: int | None, causal: bool
+) -> int:
+    """How far back a query sees, in either way of counting a window.
+
+    A sliding window counts the query's own key, so it is one more. Without
+    `causal` it is refused: to both sides it is not read alike everywhere.
+    """
+    if window is not None and sliding_window is None:
+        return natural_number("window", window)
+    if sliding_window is None or window is not None:
+        got = "none" if window is None else "both"
+        raise ValueError(
+            f"one of window and sliding_window must be given, got {got}."
+        )
+    if not causal:
+        raise ValueError(
+            "sliding_window counts back from the query and needs causal=True;"
+            " to both sides, use window."
+        )
+    return positive_integer("sliding_window", sliding_window) - 1
 
 
 def create_padding_mask(

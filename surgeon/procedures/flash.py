@@ -1,12 +1,16 @@
 """Attention in tiles: `attention` without ever its matrix of scores."""
 
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from torch import Tensor
 
+from surgeon.anatomy.mask_rules import Rule
 from surgeon.arguments import truth
 from surgeon.procedures.inputs import block_size, fold
 from surgeon.procedures.online import Partial
+from surgeon.procedures.rule_tiles import Ruled, RuleTiles, fitting
 from surgeon.procedures.tile_loops import Tiled
 from surgeon.procedures.tiles import Tiling, usual_block
 
@@ -19,6 +23,7 @@ def flash_attention(
     scale: bool = True,
     *,
     causal: bool = False,
+    rule: Rule | RuleTiles | None = None,
     block_q: int | None = None,
     block_k: int | None = None,
     return_lse: bool = False,
@@ -47,6 +52,12 @@ def flash_attention(
         Whether query `i` sees only the keys `j` :math:`\le i + S - T`: the
         last query sees every key. Tiles above the diagonal cost nothing, and
         no mask is made for them.
+    rule : callable or RuleTiles, optional
+        Which keys a query sees, as `surgeon.mask_of` takes it, on top of what
+        `mask` and `causal` hide. Query `i` is counted from 0, and not from
+        `S - T` as `causal` has it. The tiles that the rule leaves empty are
+        skipped. It is asked once for every pair, before anything is computed;
+        `surgeon.tiles_of` does that once for many calls.
     block_q, block_k : int, optional
         Queries and keys in a tile. They change the speed, and no more of the
         result than its rounding; by default, what was found fast on a
@@ -66,14 +77,17 @@ def flash_attention(
     Raises
     ------
     ValueError
-        As `surgeon.attention`, or if a block is not a positive integer.
+        As `surgeon.attention`, if a block is not a positive integer, if the
+        rule returns anything else than booleans that broadcast, if there are
+        more than two leading axes for it, or if its tiles were made for other
+        scores or other blocks.
     RuntimeError
         If a second derivative is asked for (``create_graph=True``).
 
     Notes
     -----
-    Half precision is computed in float32. Source: milakov2018, dao2022
-    (book/references.bib).
+    Half precision is computed in float32. Source: milakov2018, dao2022,
+    dong2024 (book/references.bib).
 
     Examples
     --------
@@ -87,18 +101,24 @@ def flash_attention(
     """
     inputs = fold(Q, K, V, scale)
     mask, reader = inputs.read(mask)
-    usual = usual_block(inputs.Q, inputs.K)
+    usual = (usual_block(inputs.Q, inputs.K),) * 2
+    if isinstance(rule, RuleTiles):
+        usual = rule.block
     block = (
-        block_size("block_q", block_q, usual),
-        block_size("block_k", block_k, usual),
+        block_size("block_q", block_q, usual[0]),
+        block_size("block_k", block_k, usual[1]),
     )
-    tiling = partial(
-        Tiling,
-        reader=reader,
-        causal=truth("causal", causal),
-        lead=inputs.lead,
-        block=block,
-    )
+    how: dict[str, Any] = {
+        "reader": reader,
+        "causal": truth("causal", causal),
+        "lead": inputs.lead,
+        "block": block,
+    }
+    tiling: Callable[[Tensor, Tensor], Tiling] = partial(Tiling, **how)
+    if rule is not None:
+        scores = (*inputs.lead, inputs.Q.shape[1], inputs.K.shape[1])
+        ruled = fitting(rule, scores, block, inputs.Q.device)
+        tiling = partial(Ruled, rule=ruled.rule, kinds=ruled.for_all(), **how)
     folded = inputs.Q, inputs.K, inputs.V
     out, lse = Tiled.apply(
         *folded, mask, inputs.factor, tiling, "flash_attention"

@@ -6,7 +6,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from surgeon.arguments import natural_number, positive_integer, truth
+from surgeon.anatomy.masks import steps_back
+from surgeon.arguments import positive_integer, truth
 from surgeon.procedures.inputs import fold
 from surgeon.procedures.tile_loops import Tiled
 from surgeon.procedures.tiles import Tiling
@@ -16,8 +17,9 @@ def window_attention(
     Q: Tensor,
     K: Tensor,
     V: Tensor,
-    window: int,
+    window: int | None = None,
     *,
+    sliding_window: int | None = None,
     causal: bool = False,
     scale: bool = True,
     block: int = 128,
@@ -35,9 +37,11 @@ def window_attention(
         Keys [..., T, d_k].
     V : Tensor
         Values [..., T, d_v].
-    window : int
-        How far a query sees, in tokens, at least 0, as in
-        `surgeon.create_window_mask`.
+    window : int, optional
+        How far a query sees to each side, in tokens, at least 0.
+    sliding_window : int, optional
+        In its place, and with `causal` alone: how many keys a query sees, its
+        own counted, as in `surgeon.create_window_mask`.
     causal : bool
         Whether the half of the band that lies in the future is hidden as
         well.
@@ -56,8 +60,9 @@ def window_attention(
     ------
     ValueError
         As `surgeon.attention`, if there are not as many queries as keys, if
-        `window` is not an integer of at least 0, or if `block` is not one of
-        at least 1.
+        `window` is not an integer of at least 0, `sliding_window` or `block`
+        not one of at least 1, if both or none of the two ways to count are
+        given, or if `sliding_window` is given without `causal`.
     RuntimeError
         If a second derivative is asked for (``create_graph=True``).
 
@@ -81,10 +86,11 @@ def window_attention(
         raise ValueError(
             f"Q and K must have as many queries as keys, got {T} and {S}."
         )
+    causal = truth("causal", causal)
     band = partial(
         Band,
-        window=natural_number("window", window),
-        causal=truth("causal", causal),
+        window=steps_back(window, sliding_window, causal),
+        causal=causal,
         block=positive_integer("block", block),
     )
     folded = inputs.Q, inputs.K, inputs.V

@@ -18,6 +18,7 @@ from surgeon.anatomy.dot_product import attend, attention, dissect
 from surgeon.anatomy.groups import grouped_attention
 from surgeon.anatomy.heads import MultiHeadAttention, merge_heads, split_heads
 from surgeon.anatomy.mask_reading import as_additive, read_in_tiles, visible
+from surgeon.anatomy.mask_rules import causal, mask_of
 from surgeon.anatomy.masks import (
     combine_masks,
     create_causal_mask,
@@ -83,6 +84,8 @@ UNMASKED = {
     "causal": lambda: create_causal_mask(5),
     "reverse": lambda: create_reverse_mask(5),
     "window": lambda: create_window_mask(5, 2, causal=True),
+    "sliding window": lambda: create_window_mask(5, sliding_window=2, causal=True),
+    "rule": lambda: mask_of(causal, (3, 5), kind="additive"),
     "padding": lambda: create_padding_mask([1, 5], 5),
     "padding from NumPy": lambda: create_padding_mask(np.array([1, 5]), 5),
     "everything visible": lambda: visible(None, (3, 5)),
@@ -272,6 +275,10 @@ INTEGERS = {
     "causal": (create_causal_mask, create_causal_mask(3)),
     "reverse": (create_reverse_mask, create_reverse_mask(3)),
     "window": (lambda n: create_window_mask(n, n), create_window_mask(3, 3)),
+    "sliding window": (
+        lambda n: create_window_mask(n, sliding_window=n, causal=True),
+        create_causal_mask(3),
+    ),
     "padding": (lambda n: create_padding_mask([n, n], n), create_padding_mask([3, 3], 3)),
     "heads": (lambda n: split_heads(torch.ones(5, 21), n), split_heads(torch.ones(5, 21), 3)),
     "layer": (

@@ -44,6 +44,19 @@ def test_window_is_a_band(window, causal):
         assert torch.equal(create_window_mask(7, window) == 0, expected)
 
 
+@pytest.mark.parametrize("keys", [1, 2, 5, 11])
+def test_a_sliding_window_counts_the_querys_own_key(keys):
+    """As Mistral does in transformers."""
+    from transformers.masking_utils import sliding_window_causal_mask_function
+
+    i, j = torch.arange(7)[:, None], torch.arange(7)
+    mask = create_window_mask(7, sliding_window=keys, causal=True)
+    assert torch.equal(mask == 0, sliding_window_causal_mask_function(keys)(0, 0, i, j))
+    assert (mask == 0).sum(-1).max() == min(keys, 7)
+    assert torch.equal(mask, create_window_mask(7, keys - 1, causal=True))
+    assert torch.equal(mask, create_window_mask(7, window=keys - 1, causal=True))
+
+
 def test_padding_hides_keys_never_queries():
     mask = create_padding_mask([0, 2, 5], 5)
     assert mask.shape == (3, 1, 5)
@@ -168,6 +181,19 @@ def test_visible_broadcasts_and_none_hides_nothing():
         (lambda: create_causal_mask(True), "seq_len must be an integer of at least 1, got True."),
         (lambda: create_window_mask(0, 1), "seq_len must be an integer of at least 1, got 0."),
         (lambda: create_window_mask(3, -1), "window must be an integer of at least 0, got -1."),
+        (lambda: create_window_mask(3), "one of window and sliding_window must be given, got none."),
+        (
+            lambda: create_window_mask(3, 1, sliding_window=2, causal=True),
+            "one of window and sliding_window must be given, got both.",
+        ),
+        (
+            lambda: create_window_mask(3, sliding_window=2),
+            "sliding_window counts back from the query and needs causal=True; to both sides, use window.",
+        ),
+        (
+            lambda: create_window_mask(3, sliding_window=0, causal=True),
+            "sliding_window must be an integer of at least 1, got 0.",
+        ),
         (lambda: create_padding_mask([1, 2], 0), "seq_len must be an integer of at least 1, got 0."),
         (lambda: create_padding_mask([1, 4], 3), "lengths must lie between 0 and seq_len (3), got [1, 4]."),
         (lambda: create_padding_mask([-1], 3), "lengths must lie between 0 and seq_len (3), got [-1]."),

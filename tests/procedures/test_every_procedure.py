@@ -14,18 +14,21 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from surgeon.anatomy.dot_product import attention
+from surgeon.anatomy.mask_rules import all_of, causal, window
 from surgeon.anatomy.masks import create_window_mask
 from surgeon.procedures.entropy import attention_entropy
 from surgeon.procedures.flash import flash_attention
 from surgeon.procedures.online import empty_partial, merge, partial_attention
 from surgeon.procedures.ring import ring_attention, shard, unshard
 from surgeon.procedures.ring_check import check_ring
+from surgeon.procedures.rule_tiles import tiles_of
 from surgeon.procedures.topk import topk_attention, topk_mask
 from surgeon.procedures.window import window_attention
 
 # Each as a function of Q, K, V and its options, to one tensor.
 KINDS = {
     "flash": flash_attention,
+    "flash, ruled": lambda *inputs, **how: flash_attention(*inputs, rule=window(9, 9), **how),
     "topk": lambda Q, K, V, mask=None, **how: topk_attention(Q, K, V, 3, mask, **how).output,
     "window": lambda Q, K, V, **how: window_attention(Q, K, V, 2, **how),
     "ring": ring_attention,
@@ -34,7 +37,7 @@ KINDS = {
 }
 kinds = lambda *names: pytest.mark.parametrize("kind", names)
 every = kinds(*KINDS)
-by_hand = kinds("flash", "topk", "window")  # a backward of their own
+by_hand = kinds("flash", "flash, ruled", "topk", "window")  # a backward of their own
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -195,11 +198,13 @@ def anything():
     numbers = normal(13, 13, dtype=torch.float32, grad=False)
     halves = [partial_attention(Q, K[..., s, :], V[..., s, :]) for s in (slice(7), slice(7, None))]
     grads = [x.clone().requires_grad_() for x in (Q, K, V, numbers)]
-    pull = torch.ones_like(V)
+    pull, rule = torch.ones_like(V), all_of(causal, window(5, 0))
     shares = [shard(Q[..., :12, :], rank, 2) for rank in range(2)]
     return {
         "flash": lambda: flash_attention(Q, K, V, mask, causal=True, return_lse=True),
         "flash, numbers": lambda: torch.autograd.grad(flash_attention(*grads), grads, pull),
+        "flash, ruled": lambda: torch.autograd.grad(flash_attention(*grads, rule=rule, block_q=4), grads, pull),
+        "tiles": lambda: [tiles_of(rule, (2, 13, 13), block_q=4).kinds],
         "topk": lambda: topk_attention(Q, K, V, 3, mask, causal=True),
         "topk, numbers": lambda: torch.autograd.grad(topk_attention(*grads[:3], 3, grads[3]).output, grads, pull),
         "topk_mask": lambda: [topk_mask(Q, 3)],
@@ -227,7 +232,7 @@ def test_the_defaults_of_other_people_change_nothing(name):
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-@kinds("flash", "topk", "window", "entropy", "partial")
+@kinds("flash", "flash, ruled", "topk", "window", "entropy", "partial")
 def test_a_cuda_device_gives_the_same(kind):
     here = inputs(2)
     there = [x.detach().cuda().requires_grad_() for x in here]

@@ -26,6 +26,15 @@ def test_window_is_attention_under_the_mask_values_and_gradients(T, window, scal
     assert_same(ours, theirs, (Q, K, V))
 
 
+@pytest.mark.parametrize("keys", [1, 4, 41])
+def test_a_sliding_window_counts_the_querys_own_key(keys):
+    Q, K, V = inputs(2, T=23, S=23)
+    theirs, _ = attention(Q, K, V, create_window_mask(23, sliding_window=keys, causal=True))
+    ours = window_attention(Q, K, V, sliding_window=keys, causal=True, block=5)
+    assert torch.equal(ours, window_attention(Q, K, V, window=keys - 1, causal=True, block=5))
+    assert_same(ours, theirs, (Q, K, V))
+
+
 @pytest.mark.parametrize("size", [1.0, 300.0], ids=["small-scores", "large-scores"])
 @pytest.mark.parametrize("lead", [(), (2,), (2, 3), (0,)], ids=str)
 def test_window_is_pytorch_s_attention(lead, size):
@@ -72,6 +81,16 @@ def test_twice_the_length_takes_twice_the_products():
         ({"window": -1}, "window must be an integer of at least 0, got -1."),
         ({"window": 1.0}, "window must be an integer of at least 0, got 1.0."),
         ({"window": True}, "window must be an integer of at least 0, got True."),
+        ({"window": None}, "one of window and sliding_window must be given, got none."),
+        ({"window": 1, "sliding_window": 2}, "one of window and sliding_window must be given, got both."),
+        (
+            {"window": None, "sliding_window": 2},
+            "sliding_window counts back from the query and needs causal=True; to both sides, use window.",
+        ),
+        (
+            {"window": None, "sliding_window": 0, "causal": True},
+            "sliding_window must be an integer of at least 1, got 0.",
+        ),
         ({"block": 0}, "block must be an integer of at least 1, got 0."),
         ({"block": None}, "block must be an integer of at least 1, got None."),
         ({"Q": torch.ones(2, 3, 7)}, "Q and K must have as many queries as keys, got 3 and 5."),
