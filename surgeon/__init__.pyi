@@ -33,6 +33,8 @@ from .anatomy.positions import (
     rotary,
     sinusoidal,
 )
+from .anatomy.qk_clip import clip_heads
+from .anatomy.score_bounds import rms_norm, soft_cap, unit_length
 from .anatomy.softmax import (
     log_sum_exp,
     naive_softmax,
@@ -62,6 +64,7 @@ from .imaging.rank import (
 from .imaging.words import describe_attention
 from .procedures.entropy import attention_entropy
 from .procedures.flash import flash_attention
+from .procedures.largest import largest_scores
 from .procedures.online import (
     Partial,
     empty_partial,
@@ -93,6 +96,7 @@ __all__ = [
     "attention",
     "attention_entropy",
     "baseline_patterns",
+    "clip_heads",
     "combine_masks",
     "compare_masking",
     "count_places",
@@ -112,6 +116,7 @@ __all__ = [
     "hull_distance",
     "in_convex_hull",
     "influence_map",
+    "largest_scores",
     "log_sum_exp",
     "mask_of",
     "merge",
@@ -123,10 +128,12 @@ __all__ = [
     "plot_matrix",
     "plot_multihead_attention",
     "ring_attention",
+    "rms_norm",
     "rotary",
     "row_entropy",
     "shard",
     "sinusoidal",
+    "soft_cap",
     "split_heads",
     "stable_softmax",
     "tiles_of",
@@ -134,6 +141,7 @@ __all__ = [
     "topk_mask",
     "train_with_and_without_scale",
     "uniform_weights",
+    "unit_length",
     "unshard",
     "visible",
     "window_attention",

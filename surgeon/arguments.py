@@ -1,5 +1,6 @@
 """What a number given from outside must be, each said in one sentence."""
 
+import math
 import operator
 from numbers import Real
 from typing import Any
@@ -64,6 +65,16 @@ def divisor(name: str, value: int, of: str, whole: int) -> int:
             f" got {value!r}."
         )
     return number
+
+
+def positive_number(name: str, value: float) -> float:
+    """The value, if it is a number above 0 and finite; or a ValueError."""
+    number = isinstance(value, Real) and not isinstance(value, bool)
+    if not number or not 0 < value < math.inf:
+        raise ValueError(
+            f"{name} must be a positive, finite number, got {value!r}."
+        )
+    return float(value)
 
 
 def probability(name: str, value: float) -> float:

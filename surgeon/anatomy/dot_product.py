@@ -8,6 +8,7 @@ from torch import Tensor
 
 from surgeon.anatomy.mask_reading import as_additive
 from surgeon.anatomy.precision import at_least_float32, without_autocast
+from surgeon.anatomy.score_bounds import soft_cap
 from surgeon.anatomy.softmax import stable_softmax
 from surgeon.arguments import probability, truth
 
@@ -150,11 +151,13 @@ def attend(
     scale: bool = True,
     dropout: float = 0.0,
     generator: torch.Generator | None = None,
+    softcap: float | None = None,
 ) -> Stages:
     """The steps of attention, for inputs that have been checked.
 
-    `mask` is as `read_mask` returns it: what is added to the scores. All
-    other parameters are as `attention` takes them.
+    `mask` is as `read_mask` returns it: what is added to the scores, after
+    these have been capped by `softcap`, if there is one. All other parameters
+    are as `attention` takes them.
     """
     given, working = Q.dtype, at_least_float32(Q.dtype)
     Q, K, V = Q.to(working), K.to(working), V.to(working)
@@ -164,6 +167,10 @@ def attend(
     scores = Q @ K.mT
     # 2. Back to a spread of about one, whatever the width.
     scaled = scores / math.sqrt(d_k) if scale else scores
+
+    if softcap is not None:
+        scaled = soft_cap(scaled, softcap)
+
     # 3. Minus infinity where a query may not look.
     masked = scaled if mask is None else scaled + mask
     # 4. Each row becomes shares of one.

@@ -83,11 +83,13 @@ def attend_in_groups(
     scale: bool = True,
     dropout: float = 0.0,
     generator: torch.Generator | None = None,
+    softcap: float | None = None,
 ) -> tuple[Tensor, Tensor]:
     """The steps of grouped attention, for inputs that have been checked.
 
-    `mask` is what is added to the scores, [..., H, T, S]. All other
-    parameters are as `grouped_attention` takes them.
+    `mask` is what is added to the scores, [..., H, T, S], and `softcap` as
+    `attend` takes it. All other parameters are as `grouped_attention` takes
+    them.
     """
     group, T = Q.shape[-3] // K.shape[-3], Q.shape[-2]
 
@@ -97,7 +99,7 @@ def attend_in_groups(
     if mask is not None:
         mask = fold(for_each_head(mask, Q.shape[-3], group, T), group)
     # 3. They attend as if they were queries of one head.
-    stages = attend(below, K, V, mask, scale, dropout, generator)
+    stages = attend(below, K, V, mask, scale, dropout, generator, softcap)
     # 4. Each head takes its rows: [..., H, T, d] and [..., H, T, S].
     return unfold(stages.output, group), unfold(stages.weights, group)
 

@@ -9,7 +9,14 @@ from surgeon.anatomy.groups import attend_in_groups
 from surgeon.anatomy.mask_reading import as_additive, block, rows_as_additive
 from surgeon.anatomy.positions import Positions, checked
 from surgeon.anatomy.precision import at_least_float32
-from surgeon.arguments import divisor, positive_integer, probability, truth
+from surgeon.anatomy.qk_norm import QueryKeyNorm
+from surgeon.arguments import (
+    divisor,
+    positive_integer,
+    positive_number,
+    probability,
+    truth,
+)
 
 
 def split_heads(x: Tensor, num_heads: int) -> Tensor:
@@ -103,6 +110,15 @@ class MultiHeadAttention(nn.Module):
         Probability, in [0, 1), with which a weight is dropped while training.
     scale : bool
         Whether scores are divided by the square root of the heads' width.
+    qk_norm : str, optional
+        "rms" or "l2": how queries and keys are made alike in length before
+        they are compared (see `surgeon.anatomy.qk_norm.QueryKeyNorm`).
+    temperature : bool
+        Whether each head learns what its scores are divided by, in place of
+        the scale, where it starts; with "l2" it always does.
+    softcap : float, optional
+        What no score may exceed, before anything is added to it (see
+        `surgeon.anatomy.score_bounds.soft_cap`).
     positions : Positions, optional
         How the layer is told where tokens stand: `Sinusoidal`, `Rotary`,
         `Alibi` or `DistanceBias` of `surgeon.anatomy.positions`. Without it,
@@ -112,13 +128,16 @@ class MultiHeadAttention(nn.Module):
     ------
     ValueError
         If `d_model` is no positive integer, if a number of heads does not
-        divide, if `dropout` is outside [0, 1), if `scale` is no boolean, or
-        if `positions` is no `Positions`.
+        divide, if `dropout` is outside [0, 1), if `scale` or `temperature` is
+        no boolean, if there is a temperature without a scale, if `qk_norm` is
+        unknown, if `softcap` is not positive and finite, or if `positions` is
+        no `Positions`.
 
     Notes
     -----
     Source: vaswani2017, shazeer2019 (multi-query), ainslie2023
-    (grouped-query) (book/references.bib).
+    (grouped-query), henry2020, dehghani2023 (normalised), gemma2024 (capped)
+    (book/references.bib).
 
     Examples
     --------
@@ -136,6 +155,9 @@ class MultiHeadAttention(nn.Module):
         num_kv_heads: int | None = None,
         dropout: float = 0.0,
         scale: bool = True,
+        qk_norm: str | None = None,
+        temperature: bool = False,
+        softcap: float | None = None,
         positions: Positions | None = None,
     ) -> None:
         super().__init__()
@@ -154,6 +176,14 @@ class MultiHeadAttention(nn.Module):
         self.W_K = nn.Linear(width, d_kv)
         self.W_V = nn.Linear(width, d_kv)
         self.W_O = nn.Linear(width, width)
+        self.qk_norm = None
+        if qk_norm is not None or truth("temperature", temperature):
+            self.qk_norm = QueryKeyNorm(H, width // H, qk_norm, temperature)
+            if self.qk_norm.log_temperature is not None:
+                self.scale = without_scale(self.scale)
+        self.softcap = None
+        if softcap is not None:
+            self.softcap = positive_number("softcap", softcap)
         if positions is not None and not isinstance(positions, Positions):
             raise ValueError(
                 "positions must be a scheme of surgeon.anatomy.positions, got"
@@ -227,6 +257,8 @@ class MultiHeadAttention(nn.Module):
         # 2. Who may look at whom, as numbers to add to the scores.
         additive = read_for_heads(mask, Q, K, cache)
 
+        if self.qk_norm is not None:
+            Q, K = self.qk_norm(Q, K)
         if self.positions is not None:
             Q, K = (self.positions.turn(z, here) for z in (Q, K))
             bias = self.positions.bias(here, places)
@@ -236,7 +268,7 @@ class MultiHeadAttention(nn.Module):
 
         # 3. Each head attends alone: [B, H, T, d] and [B, H, T, S].
         heads, weights = attend_in_groups(
-            Q, K, V, additive, self.scale, dropout
+            Q, K, V, additive, self.scale, dropout, softcap=self.softcap
         )
         # 4. Heads side by side, [B, T, d_model], and mixed by a last map.
         return self.W_O(merge_heads(heads)), weights
@@ -251,6 +283,19 @@ def together(
     if additive is None or bias is None:
         return bias if additive is None else additive
     return additive + bias
+
+
+def without_scale(scale: bool) -> bool:
+    """False, since a temperature takes the scale's place.
+
+    A ValueError if the scale was left out, and could not be replaced.
+    """
+    if not scale:
+        raise ValueError(
+            "scale must be True where a temperature takes its place, got"
+            " False."
+        )
+    return False
 
 
 def read_for_heads(

@@ -1,5 +1,6 @@
 """What all of the room's public functions have in common, whatever they compute."""
 
+import copy
 import inspect
 import re
 from functools import cache
@@ -26,6 +27,8 @@ from surgeon.anatomy.masks import (
     create_reverse_mask,
     create_window_mask,
 )
+from surgeon.anatomy.qk_clip import clip_heads
+from surgeon.anatomy.score_bounds import rms_norm, soft_cap, unit_length
 from surgeon.anatomy.softmax import log_sum_exp, naive_softmax, stable_softmax
 
 HALVES = [torch.float16, torch.bfloat16]
@@ -41,6 +44,14 @@ def layer():
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return MultiHeadAttention(42, 6, num_kv_heads=2)
+
+
+@cache
+def bounded():
+    """All that holds scores, at once."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return MultiHeadAttention(42, 6, num_kv_heads=2, qk_norm="rms", temperature=True, softcap=3.0)
 
 
 def qkv(*lead):
@@ -67,6 +78,7 @@ MASKED = {
     "dissect": lambda mask: dissect(*qkv(2), mask),
     "grouped": lambda mask: grouped_attention(*groups(), mask),
     "layer": lambda mask: layer()(floats(2, 5, 42), mask=mask),
+    "bounded layer": lambda mask: bounded()(floats(2, 5, 42), mask=mask),
     "layer, of sequences": lambda mask: layer()(floats(2, 5, 42), mask=mask.expand(2, 5, 5)),
     "layer, of heads": lambda mask: layer()(floats(2, 5, 42), mask=mask.expand(2, 6, 5, 5)),
     "combined": lambda mask: combine_masks(mask),
@@ -92,6 +104,10 @@ UNMASKED = {
     "naive softmax": lambda: naive_softmax(floats(3, 5)),
     "stable softmax": lambda: stable_softmax(floats(3, 5)),
     "log-sum-exp": lambda: log_sum_exp(floats(3, 5)),
+    "rms norm": lambda: rms_norm(floats(3, 5), floats(5)),
+    "unit length": lambda: unit_length(floats(3, 5)),
+    "soft cap": lambda: soft_cap(floats(3, 5), 0.7),
+    "clipped": lambda: clip_heads(copy.deepcopy(layer()), [9.0, 1.0, 2.0, 3.0, 4.0, 5.0], 3.0),
     "layer, cross": lambda: layer()(floats(2, 5, 42), floats(2, 3, 42)),
 }
 
@@ -245,6 +261,7 @@ SWITCHES = {
     "scale of dissect": lambda value: dissect(*qkv(2), scale=value),
     "scale of grouped_attention": lambda value: grouped_attention(*qkv(2), scale=value),
     "scale of MultiHeadAttention": lambda value: MultiHeadAttention(21, 3, scale=value),
+    "temperature of MultiHeadAttention": lambda value: MultiHeadAttention(21, 3, temperature=value),
     "causal of create_window_mask": lambda value: create_window_mask(5, 2, causal=value),
     "keepdim of log_sum_exp": lambda value: log_sum_exp(floats(3, 5), keepdim=value),
 }
