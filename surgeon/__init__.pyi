@@ -14,6 +14,7 @@ from .anatomy.heads import (
     merge_heads,
     split_heads,
 )
+from .anatomy.latent import LatentAttention
 from .anatomy.mask_reading import as_additive, visible
 from .anatomy.mask_rules import mask_of
 from .anatomy.masks import (
@@ -81,6 +82,7 @@ __all__ = [
     "DistanceBias",
     "Finding",
     "KeyValueCache",
+    "LatentAttention",
     "MaskingComparison",
     "MultiHeadAttention",
     "Partial",

@@ -18,6 +18,7 @@ from surgeon.anatomy.cache import KeyValueCache
 from surgeon.anatomy.dot_product import attend, attention, dissect
 from surgeon.anatomy.groups import grouped_attention
 from surgeon.anatomy.heads import MultiHeadAttention, merge_heads, split_heads
+from surgeon.anatomy.latent import LatentAttention
 from surgeon.anatomy.mask_reading import as_additive, read_in_tiles, visible
 from surgeon.anatomy.mask_rules import causal, mask_of
 from surgeon.anatomy.masks import (
@@ -54,6 +55,13 @@ def bounded():
         return MultiHeadAttention(42, 6, num_kv_heads=2, qk_norm="rms", temperature=True, softcap=3.0)
 
 
+@cache
+def latent():
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return LatentAttention(42, 6, 11, d_rotary=2)
+
+
 def qkv(*lead):
     return floats(*lead, 5, 7, seed=1), floats(*lead, 5, 7, seed=2), floats(*lead, 5, 11)
 
@@ -81,12 +89,17 @@ MASKED = {
     "bounded layer": lambda mask: bounded()(floats(2, 5, 42), mask=mask),
     "layer, of sequences": lambda mask: layer()(floats(2, 5, 42), mask=mask.expand(2, 5, 5)),
     "layer, of heads": lambda mask: layer()(floats(2, 5, 42), mask=mask.expand(2, 6, 5, 5)),
+    "latent": lambda mask: latent()(floats(2, 5, 42), mask=mask),
+    "latent, absorbed, of heads": lambda mask: latent()(floats(2, 5, 42), mask=mask.expand(2, 6, 5, 5), absorbed=True),
     "combined": lambda mask: combine_masks(mask),
     "additive": lambda mask: as_additive(mask, (5, 5), dtype=torch.float32, device="cpu"),
     "tiles": lambda mask: read_in_tiles(mask, (5, 5), dtype=torch.float32, device="cpu")(slice(1, 3), slice(2, 5)),
     "visible": lambda mask: visible(mask, (2, 5, 5)),
 }
-CACHED = {"layer with a cache": lambda mask: continued(layer(), floats(2, 5, 42), mask)}
+CACHED = {
+    "layer with a cache": lambda mask: continued(layer(), floats(2, 5, 42), mask),
+    "latent with a cache": lambda mask: continued(latent(), floats(2, 5, 42), mask),
+}
 # And all others
 UNMASKED = {
     "attention, open": lambda: attention(*qkv(2)),
@@ -278,7 +291,7 @@ def test_a_switch_is_true_or_false(switch, value):
 
 
 def test_every_switch_of_a_public_function_is_among_these():
-    rooms = {"softmax", "masks", "mask_reading", "dot_product", "groups", "cache", "heads"}
+    rooms = {"softmax", "masks", "mask_reading", "dot_product", "groups", "cache", "heads", "latent"}
     found = set()
     for name in surgeon.__all__:
         thing = getattr(surgeon, name)
