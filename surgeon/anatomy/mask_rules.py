@@ -1,6 +1,7 @@
 """Who may look at whom, said as a rule: of a query's place and a key's."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -107,11 +108,9 @@ def ask(
         got = type(rule).__name__
         raise ValueError(f"rule must be a function of b, h, i, j, got {got}.")
     B, H = (*lead, 1, 1)[:2]
+    count = partial(torch.arange, dtype=torch.long, device=device)
 
-    # 1. The numbers of sequences, heads, queries and keys
-    def count(start: int, stop: int) -> Tensor:
-        return torch.arange(start, stop, dtype=torch.long, device=device)
-
+    # 1. The numbers of texts, heads, queries and keys, each on its axis
     b, h = count(0, B)[:, None, None, None], count(0, H)[:, None, None]
     i = count(queries.start, queries.stop)[:, None]
     j = count(keys.start, keys.stop)

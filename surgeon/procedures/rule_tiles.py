@@ -102,7 +102,7 @@ def tiles_of(
         for keys in pieces(S, s):
             may_look = ask(rule, lead, queries, keys, device).flatten(-2)
             # 1. One pair that is allowed: not empty. All pairs: full.
-            kind = may_look.any(-1).to(torch.int8) + may_look.all(-1)
+            kind = may_look.amax(-1).to(torch.int8) + may_look.amin(-1)
             tiles.append(kind.expand(lead))
     kinds = torch.stack(tiles, -1).unflatten(-1, (-1, len(pieces(S, s))))
     return RuleTiles(rule, (*lead, T, S), (t, s), kinds)
