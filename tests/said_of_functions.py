@@ -220,6 +220,11 @@ SAID = {
     "a diagonal in between": (lambda: by_flag(lambda ones: ones.tril((ones.shape[1] - ones.shape[0]) // 2)), FLAG, {
         "FAIL rectangular causal": "Aligned neither: the causal mask agrees with neither convention.",
     }),
+    "from the last key": (lambda: by_flag(sound_flag), FLAG | {"alignment": "top-left"}, {
+        "FAIL rectangular causal": (
+            "Aligned bottom-right: The last query sees every key, as when tokens follow a cache."
+        ),
+    }),
     "square alone": (lambda: square_flag, FLAG, {
         "n/a rectangular causal": f"It takes no more keys than queries: {NOT_LIKE_THIS}",
     }),

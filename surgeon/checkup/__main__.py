@@ -6,9 +6,10 @@ import os
 import sys
 import threading
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TextIO
 
 from surgeon.checkup.examination import ALIGNMENTS, DEAD_ROWS, examine
+from surgeon.checkup.report_text import as_text
 from surgeon.checkup.subjects.conventions import MASKS, SHAPES
 from surgeon.checkup.subjects.layouts import LAYOUTS
 
@@ -16,11 +17,12 @@ GRACE = 10.0  # seconds beyond patience, until the process is ended
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """0 if nothing was found, 1 if something was.
+    """0 if no fault was found, 1 if one was; or a hazard, if it is strict.
 
     2 if the address or an argument is no good.
     """
     given = vars(_parser().parse_args(arguments))
+    strict, details = given.pop("strict"), given.pop("details")
     address, build = given.pop("address"), given.pop("build")
     given["causal"] = True if given["causal"] == "always" else given["causal"]
     seconds = given["patience"] + GRACE
@@ -30,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # examine says what is wrong with any other patience
         if GRACE < seconds < threading.TIMEOUT_MAX:
             last_resort.start()
+        given["accept"] = dict(map(reason, given["accept"]))
         subject = find(address)
         report = examine(subject() if build else subject, **given)
     except ValueError as error:
@@ -37,8 +40,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     finally:
         last_resort.cancel()
-    print(report)
-    return 0 if report.passed else 1
+    colour = paints(sys.stdout)
+    summary = as_text(report, colour=colour, unfold="--details")
+    print(report.details if details else summary)
+    return 1 if report.wrong(strict=strict) else 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -66,8 +71,17 @@ def _parser() -> argparse.ArgumentParser:
     add("--heads", type=int)
     add("--kv-heads", type=int)
     add("--width", type=int, help="of x, for a layer on x")
-    add("--dead-rows", choices=DEAD_ROWS, default="zero")
+    add("--dead-rows", choices=DEAD_ROWS)
     add("--alignment", choices=ALIGNMENTS)
+    add(
+        "--accept",
+        action="append",
+        default=[],
+        metavar="NAME=REASON",
+        help="a finding that is known and meant, and why",
+    )
+    add("--strict", action="store_true", help="exit with 1 for hazards, too")
+    add("--details", action="store_true", help="print every finding")
     add(
         "--patience",
         type=float,
@@ -76,6 +90,20 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--seed", type=int, default=0)
     return parser
+
+
+def reason(accepted: str) -> tuple[str, str]:
+    """A finding and the reason why it is accepted, from NAME=REASON."""
+    name, equals, why = accepted.partition("=")
+    if not equals:
+        raise ValueError(f"accept must be NAME=REASON, got {accepted!r}.")
+    return name.strip(), why.strip()
+
+
+def paints(stream: TextIO) -> bool:
+    """Whether it is a terminal in colour, and nobody objects (NO_COLOR)."""
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return stream.isatty() and not plain
 
 
 def give_up(address: str, seconds: float) -> None:

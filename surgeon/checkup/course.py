@@ -74,6 +74,7 @@ def conduct_again(exam: Exam) -> None:
     if exam.held.widths or exam.d_k == exam.d_v or exam.broken(*LAWS):
         return
     twin = Exam(exam.subject, exam.dead_rows, exam.alignment, exam.seed)
+    twin.demanded = exam.demanded
     twin.resize(8, 8)
     if "factor" in exam.how:  # nothing is broken: it was declared
         twin.how["factor"] = twin.meant = exam.how["factor"]

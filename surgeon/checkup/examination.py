@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 
 from surgeon.arguments import check_seed
+from surgeon.checkup.assent import assent, check_accept
 from surgeon.checkup.course import conduct, conduct_again, settle
 from surgeon.checkup.exam import Exam
 from surgeon.checkup.finding import LAWS
@@ -42,8 +43,9 @@ def examine(
     widths: tuple[int, int] | None = None,
     scale: float | None = None,
     width: int | None = None,
-    dead_rows: str = "zero",
+    dead_rows: str | None = None,
     alignment: str | None = None,
+    accept: Mapping[str, str] | None = None,
     options: (
         Mapping[str, Any] | Callable[[int], Mapping[str, Any]] | None
     ) = None,
@@ -107,13 +109,18 @@ def examine(
         not given.
     width : int, optional
         Of `x`, for such a module or a function on `x`, if it does not tell.
-    dead_rows : str
+    dead_rows : str, optional
         What is expected of a query that may look at nothing: "zero", "nan",
-        "uniform", or "any".
+        "uniform", or "any". If not given, "zero", and NaN is a hazard.
     alignment : str, optional
         What is expected of a causal mask with more keys than queries:
         "bottom-right", "top-left", or "any". If not given, "bottom-right",
-        but of PyTorch's own function "top-left", as it documents.
+        and the other is a hazard; of PyTorch's own function "top-left", as it
+        documents.
+    accept : mapping, optional
+        Findings that are known and meant, each with its reason: ``{"scale
+        before overflow": "we run in bfloat16"}``. They stay in the report,
+        and raise nothing.
     options : mapping or callable, optional
         Further arguments for each call; a callable is given the number of
         tokens and returns them.
@@ -126,8 +133,9 @@ def examine(
     Returns
     -------
     Report
-        `findings`, `failed`, `diagnosis`, `warnings`, `raise_if_failed()`;
-        prints as a table.
+        `findings`, `failed`, `accepted`, `diagnosis`, `warnings`,
+        `details`, `raise_if_failed()`; prints what is wrong, and what to
+        write instead.
 
     Raises
     ------
@@ -177,6 +185,7 @@ def examine(
         scale=scale,
         options=options,
     )
+    accepted = check_accept(accept)
     one_of("dead_rows", dead_rows, DEAD_ROWS)
     one_of("alignment", alignment, ALIGNMENTS)
     if patience is not None and not 0 < patience < math.inf:
@@ -188,14 +197,18 @@ def examine(
     heard: list[str] = []
     with ordinary(), listening(heard):
         notes, title, course = _prepare(
-            subject, declared, dead_rows, alignment, seed
+            subject, declared, dead_rows or "zero", alignment, seed
         )
+        choices = {"dead_rows": dead_rows, "alignment": alignment}
+        notes.demanded = {
+            name for name, it in choices.items() if it not in (None, "any")
+        }
         try:
             with within(patience):
                 course()
         except OutOfPatience:
             _give_up(notes, patience)
-    findings = [notes.findings[name] for name in LAWS]
+    findings = assent((notes.findings[name] for name in LAWS), accepted)
     seconds = time.perf_counter() - started
     return Report(title(), findings, seconds, heard)
 

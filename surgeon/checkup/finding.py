@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+BOOK = "https://attention-surgeon.github.io/attention-surgeon/book/"
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -28,6 +30,13 @@ class Finding:
     map : Tensor, optional
         [T, S]: how strongly output `i` depends on token `j`, for the two
         findings about the future.
+    weight : str
+        What a broken law weighs: a key of `WEIGHTS`; empty where none is
+        broken.
+    instead : str
+        What to write instead; empty where nobody knows.
+    accepted : str
+        The reason for which the caller accepts that this law is broken.
     """
 
     name: str
@@ -37,11 +46,53 @@ class Finding:
     meaning: str = ""
     page: str = ""
     map: Tensor | None = field(default=None, repr=False, compare=False)
+    weight: str = ""
+    instead: str = ""
+    accepted: str = ""
 
     @property
     def verdict(self) -> str:
         """ "pass", "FAIL" or "n/a"."""
         return {True: "pass", False: "FAIL", None: "n/a"}[self.passed]
+
+    @property
+    def counts(self) -> bool:
+        """Whether the law is broken, and nobody accepts that."""
+        return self.passed is False and not self.accepted
+
+    @property
+    def status(self) -> str:
+        """What a broken law weighs, or that it is accepted.
+
+        Of any other, the verdict.
+        """
+        if self.passed is not False:
+            return self.verdict
+        return "accepted" if self.accepted else self.weight
+
+    @property
+    def named(self) -> str:
+        """The law, and what it weighs if it is no fault."""
+        light = self.weight not in ("", "fault")
+        return f"{self.name} ({self.weight})" if light else self.name
+
+    @property
+    def advice(self) -> str:
+        """What to write instead, in a sentence or two, if that is known."""
+        return f"Instead: {self.instead}" if self.instead else ""
+
+    @property
+    def address(self) -> str:
+        """Where the book's page is published."""
+        return f"{BOOK}{self.page}.html"
+
+
+# What a broken law weighs, the heaviest first
+WEIGHTS = {
+    "fault": "wrong as it was asked here",
+    "hazard": "right here, and breaks elsewhere",
+    "choice": "a convention that others follow too",
+}
 
 
 # How a finding begins that no probe could come to

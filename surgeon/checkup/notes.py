@@ -3,6 +3,7 @@
 from torch import Tensor
 
 from surgeon.checkup.finding import LAWS, Finding
+from surgeon.checkup.repairs import instead_of
 
 AGREES, FORMULA = "agrees to rounding", "agrees with the formula"
 
@@ -16,12 +17,16 @@ class Notes:
         The law that is being tried.
     blocked : str
         Why nothing can be compared with the formula, once that is so.
+    demanded : set of str
+        Which of `dead_rows` and `alignment` the caller asked for: another
+        answer is a fault then, and no matter of choice.
     """
 
     def __init__(self) -> None:
         self.findings: dict[str, Finding] = {}
         self.trying = "answers"
         self.blocked = ""
+        self.demanded: set[str] = set()
 
     def note(
         self,
@@ -31,13 +36,27 @@ class Notes:
         bound: str | float = "",
         meaning: str = "",
         found: Tensor | None = None,
+        weight: str = "fault",
     ) -> None:
-        """Write a finding down; without a meaning, it tells the law."""
+        """Write a finding down; without a meaning, it tells the law.
+
+        `weight` is that of a law which is broken.
+        """
         if name in self.findings:
             return
         law, page = LAWS[name]
+        meaning = meaning or law
+        broken = passed is False
         self.findings[name] = Finding(
-            name, passed, measured, bound, meaning or law, page, found
+            name,
+            passed,
+            measured,
+            bound,
+            meaning,
+            page,
+            found,
+            weight if broken else "",
+            instead_of(name, meaning) if broken else "",
         )
 
     def agrees(self, *names: str, meaning: str = "") -> None:
@@ -51,9 +70,10 @@ class Notes:
         meaning: str,
         measured: str | float = "differs",
         bound: str | float = FORMULA,
+        weight: str = "fault",
     ) -> None:
         """The law is broken, and that is what it means."""
-        self.note(name, False, measured, bound, meaning)
+        self.note(name, False, measured, bound, meaning, weight=weight)
 
     def overrule(self, name: str, meaning: str) -> None:
         """A fault was named: what was said of this law holds no more."""

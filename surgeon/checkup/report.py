@@ -1,19 +1,19 @@
-"""What an examination found, as a table for a terminal and a notebook."""
+"""What an examination found, the gravest first."""
 
-import html
-import textwrap
 from collections.abc import Iterator, Sequence
 
-from surgeon.checkup.finding import RAISES, Finding
-
-WIDTH = 78  # of the table in a terminal, and in a page's column
-COLUMNS = ("finding", "verdict", "measured", "sound", "meaning", "page")
+from surgeon.checkup.finding import RAISES, WEIGHTS, Finding
+from surgeon.checkup.report_html import as_html
+from surgeon.checkup.report_text import as_table, as_text, wrapped
 
 
 class Report:
     """The findings of one examination.
 
-    In the order of `surgeon.checkup.finding.LAWS`.
+    In the order of `surgeon.checkup.finding.LAWS`. Printed, it is read from
+    the top: what kind of attention this is, what is wrong, with its cause and
+    what to write instead, and a line each for what held and for what could
+    not be told. `details` has all of it.
 
     Parameters
     ----------
@@ -25,6 +25,8 @@ class Report:
         How long it took.
     warnings : sequence of str
         What the subject, or PyTorch, warned of meanwhile, each once.
+    portrait : sequence of str
+        What kind of attention it is, in sentences, which come first.
     """
 
     def __init__(
@@ -33,9 +35,11 @@ class Report:
         findings: list[Finding],
         seconds: float = 0.0,
         warnings: Sequence[str] = (),
+        portrait: Sequence[str] = (),
     ) -> None:
         self.subject, self.findings = subject, findings
         self.seconds, self.warnings = seconds, list(warnings)
+        self.portrait = list(portrait)
 
     def __getitem__(self, name: str) -> Finding:
         for finding in self.findings:
@@ -50,15 +54,75 @@ class Report:
     def __len__(self) -> int:
         return len(self.findings)
 
+    # What was found
+
     @property
     def failed(self) -> list[Finding]:
-        """The findings whose law is broken."""
-        return [f for f in self.findings if f.passed is False]
+        """The findings whose law is broken, and that nobody accepts."""
+        return [f for f in self.findings if f.counts]
+
+    @property
+    def accepted(self) -> list[Finding]:
+        """The findings that are accepted, whether they occur or not."""
+        return [f for f in self.findings if f.accepted]
+
+    @property
+    def broken(self) -> list[Finding]:
+        """The findings whose law is broken: the gravest first.
+
+        Those that are accepted come last.
+        """
+        order = list(WEIGHTS)
+        found = [f for f in self.findings if f.passed is False]
+        return sorted(
+            found, key=lambda f: (bool(f.accepted), order.index(f.weight))
+        )
+
+    @property
+    def held(self) -> list[Finding]:
+        """The findings whose law holds."""
+        return [f for f in self.findings if f.passed]
+
+    @property
+    def untold(self) -> list[Finding]:
+        """The findings that do not apply, or could not be told."""
+        return [f for f in self.findings if f.passed is None]
+
+    # What it comes to
+
+    def wrong(self, *, strict: bool = False) -> list[Finding]:
+        """What fails a test suite: faults, and hazards if it is strict."""
+        grave = ("fault", "hazard") if strict else ("fault",)
+        return [f for f in self.failed if f.weight in grave]
 
     @property
     def passed(self) -> bool:
-        """Whether no law is broken; findings that do not apply break none."""
-        return not self.failed
+        """Whether there is no fault but those that are accepted."""
+        return not self.wrong()
+
+    def raise_if_failed(self, *, strict: bool = False) -> None:
+        """For a test suite.
+
+        Parameters
+        ----------
+        strict : bool
+            Whether hazards raise, too. Choices, and what is accepted, never
+            do.
+
+        Raises
+        ------
+        AssertionError
+            If there is a fault; it names each, what was measured, the likely
+            cause, and what to write instead.
+        """
+        if found := self.wrong(strict=strict):
+            told = [
+                f"{f.named}: {f.meaning} Measured {f.measured}, bound"
+                f" {f.bound}. {f.advice}"
+                for f in found
+            ]
+            head = f"{self.subject} fails its check-up."
+            raise AssertionError("\n".join(wrapped(head, *told)))
 
     @property
     def diagnosis(self) -> str:
@@ -67,25 +131,21 @@ class Report:
         And how many could not be tried.
         """
         if self.failed:
-            return " ".join(f"{f.name}: {f.meaning}" for f in self.failed)
-        if self._blind:
-            return f"Nothing found, but {self._blind}."
-        held = sum(f.passed is True for f in self.findings)
-        open_ = [f for f in self.findings if f.passed is None]
-        raised = sum(f.meaning.startswith(RAISES) for f in open_)
-        errors = (
-            f"{raised} could not be told because the subject raised an"
-            " error, "
-            if raised
-            else ""
-        )
-        return (
-            f"Nothing found: {held} laws hold,"
-            f" {errors}{len(open_) - raised} do not apply."
-        )
+            return " ".join(f"{f.named}: {f.meaning}" for f in self.failed)
+        if self.blind:
+            return f"Nothing found, but {self.blind}."
+        raised = self._raised
+        parts = [f"{len(self.held)} laws hold"]
+        if self.broken:
+            parts.append(f"{len(self.broken)} broken and accepted")
+        if raised:
+            why = "could not be told because the subject raised an error"
+            parts.append(f"{raised} {why}")
+        parts.append(f"{len(self.untold) - raised} do not apply")
+        return f"Nothing found: {', '.join(parts)}."
 
     @property
-    def _blind(self) -> str:
+    def blind(self) -> str:
         """What must be said first if nothing failed, and little was tried.
 
         So little that nobody knows whether this is attention.
@@ -98,33 +158,41 @@ class Report:
             " those that say whether it is attention"
         )
 
-    def raise_if_failed(self) -> None:
-        """For a test suite.
+    @property
+    def needless(self) -> list[str]:
+        """What is accepted, and was not found: a sentence each."""
+        said = {True: "occurs no more", None: "cannot be told here"}
+        return [
+            f"Accepted, but {said[f.passed]}: {f.name} (“{f.accepted}”)."
+            for f in self.accepted
+            if f.passed is not False
+        ]
 
-        Raises
-        ------
-        AssertionError
-            If a law is broken; it names every finding that failed, what was
-            measured, and the likely cause.
-        """
-        if self.failed:
-            told = [
-                f"{f.name}: {f.meaning} Measured {f.measured}, bound"
-                f" {f.bound}."
-                for f in self.failed
-            ]
-            head = f"{self.subject} fails its check-up."
-            raise AssertionError("\n".join(_wrap(head, *told)))
+    @property
+    def counts(self) -> tuple[str, str]:
+        """A line for what held, and one for what could not be told."""
+        raised = self._raised
+        why = f", {raised} of them because it raised an error"
+        held, untold = (
+            f"{len(them)} law{'s' if len(them) != 1 else ''}"
+            for them in (self.held, self.untold)
+        )
+        return f"Held: {held}.", f"Not told: {untold}{why if raised else ''}."
+
+    @property
+    def _raised(self) -> int:
+        """How many could not be told because the subject raised an error."""
+        return sum(f.meaning.startswith(RAISES) for f in self.untold)
+
+    # How it is shown
 
     def __str__(self) -> str:
-        width = max(len(finding.name) for finding in self.findings)
-        head = f"Check-up of {self.subject}"
-        lines = _wrap(head + (f": {self._blind}." if self._blind else ""))
-        for finding in self.findings:
-            lines += _line(finding, width)
-        lines += _wrap(*(f"Warned: {said}" for said in self.warnings))
-        told = [f"{f.name}: {f.meaning}" for f in self.failed]
-        return "\n".join(lines + _wrap(*(told or [self.diagnosis])))
+        return as_text(self)
+
+    @property
+    def details(self) -> str:
+        """All findings as a table, in the order of the laws."""
+        return as_table(self)
 
     def __repr__(self) -> str:
         return (
@@ -133,56 +201,4 @@ class Report:
         )
 
     def _repr_html_(self) -> str:
-        escape = html.escape
-        said = escape(f"Check-up of {self.subject}. {self.diagnosis}")
-        names = "".join(f'<th scope="col">{name}</th>' for name in COLUMNS)
-        rows = "".join(_row(finding) for finding in self.findings)
-        warned = "<br>".join(escape(f"Warned: {w}") for w in self.warnings)
-        cell = f'<td colspan="{len(COLUMNS)}">{warned}</td>'
-        foot = f"<tfoot><tr>{cell}</tr></tfoot>" if warned else ""
-        return (
-            f'<table class="checkup"><caption>{said}</caption>'
-            f"<thead><tr>{names}</tr></thead>"
-            f"<tbody>{rows}</tbody>{foot}</table>"
-        )
-
-
-def _line(finding: Finding, width: int) -> list[str]:
-    """A finding in the table of a terminal, in as many lines as it takes."""
-    said = _number(finding.measured)
-    if finding.passed is None:
-        said = finding.meaning
-    elif not finding.passed:
-        said = (
-            f"{finding.meaning} Measured {said}; sound:"
-            f" {_number(finding.bound)}. See {finding.page}."
-        )
-    head = f"{finding.verdict:<4}  {finding.name:<{width}}  "
-    indent = " " * len(head)
-    lines = textwrap.wrap(
-        said, WIDTH, initial_indent=head, subsequent_indent=indent
-    )
-    return lines or [head.rstrip()]
-
-
-def _row(f: Finding) -> str:
-    """A finding as a row of an HTML table."""
-    measured, bound = _number(f.measured), _number(f.bound)
-    texts = (f.verdict, measured, bound, f.meaning, f.page)
-    cells = "".join(f"<td>{html.escape(text)}</td>" for text in texts)
-    kind = "na" if f.passed is None else f.verdict.lower()
-    name = f'<th scope="row">{html.escape(f.name)}</th>'
-    return f'<tr class="checkup-{kind}">{name}{cells}</tr>'
-
-
-def _number(value: str | float) -> str:
-    return value if isinstance(value, str) else f"{value:.3g}"
-
-
-def _wrap(*paragraphs: str) -> list[str]:
-    """Each in lines of the table's width, its first sticking out."""
-    return [
-        line
-        for said in paragraphs
-        for line in textwrap.wrap(said, WIDTH, subsequent_indent="  ")
-    ]
+        return as_html(self)

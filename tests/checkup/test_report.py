@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from bs4 import BeautifulSoup
+from odd_functions import dropped_keys, with_dropout
 from torch import nn
 
 from surgeon import attention, examine
@@ -32,27 +33,89 @@ def test_a_report_tells_every_law_in_order_with_its_page():
         report["scales"]
 
 
-def test_a_report_as_text_and_as_html():
+def test_a_report_is_read_from_the_top():
     report = ZOO["unscaled"].examine()
-    text = str(report)
-    assert all(f"  {finding.name} " in text for finding in report)
-    told = "Scores are not scaled. Measured 1; sound: 0.378. See anatomy/scaling."
-    assert re.search(rf"^FAIL  scale +{told}", re.sub(r"\n {9,}", " ", text), re.M)
-    assert text.endswith("scale: Scores are not scaled.")
-    table = BeautifulSoup(report._repr_html_(), "html.parser").table
-    rows = {row.th.get_text(): [cell.get_text() for cell in row.find_all("td")] for row in table.tbody.find_all("tr")}
-    assert list(rows) == list(LAWS)
-    assert rows["scale"] == ["FAIL", "1", "0.378", "Scores are not scaled.", "anatomy/scaling"]
-    header = ["finding", "verdict", "measured", "sound", "meaning", "page"]
-    assert [cell.get_text() for cell in table.thead.find_all("th", scope="col")] == header
-    assert {tuple(row["class"]) for row in table.tbody.find_all("tr")} == {
-        ("checkup-pass",),
-        ("checkup-fail",),
-        ("checkup-na",),
-    }
-    assert len(table.thead.find_all("th")) == len(table.tbody.tr.find_all(["th", "td"])) == 6
-    assert table.find_all("th", scope="row")
+    report.portrait = ["Rows sum to one."]
+    held, untold = (sum(finding.passed is passed for finding in report) for passed in (True, None))
+    assert str(report) == "\n".join(
+        [
+            f"Check-up of {report.subject}",
+            "Rows sum to one.",
+            "",
+            "Fault: scale",
+            "  Scores are not scaled.",
+            "  Instead: Write (Q * factor) @ K.mT; the factor is Q.shape[-1] ** -0.5, or",
+            "  what you declare by scale.",
+            "  Measured: 1; sound: 0.378.",
+            "  Page: anatomy/scaling",
+            "",
+            f"Held: {held} laws.",
+            f"Not told: {untold} laws.",
+            "All of them: report.details",
+            "Pages: https://attention-surgeon.github.io/attention-surgeon/book/",
+        ]
+    )
     assert repr(report) == f"<Report on {report.subject}: 1 of {len(LAWS)} findings failed>"
+
+
+def test_the_gravest_comes_first():
+    """In the order of the laws, a hazard is the first of these three."""
+    report = examine(three_weights, dropout="p")
+    weights = {"dead rows, forward": "hazard", "dropout after softmax": "choice", "random state": "fault"}
+    assert {finding.name: finding.weight for finding in report.failed} == weights
+    heads = [line for line in str(report).splitlines() if re.match("(Fault|Hazard|Choice): ", line)]
+    assert heads == ["Fault: random state", "Hazard: dead rows, forward", "Choice: dropout after softmax"]
+    said = [div["class"] for div in soup(report).select("li > div")]
+    assert said == [["checkup-fault"], ["checkup-hazard"], ["checkup-choice"]]
+    assert report.diagnosis.startswith("dead rows, forward (hazard): A row that may look at nothing gives NaN. ")
+    assert " random state: The global" in report.diagnosis
+
+
+def three_weights(Q, K, V, mask=None, p=0.0):
+    """A fault, a hazard and a choice."""
+    torch.rand(())
+    return with_dropout(dropped_keys)(Q, K, V, mask, p)
+
+
+def test_details_unfold_every_law():
+    report = ZOO["unscaled"].examine()
+    report.portrait = ["Rows sum to one."]
+    lines = report.details.splitlines()
+    assert lines[:2] == [f"Check-up of {report.subject}", "Rows sum to one."]
+    assert all(f"  {finding.name} " in report.details for finding in report)
+    told = "Scores are not scaled. Measured 1; sound: 0.378. See anatomy/scaling."
+    assert re.search(rf"^fault +scale +{told}", re.sub(r"\n {9,}", " ", report.details), re.M)
+    assert max(map(len, lines)) <= 78
+
+
+def soup(report):
+    return BeautifulSoup(report._repr_html_(), "html.parser")
+
+
+def test_html_is_a_list_and_two_folds():
+    report = ZOO["unscaled"].examine()
+    report.portrait = ["Rows sum to <one>."]
+    page = soup(report).select_one("div.checkup")
+    assert page.find("table") is None
+    said = [each.get_text() for each in page.find_all("p", recursive=False)]
+    assert said == [f"Check-up of {report.subject}.", "Rows sum to <one>."]
+    broken = page.select_one("ul > li > div.checkup-fault")
+    assert [*broken.stripped_strings] == [
+        "Fault:",
+        "scale",
+        "Scores are not scaled.",
+        "Instead: Write (Q * factor) @ K.mT; the factor is Q.shape[-1] ** -0.5, or what you declare by scale.",
+        "Measured: 1; sound: 0.378.",
+    ]
+    link = "https://attention-surgeon.github.io/attention-surgeon/book/anatomy/scaling.html"
+    assert broken.a.attrs == {"data-page": "anatomy/scaling", "href": link}
+    for fold, passed in zip(page.find_all("details"), (True, None), strict=True):
+        found = [finding for finding in report if finding.passed is passed]
+        assert f" {len(found)} laws." in fold.summary.get_text()
+        assert [each.a.get_text() for each in fold.find_all("li")] == [finding.name for finding in found]
+        assert all(f.meaning in each.get_text() for f, each in zip(found, fold.find_all("li"), strict=True))
+    assert "Nothing found." not in page.get_text()
+    assert "Nothing found." in soup(examine(attention)).get_text()
 
 
 def test_html_is_escaped():
@@ -67,8 +130,20 @@ def test_html_is_escaped():
 def test_a_test_suite_gets_one_error_with_all_that_failed():
     with pytest.raises(
         AssertionError, match=r"unscaled .* fails its check-up\.\nscale: Scores are not scaled\. Measured 1"
-    ):
+    ) as raised:
         ZOO["unscaled"].examine().raise_if_failed()
+    assert " Instead: Write (Q * factor) @ K.mT; " in str(raised.value).replace("\n ", "")
+
+
+def test_hazards_raise_if_it_is_strict_and_choices_never():
+    hazard, choice = ZOO["scaled_too_late"].examine(), ZOO["dead_rows_uniform"].examine()
+    for report in (hazard, choice):
+        assert len(report.failed) == 1
+        assert report.passed
+        report.raise_if_failed()
+    choice.raise_if_failed(strict=True)
+    with pytest.raises(AssertionError, match=r"scale before overflow \(hazard\): Q is multiplied"):
+        hazard.raise_if_failed(strict=True)
 
 
 def hides_three_laws(Q, K, V, mask=None):
@@ -86,7 +161,7 @@ def test_no_line_is_wider_than_the_table():
     told = str(report)
     assert max(map(len, told.splitlines())) <= 78
     for finding in report.failed:
-        assert f"\n{finding.name}: {finding.meaning[:40]}" in told
+        assert f"\nFault: {finding.name}\n  {finding.meaning[:40]}" in told
     with pytest.raises(AssertionError) as raised:
         report.raise_if_failed()
     assert max(map(len, str(raised.value).splitlines())) <= 78
@@ -101,8 +176,8 @@ def test_what_may_be_no_attention_is_said_to_be_so_at_once(subject):
     assert "takes no mask" in report["mask obeyed"].meaning
     said = f"only {tried} of {len(LAWS)} laws could be tried, and not those that say whether it is attention"
     assert report.diagnosis == f"Nothing found, but {said}."
-    assert f": {said}." in str(report).split("\npass")[0].replace("\n ", "")
-    assert said in BeautifulSoup(report._repr_html_(), "html.parser").caption.get_text()
+    assert f": {said}." in str(report).split("\n\n")[0].replace("\n ", "")
+    assert said in soup(report).p.get_text()
 
 
 def test_warnings_are_told_once_in_the_report():
@@ -119,9 +194,10 @@ def test_warnings_are_told_once_in_the_report():
     assert len(report.warnings) == 1
     assert re.fullmatch(r"UserWarning: this is slow <here> \(\d\d+ times\)", report.warnings[0])
     assert report.passed
-    assert f"\nWarned: {report.warnings[0]}\nNothing found: " in str(report)
+    assert str(report).endswith(f"\nWarned: {report.warnings[0]}")
     assert "this is slow &lt;here&gt;" in report._repr_html_()
-    assert "tfoot" not in examine(attention)._repr_html_()
+    assert soup(report).find_all("summary")[-1].get_text() == "Warned: 1."
+    assert "Warned" not in examine(attention)._repr_html_()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert examine(subject).passed

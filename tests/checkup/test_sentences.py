@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import said_by_the_zoo
+import said_instead
 import said_of_functions
 import said_of_modules
 
@@ -23,12 +24,16 @@ def test_what_is_said(name):
     report = examine(make(), **held)
     told = {f"{finding.verdict} {finding.name}": finding.meaning for finding in report}
     assert {law: told.get(law, "") for law in expected} == expected, report
+    if name in said_instead.SAID:
+        law, instead = said_instead.SAID[name]
+        assert report[law].instead == instead
 
 
 @pytest.mark.parametrize("name", ZOO)
 def test_what_is_said_of_a_fault_of_the_zoo(name):
     report = ZOO[name].examine()
     assert [finding.meaning for finding in report.failed] == [said_by_the_zoo.SAID[name]]
+    assert [finding.instead for finding in report.failed] == [said_instead.OF_THE_ZOO[name]]
 
 
 def sentences(code):
@@ -59,9 +64,13 @@ def sentences(code):
 TOLD = {
     whole: pattern
     for path in sorted(FOLDER.rglob("*.py"))
-    if path.name not in ("__main__.py", "report.py")
+    if path.name not in ("__main__.py", "report.py", "report_text.py", "report_html.py")
     for whole, pattern in sentences(path.read_text(encoding="utf8"))
 }
+
+
+def test_what_is_said_instead_is_said_of_somebody():
+    assert set(said_instead.SAID) <= set(SAID)
 
 
 def test_sentences_are_found_in_the_source():
@@ -83,4 +92,5 @@ def test_every_sentence_is_expected_of_somebody(whole):
     """The laws themselves are said wherever they hold."""
     expected = [text for _, _, said in SAID.values() for text in said.values()]
     expected += [*said_by_the_zoo.SAID.values(), *(law for law, _ in surgeon.checkup.finding.LAWS.values())]
+    expected += [*said_instead.OF_THE_ZOO.values(), *(text for _, text in said_instead.SAID.values())]
     assert any(re.search(TOLD[whole], text) for text in expected)

@@ -100,12 +100,26 @@ MEANINGS = {
 }
 
 
+# What is right as it was asked, and breaks elsewhere; and what others do, too. All else is wrong.
+LIGHTER = {
+    "half_precision_sums": "hazard",
+    "top_left_causal": "hazard",
+    "minus_ten_thousand": "hazard",
+    "minus_ten_billion": "hazard",
+    "dead_rows_nan": "hazard",
+    "dead_rows_nan_backward": "hazard",
+    "scaled_too_late": "hazard",
+    "dead_rows_uniform": "choice",
+}
+
+
 @pytest.mark.parametrize("name", ZOO)
 def test_a_fault_fails_its_own_finding_and_no_other_and_is_told_for_what_it_is(name):
     for seed in SEEDS:
         report = ZOO[name].examine(seed)
         assert [finding.name for finding in report.failed] == [ZOO[name].finding], f"seed {seed}: {report.diagnosis}"
         assert MEANINGS[name] in report[ZOO[name].finding].meaning, f"seed {seed}"
+        assert report[ZOO[name].finding].weight == LIGHTER.get(name, "fault"), f"seed {seed}"
 
 
 @pytest.mark.parametrize("name", HEALTHY)

@@ -146,7 +146,7 @@ def probe_overflow(exam: Exam) -> None:
             "Q is multiplied by K before it is scaled, and the product"
             " overflows float16."
         )
-        exam.fail(name, meaning, _or_nan(off), bound)
+        exam.fail(name, meaning, _or_nan(off), bound, "hazard")
     exam.note(name, True, off, bound)
 
 
@@ -186,7 +186,7 @@ def probe_half(exam: Exam) -> None:
             f"{told} loses more than rounding each stage once: a long sum is"
             " kept in half precision."
         )
-        exam.fail(name, meaning, shares[worst], 1.0)
+        exam.fail(name, meaning, shares[worst], 1.0, "hazard")
     exam.note(name, True, shares[worst], 1.0)
 
 
@@ -226,7 +226,7 @@ def probe_dropout(exam: Exam) -> None:
         return
     zeros = bool((ratio.abs() <= slack).any())
     kept = ratio[ratio.abs() > slack]
-    sound = "0 or 1/(1-p) times"
+    sound, weight = "0 or 1/(1-p) times", "fault"
     if not ratio.isfinite().all():
         meaning = "Dropout gives NaN."
     elif zeros and float(kept.std()) < slack:
@@ -234,6 +234,7 @@ def probe_dropout(exam: Exam) -> None:
         exam.note(name, True, found, sound)
         return
     elif zeros:
+        weight = "choice"
         meaning = (
             "The weights left do not grow alike: keys are dropped before"
             " softmax, as DropKey does on purpose."
@@ -245,7 +246,7 @@ def probe_dropout(exam: Exam) -> None:
             "No weight becomes zero: scores are dropped, before softmax, and"
             " a score of 0 still has a share."
         )
-    exam.fail(name, meaning, "other weights", sound)
+    exam.fail(name, meaning, "other weights", sound, weight)
 
 
 def _dropped(exam: Exam) -> tuple[Tensor, Tensor]:

@@ -9,10 +9,13 @@ from torch import Tensor
 
 from surgeon.checkup.exam import Exam
 from surgeon.checkup.forms import attend, causal
+from surgeon.checkup.notes import Notes
 from surgeon.checkup.probes.sight import random_mask
 from surgeon.checkup.subjects.answering import SubjectError, answer
 
 FORWARD, BACKWARD = "dead rows, forward", "dead rows, backward"
+# Scores of trained models reach hundreds: they lose to a stand-in up there.
+REACHED = 3  # a power of ten
 
 
 def probe_outbid(exam: Exam) -> None:
@@ -39,7 +42,9 @@ def probe_outbid(exam: Exam) -> None:
                 f" and -1e{power}, not minus infinity: visible scores below"
                 " it lose."
             )
-            exam.fail(name, meaning, f"outbid at -1e{power}", sound)
+            weight = "fault" if power <= REACHED else "hazard"
+            outbid = f"outbid at -1e{power}"
+            exam.fail(name, meaning, outbid, sound, weight)
             return
     exam.note(name, True, sound, sound)
 
@@ -120,6 +125,8 @@ GIVES = {
         " mean of the values."
     ),
 }
+# The lowest finite number for minus infinity gives a mean, as documented.
+WEIGHS = {"uniform": "choice"}
 
 
 def probe_dead_rows(exam: Exam) -> None:
@@ -155,13 +162,20 @@ def probe_dead_rows(exam: Exam) -> None:
         )
     kind = _kind(exam, seen[:, :, row], exam.spread(V).mean(2))
     asked = exam.dead_rows
-    exam.note(FORWARD, asked in ("any", kind), kind, asked, GIVES[kind])
+    held = asked in ("any", kind)
+    weight = unless_demanded(exam, WEIGHS.get(kind, "hazard"))
+    exam.note(FORWARD, held, kind, asked, GIVES[kind], weight=weight)
     if kind == "nan":
         exam.skip(BACKWARD, why="Follows from the NaN of the output.")
     elif not output.requires_grad:
         exam.skip(BACKWARD, why="No gradient flows.")
     else:
         _send_back(exam, output, inputs)
+
+
+def unless_demanded(notes: Notes, weight: str) -> str:
+    """What another answer weighs where no certain one was asked for."""
+    return "fault" if "dead_rows" in notes.demanded else weight
 
 
 def _kind(exam: Exam, dead: Tensor, mean: Tensor) -> str:
@@ -184,7 +198,8 @@ def _send_back(
     bad = ", ".join(name for name, x in found if not x.isfinite().all())
     if bad:
         meaning = f"The output is finite, but the gradients of {bad} are NaN."
-        exam.fail(BACKWARD, meaning, f"NaN in {bad}", "finite")
+        weight = unless_demanded(exam, "hazard")
+        exam.fail(BACKWARD, meaning, f"NaN in {bad}", "finite", weight)
     exam.note(BACKWARD, True, "finite", "finite")
 
 
@@ -234,4 +249,7 @@ def probe_rectangular(exam: Exam) -> None:
             break
     asked = exam.alignment
     held = found == asked or (asked == "any" and found in forms)
-    exam.note(name, held, found, asked, ALIGNED[found])
+    # PyTorch documents top-left, which is right where T is S.
+    meant = found == "neither" or "alignment" in exam.demanded
+    weight = "fault" if meant else "hazard"
+    exam.note(name, held, found, asked, ALIGNED[found], weight=weight)

@@ -8,7 +8,12 @@ from torch import Tensor
 from surgeon.checkup.forms import causal
 from surgeon.checkup.outside import Outside, T
 from surgeon.checkup.probes.maps import leak, reach
-from surgeon.checkup.probes.rows import BACKWARD, FORWARD, GIVES
+from surgeon.checkup.probes.rows import (
+    BACKWARD,
+    FORWARD,
+    GIVES,
+    unless_demanded,
+)
 from surgeon.checkup.probes.sight import EVALUATING, NO_MASK, SIGHT, TRAINING
 from surgeon.checkup.subjects.answering import SubjectError, answer
 
@@ -106,7 +111,7 @@ def _dead_row(exam: Outside) -> None:
     row, mask = 2, causal(T)
     mask[row] = False
     x = exam.x[:1].clone().requires_grad_()
-    asked = exam.dead_rows
+    asked, weight = exam.dead_rows, unless_demanded(exam, "hazard")
     try:
         output = exam.layer.ask(x, mask)[0]
     except SubjectError as error:
@@ -114,8 +119,8 @@ def _dead_row(exam: Outside) -> None:
         exam.skip(FORWARD, BACKWARD, why=why)
         return
     if output[row].isnan().any():
-        meaning = GIVES["nan"]
-        exam.note(FORWARD, asked in ("any", "nan"), "nan", asked, meaning)
+        meaning, held = GIVES["nan"], asked in ("any", "nan")
+        exam.note(FORWARD, held, "nan", asked, meaning, weight=weight)
         exam.skip(BACKWARD, why="Follows from the NaN of the output.")
         return
     if not output.requires_grad:
@@ -133,8 +138,9 @@ def _dead_row(exam: Outside) -> None:
         "A row that may look at nothing looks at others all the same."
     )
     meaning = all_the_same if others else ""
-    exam.note(FORWARD, asked in ("any", kind), kind, asked, meaning)
+    held = asked in ("any", kind)
+    exam.note(FORWARD, held, kind, asked, meaning, weight=weight)
     if not slope(output).isfinite().all():
         meaning = "The output is finite, but the gradient of x is NaN."
-        exam.fail(BACKWARD, meaning, "NaN", "finite")
+        exam.fail(BACKWARD, meaning, "NaN", "finite", weight)
     exam.note(BACKWARD, True, "finite", "finite")
