@@ -56,8 +56,8 @@ def test_an_accepted_finding_that_occurs_no_more_says_so():
     ("accept", "message"),
     [
         (
-            {"scale befor overflow": "x"},
-            "accept must name findings, such as 'scale before overflow', got 'scale befor overflow'.",
+            {"scale before underflow": "x"},
+            "accept must name findings, such as 'scale before overflow', got 'scale before underflow'.",
         ),
         ({"zzz": "x"}, "accept must name findings, such as 'scale', got 'zzz'."),
         ({"scale": " "}, "accept must give a reason for 'scale', got ' '."),
