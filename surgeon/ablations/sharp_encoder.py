@@ -10,7 +10,7 @@ from torch.nn.functional import gelu
 from surgeon.anatomy.dot_product import attend
 from surgeon.anatomy.heads import merge_heads, split_heads
 from surgeon.anatomy.score_bounds import rms_norm
-from surgeon.models.encoder import HEADS, LAYERS, WIDTH, pad, pool
+from surgeon.models.encoder import HEADS, LAYERS, WIDTH, Layer, pad, pool
 from surgeon.models.specimen import Specimen
 
 
@@ -71,6 +71,7 @@ def read_held(
     for n, (ids, _) in enumerate(tokens):
         x = specimen.embed(pad([ids]))  # [1, T, 384]
         for i, layer in enumerate(specimen.layers):
+            assert isinstance(layer, Layer)
             Q, K, V = (
                 split_heads(linear(x), HEADS)
                 for linear in (layer.W_Q, layer.W_K, layer.W_V)

@@ -3,7 +3,7 @@
 import copy
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import pandas as pd
 import torch
@@ -222,6 +222,7 @@ def build(
     model = make_model(len(grammar.words), length, seed=seed)
     for block in model.blocks:
         plain = block.attention
+        assert isinstance(plain, MultiHeadAttention)
         layer = MultiHeadAttention(
             plain.d_model, plain.num_heads, **REMEDIES[remedy]
         )
@@ -237,17 +238,21 @@ def losses_of(model: TransformerLM, texts: Tensor) -> Tensor:
     return losses(logits, texts[:, 1:])
 
 
+def watched(model: TransformerLM) -> list[Watched]:
+    """The attention of each layer, in a model that `build` made."""
+    return [cast(Watched, block.attention) for block in model.blocks]
+
+
 def stages_of(model: TransformerLM) -> list[Stages]:
     """The stages of each layer's last pass."""
-    return [block.attention.stages for block in model.blocks]
+    return [each.stages for each in watched(model) if each.stages is not None]
 
 
 def clip(model: TransformerLM, threshold: float = LIMIT) -> None:
     """Clip every head by its largest score in the last pass."""
-    for block in model.blocks:
-        masked = block.attention.stages.masked.detach()
-        largest = masked.amax((0, 2, 3))
-        clip_heads(block.attention.layer, largest, threshold)
+    for each, stages in zip(watched(model), stages_of(model), strict=True):
+        largest = stages.masked.detach().amax((0, 2, 3))
+        clip_heads(each.layer, largest, threshold)
 
 
 def examine(
@@ -266,7 +271,7 @@ def examine(
         entropy = row_entropy(stage.weights.detach()).mean((0, 2))
         # the first row has one key, and nothing to learn
         by_row = gradient.norm(dim=-1)[:, :, 1:]  # [B, H, T - 1]
-        of = model.blocks[layer].attention.layer
+        of = watched(model)[layer].layer
         if of.scale:  # the gradient is that of what is yet to be divided
             by_row = by_row * math.sqrt(of.d_model // of.num_heads)
         typical = by_row.transpose(0, 1).flatten(1).median(-1).values
@@ -311,6 +316,6 @@ def in_half(
 
 def copy_of(model: TransformerLM) -> TransformerLM:
     """A copy, which takes no stages along."""
-    for block in model.blocks:
-        block.attention.stages = None
+    for each in watched(model):
+        each.stages = None
     return copy.deepcopy(model)

@@ -100,11 +100,15 @@ def load_growth() -> Growth:
                 for dtype, half in found["halves"].items():
                     one = {name: values[n] for name, values in half.items()}
                     halves.append(who | {"dtype": dtype} | one)
+    rates = {rate: kept[rate]["learning_rate"] for rate in RATES}
+    names = ("seeds", "steps", "limit", "decay", "versions", "date")
     return Growth(
-        *map(pd.DataFrame, (largest, ends, losses, halves)),
-        {rate: kept[rate]["learning_rate"] for rate in RATES},
-        *(kept[name] for name in ("seeds", "steps", "limit", "decay")),
-        *(kept[name] for name in ("versions", "date")),
+        pd.DataFrame(largest),
+        pd.DataFrame(ends),
+        pd.DataFrame(losses),
+        pd.DataFrame(halves),
+        rates,
+        **{name: kept[name] for name in names},
     )
 
 
