@@ -28,6 +28,10 @@ PARTS = {
     "masking": Part("+ mask", "the masked scores, [T, S]"),
     "attention": Part("all of it", "the output, [T, d_v]"),
     "heads": Part("all of it", "the layer's output, [T, d_model]"),
+    "positions": Part(
+        "Q Kᵀ, at places i and j,",
+        "scores that know where the words stand, [T, S]",
+    ),
 }
 
 # The mark's colours do on light and on dark ground, and are written out: of a
@@ -63,8 +67,8 @@ def where(part: str) -> None:
     ----------
     part : str
         What the page is about: "scores", "softmax", "scaling", "masking",
-        "attention" (all of the formula) or "heads" (copies of it side by
-        side).
+        "attention" (all of the formula), "heads" (copies of it side by side)
+        or "positions" (the scores, and the places of their words).
 
     Raises
     ------
@@ -97,14 +101,20 @@ def where(part: str) -> None:
 
 def _formula(part: str) -> str:
     """The pieces in a row; those of a page's part are marked."""
+
+    def at(place: str) -> str:
+        return f"place {place}" if part == "positions" else ""
+
     pieces = {
         "softmax": _piece("softmax", "[T, S]"),
-        "scores": _piece("_Q_", "[T, d_k]") + _piece("_K_^⊤", "[d_k, S]"),
+        "scores": _piece("_Q_", "[T, d_k]", at("i"))
+        + _piece("_K_^⊤", "[d_k, S]", at("j")),
         "scaling": _piece("/ √d_k"),
         "masking": _piece("+ mask", "[T, S]"),
     }
-    if part in pieces:
-        pieces[part] = _marked(pieces[part], TOGETHER)
+    mine = "scores" if part == "positions" else part
+    if mine in pieces:
+        pieces[mine] = _marked(pieces[mine], TOGETHER)
     softmax, *inner = pieces.values()
     # Where the row is broken, a bracket stays with its neighbour.
     opened = _span(TOGETHER, softmax + _piece("("))
@@ -118,15 +128,18 @@ def _heads() -> str:
 
     def head(h: str) -> str:
         inside = f"softmax(_Q_{h} _K_{h}^⊤ / √d_k + mask) _V_{h}"
-        return _piece(inside, "[T, d_v]", f"font-size:.95rem;{BOX}")
+        small = f"font-size:.95rem;{BOX}"
+        return _piece(inside, "[T, d_v]", style=small)
 
     mixed = _piece("_W_O", "[H d_v, d_model]")
     return _marked(head("1") + _piece("…") + head("H") + mixed, ROW)
 
 
-def _piece(sign: str, shape: str = "", style: str = "") -> str:
-    """A sign, and below it its shape."""
-    below = _span(SMALL, _set(shape)) if shape else ""
+def _piece(
+    sign: str, shape: str = "", place: str = "", style: str = ""
+) -> str:
+    """A sign, and below it its shape, and its place."""
+    below = "".join(_span(SMALL, _set(x)) for x in (shape, place) if x)
     return _span(PIECE, _span(style, _set(sign)) + below)
 
 

@@ -17,6 +17,7 @@ MARKED = {
     "masking": "+ mask[T, S]",
     "attention": "softmax[T, S](Q[T, dk]K⊤[dk, S]/ √dk+ mask[T, S])V[S, dv]",
     "heads": "softmax(Q1 K1⊤ / √dk + mask) V1[T, dv]…softmax(QH KH⊤ / √dk + mask) VH[T, dv]WO[H dv, dmodel]",
+    "positions": "Q[T, dk]place iK⊤[dk, S]place j",
 }
 
 
@@ -48,7 +49,7 @@ def test_one_part_is_marked_in_a_formula_that_is_otherwise_the_same(strip, part)
     assert mark.get_text() == MARKED[part]
     assert f"border:2px solid {ACCENT}" in mark["style"]
     if part != "heads":
-        assert drawing.div.get_text() == MARKED["attention"]
+        assert re.sub("place [ij]", "", drawing.div.get_text()) == MARKED["attention"]
 
 
 @pytest.mark.parametrize("part", PARTS)
@@ -78,6 +79,6 @@ def test_it_brings_its_own_style_and_asks_for_nothing(strip, part):
 
 @pytest.mark.parametrize("part", ["score", "", None, "Scores"])
 def test_another_part_is_refused(part):
-    message = f"part must be one of scores, softmax, scaling, masking, attention, heads, got {part!r}."
+    message = f"part must be one of scores, softmax, scaling, masking, attention, heads, positions, got {part!r}."
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         where(part)

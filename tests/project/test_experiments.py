@@ -9,8 +9,10 @@ import torch
 from small_book import ROOT
 
 import experiments
+from experiments import longer
 from experiments.zoo import over_starts
 from surgeon.ablations.bug_zoo import compare_bugs
+from surgeon.ablations.longer_texts import in_blocks, lengthen
 
 TINY = {"steps": 3, "last": 2, "batch_size": 5, "length": 7, "d_model": 12, "num_heads": 4, "held_out": 3}
 
@@ -27,6 +29,15 @@ def test_a_start_is_a_comparison_of_its_seed():
         }
     assert found["bugs"]["padding_on_queries"]["gap"] == [None, None]
     assert found["source"][0] != found["source"][1]
+
+
+def test_a_start_on_longer_texts_is_a_training_of_its_seed():
+    tiny = {"steps": 2, "batch_size": 3, "length": 8, "longest": 16, "d_model": 12, "num_heads": 3, "held_out": 2}
+    found = longer.over_starts([8, 9], **tiny)
+    for n, seed in enumerate((8, 9)):
+        alone = lengthen("rotary", task="recall", seed=seed, **tiny)
+        assert found["recall"]["rotary"][n] == in_blocks(alone.excess)
+    assert found["grammar"]["none"][0] != found["grammar"]["none"][1]
 
 
 def test_what_is_kept_says_its_versions_and_is_read_as_it_was(tmp_path, monkeypatch):
