@@ -76,6 +76,7 @@ def test_every_module_that_a_page_can_be_seen_to_import_is_in_its_fingerprint(kn
         ("book/ablations/specimen-surgery", "surgeon/ablations/specimen_heads.json"),
         ("book/ablations/bug-zoo", "surgeon/ablations/bug_starts.json"),
         ("book/ablations/zoo/masks", "surgeon/ablations/bug_starts.json"),
+        ("book/anatomy/positions", "surgeon/ablations/longer_texts.json"),
         ("book/procedures/ring", "surgeon/procedures/ring_check.py"),
         ("book/reference/checkup", "surgeon/checkup/__main__.py"),
         ("book/anatomy/softmax", "surgeon/__init__.pyi"),
