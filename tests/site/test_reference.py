@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import math
 import os
 import re
 import sys
@@ -86,12 +87,22 @@ NUMBER = 2
 def test_public_is_what_the_package_hands_on_and_what_is_documented_in_full():
     module = ModuleType("surgeon.part")
     exec(SOURCE, module.__dict__)
-    found = list(package.entries(SimpleNamespace(__all__=["handed_on", "sqrt"]), module))
+    handed_on = SimpleNamespace(__all__=["handed_on", "sqrt"], handed_on=module.handed_on, sqrt=math.sqrt)
+    found = list(package.entries(handed_on, module))
     assert found == [
         ("surgeon.part.Error", "surgeon.part.Error", "exception"),
         ("surgeon.handed_on", "surgeon.part.handed_on", "function"),
         ("surgeon.part.in_full", "surgeon.part.in_full", "function"),
     ]
+
+
+def test_what_is_called_as_a_public_name_elsewhere_is_not_that_name():
+    module, other = ModuleType("surgeon.part"), ModuleType("surgeon.other")
+    for each in (module, other):
+        exec(SOURCE, each.__dict__)
+    handed_on = SimpleNamespace(__all__=["handed_on"], handed_on=other.handed_on)
+    assert "surgeon.handed_on" not in {entry.name for entry in package.entries(handed_on, module)}
+    assert "surgeon.handed_on" in {entry.name for entry in package.entries(handed_on, other)}
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ def entries(package: ModuleType, module: ModuleType) -> Iterator[Entry]:
         if inspect.isclass(thing) and issubclass(thing, BaseException):
             kind = "exception"
         origin = f"{module.__name__}.{name}"
-        if name in package.__all__:
+        if name in package.__all__ and getattr(package, name) is thing:
             yield Entry(f"{PACKAGE}.{name}", origin, kind)
         elif kind == "exception" or in_full(inspect.getdoc(thing)):
             yield Entry(origin, origin, kind)
