@@ -5,7 +5,7 @@ import math
 import torch
 from torch import nn
 
-from surgeon import attention
+from surgeon import attention, stable_softmax
 from surgeon.checkup.subjects.layouts import bring_back, lay_out
 
 
@@ -16,7 +16,7 @@ def names(report):
 def softened(Q, K, V, mask=None):
     """Attention whose scores are squeezed: no fault that has a name."""
     scores = torch.tanh(Q @ K.mT / math.sqrt(Q.shape[-1]))
-    weights = torch.softmax(scores if mask is None else scores.masked_fill(~mask, -torch.inf), -1)
+    weights = stable_softmax(scores if mask is None else scores.masked_fill(~mask, -torch.inf), -1)
     return weights @ V
 
 

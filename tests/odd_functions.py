@@ -7,7 +7,7 @@ import random
 import torch
 from examined import causal
 
-from surgeon import attention
+from surgeon import attention, stable_softmax
 
 
 def changed(before=lambda Q, K, V: (Q, K, V), after=lambda output, Q, K, V: output):
@@ -194,3 +194,80 @@ def on_equal_widths(output, Q, K, V):
 
 def on_three(output, Q, K, V):
     return output + 0.01 * (Q.shape[-2] == 3)
+
+
+def bent(read=lambda mask: mask, fill=-math.inf, after=lambda weights, scores, mask: weights):
+    """Scores bent, and so no known form; the mask read, hidden scores filled, the weights changed, in some way."""
+
+    def subject(Q, K, V, mask=None):
+        scores = free = torch.sinh(Q @ K.mT / math.sqrt(Q.shape[-1]) / 3)
+        mask = None if mask is None else read(mask)
+        if mask is not None:
+            scores = scores.masked_fill(~mask, fill)
+        return after(stable_softmax(scores), free, mask) @ V
+
+    return subject
+
+
+def late(weights, scores, mask):
+    """Hidden after softmax."""
+    return stable_softmax(scores) * (1.0 if mask is None else mask)
+
+
+def bent_padded(read):
+    """The same, with padding."""
+    return lambda Q, K, V, padding=None: bent(read)(Q, K, V, None if padding is None else padding[:, None])
+
+
+def bent_flag(diagonal):
+    def subject(Q, K, V, is_causal=False):
+        ones = torch.ones(Q.shape[-2], K.shape[-2], dtype=torch.bool)
+        return bent()(Q, K, V, diagonal(ones) if is_causal else None)
+
+    return subject
+
+
+def bent_coarse(Q, K, V, mask=None):
+    return bent()(Q.float(), K.float(), V.float(), mask).to(Q.dtype)
+
+
+def without_a_maximum(Q, K, V, mask=None):
+    """Products of powers, which overflow."""
+    weights = torch.exp(Q) @ torch.exp(K).mT
+    weights = weights if mask is None else weights * mask
+    return weights / weights.sum(-1, keepdim=True) @ V
+
+
+def on_directions(Q, K, V, mask=None):
+    """The lengths of values are lost."""
+    return attention(Q, K, V / V.norm(dim=-1, keepdim=True), mask)[0]
+
+
+def half_detached(Q, K, V, mask=None):
+    return bent()(Q, (K + K.detach()) / 2, V, mask)
+
+
+def with_a_root_of_nothing(Q, K, V, mask=None):
+    return attention(Q, K, V, mask)[0] + 0 * torch.sqrt(0 * Q.sum(-1, keepdim=True))
+
+
+def by_divisor(Q, K, V, mask=None):
+    """Query head h takes key head h // G."""
+    use = [h // K.shape[1] for h in range(Q.shape[1])]
+    return attention(Q, K[:, use], V[:, use], mask)
+
+
+def by_the_mean(Q, K, V, mask=None):
+    """Key heads are one, their mean."""
+    return attention(Q, K.mean(1, keepdim=True), V.mean(1, keepdim=True), mask)
+
+
+def masked_sink(Q, K, V, mask=None):
+    """Behind a mask, a tenth of each row's weight goes nowhere."""
+    return attention(Q, K, V if mask is None else 0.9 * V, mask)[0]
+
+
+def keys_ignored(Q, K, V, mask=None):
+    """Each query has a share for each place, whatever is there."""
+    scores = Q[..., :1] * torch.arange(K.shape[-2])
+    return stable_softmax(scores if mask is None else scores.masked_fill(~mask, -math.inf)) @ V

@@ -30,7 +30,7 @@ SAID = {
         "Weights are hidden after softmax: rows sum to less than one, and hidden scores still take their share."
     ),
     "multiplied_by_zero": "Hidden scores are multiplied by zero, and a score of 0 is not out: e⁰ = 1.",
-    "minus_epsilon": "Hidden scores are multiplied by zero, and a score of 0 is not out: e⁰ = 1.",
+    "minus_epsilon": "Hidden scores are set to -1e-12, which leaves them a share.",
     "minus_ten_thousand": (
         "A hidden score is a finite number between -1e3 and -1e4, not minus infinity: visible scores below it lose."
     ),

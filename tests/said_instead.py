@@ -67,6 +67,8 @@ OF_THE_ZOO = {
 
 # of what `said_of_functions` and `said_of_modules` have: the law, and what to write
 SAID = {
+    "bent, mask too narrow": ("mask polarity", "Hide what the mask hides, and nothing else."),
+    "the slope of a root of nothing": ("gradients", "Take no root or norm of zero, not even to hide it later."),
     "raises": ("answers", TOLD),
     "tires": ("answers", "Find what differs from one call to the next."),
     "module, hangs": ("answers", "Give it more patience, or find what never ends."),

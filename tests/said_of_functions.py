@@ -4,8 +4,15 @@ import math
 
 import torch
 from examined import causal, laid_out, reader, softened
+from kinds import in_halves
 from odd_functions import (
+    bent,
+    bent_coarse,
+    bent_flag,
+    bent_padded,
+    by_divisor,
     by_flag,
+    by_the_mean,
     changed,
     constant_row,
     counting,
@@ -18,12 +25,17 @@ from odd_functions import (
     filled,
     flagged_later,
     four_heads,
+    half_detached,
     harmed,
+    keys_ignored,
     large,
+    late,
     leaking,
+    masked_sink,
     noise,
     odd_mask,
     of_the_next,
+    on_directions,
     on_equal_widths,
     on_queries,
     on_three,
@@ -34,7 +46,9 @@ from odd_functions import (
     sound_flag,
     square_flag,
     tiring,
+    with_a_root_of_nothing,
     with_dropout,
+    without_a_maximum,
 )
 
 from surgeon import attention
@@ -149,6 +163,7 @@ SAID = {
         "FAIL convex hull": (
             "Outputs lie outside the values: the weights are no shares of one. Every row sums to 2."
         ),
+        "n/a softmax over keys": "The weights of a query add up to 2, and not to one.",
     }),
     "negative weights": (lambda: changed(after=lambda o, Q, K, V: 3 * o - 2 * V.mean(-2, keepdim=True)), {}, {
         "FAIL convex hull": "Outputs lie outside the values: the weights are no shares of one.",
@@ -229,6 +244,9 @@ SAID = {
         "n/a rectangular causal": f"It takes no more keys than queries: {NOT_LIKE_THIS}",
     }),
     "an odd mask": (lambda: odd_mask, {}, {
+        "FAIL mask obeyed": "What the mask hides keeps a weight, of up to 0.457.",
+    }),
+    "a sink behind a mask": (lambda: masked_sink, {}, {
         "FAIL known form": "With a mask, the output agrees with no known form of attention.",
     }),
     "a leak": (lambda: leaking, {}, {"FAIL future, evaluating": "Outputs depend on later tokens."}),
@@ -243,6 +261,103 @@ SAID = {
     }),
     "found out": (lambda: reader("True blocks"), {"mask": "find"}, {
         "n/a mask polarity": "Found out, not declared: True blocks.",
+    }),
+    # no known form: laws that need none are told
+    "bent": (bent, {}, {
+        "FAIL known form": UNKNOWN,
+        "pass softmax over keys": "Each query shares one unit of weight among the keys.",
+        "pass values in step with keys": "The weight found for a key goes to that key's value.",
+        "pass mask obeyed": "What the mask hides has no weight.",
+        "pass mask diagonal": "Each token sees itself, not the next one.",
+        "pass future, evaluating": "While evaluating, no causal output depends on a later token.",
+        "pass minus infinity": "No score, however low, is outbid by a hidden key.",
+        "pass padding on keys": "Padding hides keys, from every query of its own sequence.",
+        "pass dead rows, forward": "A row that may look at nothing gives zeros.",
+        "pass gradients": "The gradients are the slopes of the output.",
+        "n/a large scores": "Adding the same to a whole row changes something here.",
+        "n/a half precision": 'Cannot be told while "known form" fails.',
+    }),
+    "bent, by a flag": (lambda: bent_flag(sound_flag), FLAG, {
+        "pass rectangular causal": (
+            "Aligned bottom-right: The last query sees every key, as when tokens follow a cache."
+        ),
+    }),
+    "bent, in single precision": (lambda: bent_coarse, {}, {
+        "n/a gradients": "They are numbers; float32 is too coarse to try them by steps.",
+    }),
+    "bent, and sees two more": (lambda: bent_flag(lambda ones: ones.tril(2)), FLAG, {
+        "FAIL future, evaluating": "Outputs depend on later tokens.",
+        "n/a mask diagonal": "Who sees whom is no shifted diagonal.",
+    }),
+    "bent, and sees the next": (lambda: bent_flag(lambda ones: ones.tril(1)), FLAG, {
+        "FAIL mask diagonal": "The mask is one place too wide: each token sees the next one.",
+    }),
+    "bent, and hides the past": (lambda: bent_flag(lambda ones: ones.triu()), FLAG, {
+        "FAIL mask polarity": "The mask hides the past and shows the future.",
+    }),
+    "bent, and hides the diagonal": (lambda: bent_flag(lambda ones: ones.tril(-1)), FLAG, {
+        "FAIL mask diagonal": "The mask hides the diagonal too: no token sees itself.",
+    }),
+    "bent, no flag heard": (lambda: bent_flag(torch.ones_like), FLAG, {
+        "FAIL mask obeyed": "The mask has no effect: everyone sees everything.",
+    }),
+    "bent, mask lost": (lambda: bent(torch.ones_like), {}, {
+        "FAIL mask obeyed": "The mask has no effect: everyone sees everything.",
+    }),
+    "bent, mask inverted": (lambda: bent(lambda mask: ~mask), {}, {
+        "FAIL mask polarity": "What the mask hides is seen, and what it shows is hidden.",
+    }),
+    "bent, mask too narrow": (lambda: bent(lambda mask: mask & torch.eye(5, dtype=torch.bool)), {}, {
+        "FAIL mask polarity": "Some keys that the mask shows are not seen.",
+    }),
+    "bent, mask too late": (lambda: bent(after=late), {}, {
+        "FAIL mask before softmax": (
+            "A hidden key still counts: its own share is gone, and those of others change with it."
+        ),
+    }),
+    "bent, hidden scores of -5": (lambda: bent(fill=-5.0), {}, {
+        "FAIL minus infinity": "Hidden scores are all set to one number, which leaves them a share.",
+    }),
+    "bent, hidden scores of -1e4": (lambda: bent(fill=-1e4), {}, {
+        "FAIL minus infinity": (
+            "A hidden score is a finite number between -1e1 and -1e2, not minus infinity: visible scores below it"
+            " lose."
+        ),
+    }),
+    "bent, padding lost": (lambda: bent_padded(torch.ones_like), PADDING, {
+        "FAIL padding on keys": "Padding reaches real tokens: it hides nothing, or others.",
+    }),
+    "bent, padding hides all but the last": (lambda: bent_padded(lambda m: m & ~m.roll(-1, -1)), PADDING, {
+        "FAIL padding on keys": "Real tokens are hidden with the padding.",
+    }),
+    "keys ignored": (lambda: keys_ignored, {}, {
+        "n/a values in step with keys": "No share can be told to be its key's own.",
+    }),
+    "powers that overflow": (lambda: without_a_maximum, {}, {
+        "FAIL large scores": "Large queries give NaN or infinity.",
+    }),
+    "lengths of values lost": (lambda: on_directions, {}, {
+        "n/a softmax over keys": "The output is not linear in the values: no weights can be read.",
+    }),
+    "half a gradient": (lambda: half_detached, {}, {
+        "FAIL gradients": "The gradient of K is not the slope of the output.",
+    }),
+    "the slope of a root of nothing": (lambda: with_a_root_of_nothing, {}, {
+        "FAIL gradients": "The gradient of Q is NaN.",
+    }),
+    "key heads by the wrong divisor": (lambda: by_divisor, {"heads": 8, "kv_heads": 4}, {
+        "FAIL grouped heads in order": (
+            "Query heads use the key heads 0 0 0 0 1 1 1 1, in this order; neighbours should share one:"
+            " 0 0 1 1 2 2 3 3."
+        ),
+    }),
+    "the mean of all key heads": (lambda: by_the_mean, {"heads": 6, "kv_heads": 2}, {
+        "n/a grouped heads in order": "No query head uses one key head alone.",
+    }),
+    "in halves": (lambda: in_halves, {}, {
+        "pass batch elements apart": "No sequence of a batch knows of another.",
+        "pass future, evaluating": "While evaluating, no causal output depends on a later token.",
+        "n/a known form": "It computes in half precision, whatever comes: too coarse to tell this.",
     }),
     # padding
     "one mask for all": (lambda: attention, {"mask_shape": "T S"}, {

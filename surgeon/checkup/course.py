@@ -3,14 +3,20 @@
 import itertools
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from surgeon.checkup.exam import Exam
-from surgeon.checkup.finding import LAWS, RAISES
+from surgeon.checkup.finding import FUTURE, LAWS, RAISES
 from surgeon.checkup.forms import Inputs, causal
+from surgeon.checkup.portrait import finish
 from surgeon.checkup.probes.answers import probe_answers, probe_repetition
+from surgeon.checkup.probes.behaviour import (
+    probe_behaviour,
+    probe_nobody_else,
+)
 from surgeon.checkup.probes.core import probe_core
 from surgeon.checkup.probes.manners import (
     probe_inputs,
@@ -25,6 +31,7 @@ from surgeon.checkup.probes.numerics import (
     probe_overflow,
     probe_weights,
 )
+from surgeon.checkup.probes.reading import moved, sight
 from surgeon.checkup.probes.rows import (
     probe_dead_rows,
     probe_outbid,
@@ -34,6 +41,7 @@ from surgeon.checkup.probes.rows import (
 from surgeon.checkup.probes.sight import (
     SIGHT,
     probe_always_causal,
+    probe_future,
     probe_masks,
 )
 from surgeon.checkup.subjects.answering import SubjectError
@@ -43,10 +51,12 @@ from surgeon.checkup.subjects.conventions import MASKS
 MASKS_READ = (
     "mask obeyed",
     "mask polarity",
-    "known form",
     "mask before softmax",
 )
 DEAD_ROWS = ("dead rows, forward", "dead rows, backward")
+TOO_COARSE = (
+    "It computes in half precision, whatever comes: too coarse to tell this."
+)
 UNANSWERED = "Cannot be told: the subject does not answer each time."
 
 
@@ -63,6 +73,7 @@ def conduct(exam: Exam, *, find: bool = False) -> None:
     except SubjectError as error:  # now and then
         meaning = f"It answers once, and then raises {error}"
         exam.break_off("an error", meaning, UNANSWERED)
+    finish(exam)
 
 
 def conduct_again(exam: Exam) -> None:
@@ -96,28 +107,46 @@ def _probe(exam: Exam) -> None:
     """All probes: what one cannot tell after another's finding waits."""
     exam.trying = "same answer twice"
     if not probe_repetition(exam):
+        _guarded(exam, probe_inputs, "inputs unchanged")
         exam.skip_rest(exam.blocked)
+        return
+    if exam.half:
+        _probe_halves(exam)
         return
     if exam.held.causal is not True or probe_always_causal(exam):
         exam.trying = "known form"
         probe_core(exam)
+    under, exam.under = exam.under, ""
     _guarded(exam, probe_strides, "strided inputs")
     _guarded(exam, probe_inputs, "inputs unchanged")
     _guarded(exam, probe_random_state, "random state")
-    if not exam.blocked:
-        _guarded(exam, probe_large_scores, "large scores")
+    exam.under = under
+    if exam.blocked:
+        _guarded(exam, probe_behaviour, "softmax over keys")
+    _guarded(exam, probe_large_scores, "large scores")
     _guarded(exam, probe_masks, *SIGHT)
-    if not exam.blocked:
-        _probe_what_is_left(exam)
+    _probe_what_is_left(exam)
+    exam.under = ""
     if exam.blocked:
         exam.skip_rest(exam.blocked)
     elif broken := exam.broken(*LAWS):
         exam.wait(*LAWS, on=broken)
 
 
+def _probe_halves(exam: Exam) -> None:
+    """What needs no comparison of numbers: what moves, and what does not."""
+    _guarded(exam, probe_nobody_else, "batch elements apart")
+    _guarded(exam, probe_inputs, "inputs unchanged")
+    _guarded(exam, probe_random_state, "random state")
+    if exam.held.can_be_causal:
+        _guarded(exam, probe_future, *FUTURE)
+    exam.skip_rest(TOO_COARSE)
+
+
 def _probe_what_is_left(exam: Exam) -> None:
-    """What needs the formula: edges of the mask, and arithmetic."""
-    if not exam.broken(*MASKS_READ):
+    """Edges of the mask, and arithmetic."""
+    read = MASKS_READ if exam.blocked else (*MASKS_READ, "known form")
+    if not exam.broken(*read):
         _guarded(exam, probe_padding, "padding on keys")
         if not exam.broken("padding on keys"):
             _guarded(exam, probe_outbid, "minus infinity")
@@ -127,8 +156,9 @@ def _probe_what_is_left(exam: Exam) -> None:
     _guarded(exam, probe_weights, "weights returned")
     _guarded(exam, probe_gradients, "gradients")
     _guarded(exam, probe_dropout, "dropout after softmax")
-    _guarded(exam, probe_overflow, "scale before overflow")
-    _guarded(exam, probe_half, "half precision")
+    if not exam.blocked:  # needs the scores
+        _guarded(exam, probe_overflow, "scale before overflow")
+        _guarded(exam, probe_half, "half precision")
 
 
 def _guarded(exam: Exam, probe: Callable[[Exam], None], *names: str) -> None:
@@ -189,11 +219,30 @@ def _settle_masks(exam: Exam, find: bool) -> None:
     if find:
         _find_convention(exam, inputs)
     _settle_flag(exam)
-    mask = causal(exam.T)
-    if exam.held.causal is not True and exam.agree(
-        exam.ask(*inputs), exam.form(mask)(*inputs)
+    if (
+        exam.held.causal is not True
+        and not exam.half
+        and _hides_unasked(exam, inputs)
     ):
         exam.subject.change(open_mask=True)
+
+
+def _hides_unasked(exam: Exam, inputs: Inputs) -> bool:
+    """Whether it is causal without a mask, and open with one of all ones."""
+    Q, K, V = inputs
+    last, T = V.clone(), exam.T
+    last[:, :, -1] += 1
+    off = moved(exam.ask(Q, K, last), exam.ask(Q, K, V))
+    if float(off[:, :, :-1].max()) > exam.tolerance:
+        return False
+    everything = torch.ones(T, T, dtype=torch.bool)
+    try:
+        behind = sight(exam, inputs, partial(exam.ask, allowed=everything))
+    except SubjectError:  # told where masks are tried
+        return False
+    alone = sight(exam, inputs) > exam.tolerance
+    opened = behind > exam.tolerance
+    return bool(torch.equal(alone, causal(T)) and opened.all())
 
 
 def _find_convention(exam: Exam, inputs: Inputs) -> None:

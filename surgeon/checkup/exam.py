@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from surgeon.checkup.forms import Form, Inputs, attend, causal, spread, weigh
+from surgeon.checkup.forms import Form, Inputs, attend, causal, spread
 from surgeon.checkup.notes import Notes
 from surgeon.checkup.subjects.declaration import Held
 from surgeon.checkup.subjects.subject import Answer, Subject
@@ -33,6 +33,8 @@ class Exam(Notes):
         Sequences, tokens and widths of the usual question.
     meant : float
         What scores should be multiplied by.
+    half : bool
+        Whether it computes in half precision, whatever comes.
     how : dict
         The factor and the order of grouped heads that it was found to have.
     base : Tensor or None
@@ -47,6 +49,7 @@ class Exam(Notes):
         self.dead_rows, self.alignment = dead_rows, alignment
         self.seed, self.generator = seed, torch.Generator().manual_seed(seed)
         self.dtype = torch.float64
+        self.half = False
         self.how: dict[str, Any] = {}
         self.base: Tensor | None = None
         packed = "(H d)" in subject.held.layout
@@ -130,13 +133,6 @@ class Exam(Notes):
         seen = self.base if allowed is None else allowed
         return lambda q, k, v: attend(q, k, v, seen, **self.how)
 
-    def weights(
-        self, Q: Tensor, K: Tensor, allowed: Tensor | None = None
-    ) -> Tensor:
-        """The weights that belong to `form`."""
-        seen = self.base if allowed is None else allowed
-        return weigh(Q, K, seen, **self.how)
-
     def spread(self, x: Tensor) -> Tensor:
         """[B, H_kv, S, d] to [B, H, S, d] in float64, in its own order."""
         turns = self.how.get("turns", False)
@@ -173,5 +169,10 @@ class Exam(Notes):
 
 
 def tolerance(dtype: torch.dtype) -> float:
-    """Of numbers about one, computed in a precision."""
-    return 1e-9 if dtype == torch.float64 else 2e-4
+    """Of outputs of values up to four, computed in a precision.
+
+    Rounding every stage once costs 4 + 2 s roundings of the largest value,
+    where s is the largest score (as `numerics` has it for half precision):
+    128 of one, for scores of up to fourteen.
+    """
+    return 128 * torch.finfo(dtype).eps

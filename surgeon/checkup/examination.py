@@ -133,7 +133,7 @@ def examine(
     Returns
     -------
     Report
-        `findings`, `failed`, `accepted`, `diagnosis`, `warnings`,
+        `portrait`, `findings`, `failed`, `accepted`, `diagnosis`, `warnings`,
         `details`, `raise_if_failed()`; prints what is wrong, and what to
         write instead.
 
@@ -210,7 +210,7 @@ def examine(
             _give_up(notes, patience)
     findings = assent((notes.findings[name] for name in LAWS), accepted)
     seconds = time.perf_counter() - started
-    return Report(title(), findings, seconds, heard)
+    return Report(title(), findings, seconds, heard, notes.portrait)
 
 
 def _prepare(

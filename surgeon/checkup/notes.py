@@ -20,6 +20,11 @@ class Notes:
     demanded : set of str
         Which of `dead_rows` and `alignment` the caller asked for: another
         answer is a fault then, and no matter of choice.
+    under : str
+        The broken law from which whatever fails now may follow: it is not
+        told to fail, then, but that it cannot be told.
+    portrait : list of str
+        What kind of attention this is, in sentences.
     """
 
     def __init__(self) -> None:
@@ -27,6 +32,8 @@ class Notes:
         self.trying = "answers"
         self.blocked = ""
         self.demanded: set[str] = set()
+        self.under = ""
+        self.portrait: list[str] = []
 
     def note(
         self,
@@ -45,8 +52,11 @@ class Notes:
         if name in self.findings:
             return
         law, page = LAWS[name]
+        broken = passed is False and not self.under
+        if passed is False and self.under:
+            passed, measured, bound = None, "", ""
+            meaning = f'Cannot be told while "{self.under}" fails.'
         meaning = meaning or law
-        broken = passed is False
         self.findings[name] = Finding(
             name,
             passed,

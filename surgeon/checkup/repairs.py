@@ -71,6 +71,7 @@ REPAIRS: dict[str, tuple[tuple[str, str], ...]] = {
         ("", "Hand back what multiplied V, mask and softmax included."),
     ),
     "gradients": (
+        ("NaN", "Take no root or norm of zero, not even to hide it later."),
         ("", "Write no detach, .data or no_grad on the way to the output."),
     ),
     "mask obeyed": (
@@ -82,6 +83,7 @@ REPAIRS: dict[str, tuple[tuple[str, str], ...]] = {
         ("", f"{HIDE}."),
     ),
     "mask polarity": (
+        ("not seen", "Hide what the mask hides, and nothing else."),
         (
             "past",
             "Hide what lies above the diagonal, and nothing else. If the"

@@ -5,7 +5,7 @@ import re
 
 import pytest
 import torch
-from examined import Fused, causal, names
+from examined import Fused, causal, names, softened
 from torch import nn
 
 from surgeon import MultiHeadAttention, attention, examine
@@ -123,15 +123,16 @@ PROBES = [name for name in vars(course) if name.startswith("probe_")]
 @pytest.mark.parametrize("probe", PROBES)
 def test_a_bug_in_a_probe_comes_out(probe, monkeypatch):
     monkeypatch.setattr(course, probe, failing)
+    subjects = {"probe_always_causal": by_nature, "probe_behaviour": softened}
     always = probe == "probe_always_causal"
     with pytest.raises(ZeroDivisionError, match="a bug of ours"):
-        examine(by_nature if always else attention, causal=always or None)
+        examine(subjects.get(probe, attention), causal=always or None)
 
 
 INSIDE = [
     "exam.Exam.off",
     "exam.Exam.agree",
-    "exam.Exam.weights",
+    "probes.core.read_weights",
     "exam.spread",
     "forms.stable_softmax",
     "course.causal",

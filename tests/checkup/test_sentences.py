@@ -4,8 +4,10 @@ import ast
 import re
 from pathlib import Path
 
+import kinds
 import pytest
 import said_by_the_zoo
+import said_in_portraits
 import said_instead
 import said_of_functions
 import said_of_modules
@@ -91,6 +93,9 @@ def test_sentences_are_found_in_the_source():
 def test_every_sentence_is_expected_of_somebody(whole):
     """The laws themselves are said wherever they hold."""
     expected = [text for _, _, said in SAID.values() for text in said.values()]
+    expected += [line for _, _, lines in said_in_portraits.PORTRAITS.values() for line in lines]
+    expected += [said for _, _, said in kinds.WRONG.values()]
+    expected += [examine(kinds.SOUND["a window of twenty"][0])["known form"].meaning]
     expected += [*said_by_the_zoo.SAID.values(), *(law for law, _ in surgeon.checkup.finding.LAWS.values())]
     expected += [*said_instead.OF_THE_ZOO.values(), *(text for _, text in said_instead.SAID.values())]
     assert any(re.search(TOLD[whole], text) for text in expected)

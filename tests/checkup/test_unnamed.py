@@ -38,8 +38,8 @@ def test_a_mask_of_no_known_kind_fails():
     wider = lambda mask: mask | torch.cat([mask[..., :1, :], mask[..., :-1, :]], -2)
     odd = lambda Q, K, V, mask=None: attention(Q, K, V, None if mask is None else wider(mask))
     report = examine(odd)
-    assert names(report) == ["known form"]
-    assert report["known form"].meaning == "With a mask, the output agrees with no known form of attention."
+    assert names(report) == ["mask obeyed"]
+    assert "keeps a weight" in report["mask obeyed"].meaning
 
 
 @pytest.mark.parametrize(("fill", "said"), [(-5.0, "set to -5"), (-0.5, "set to -0.5")])

@@ -74,7 +74,7 @@ MEANINGS = {
     "added_ones": "zeros and ones are added to the scores",
     "masked_after_softmax": "hidden after softmax",
     "multiplied_by_zero": "multiplied by zero",
-    "minus_epsilon": "a score of 0 is not out",
+    "minus_epsilon": "set to -1e-12",
     "minus_ten_thousand": "between -1e3 and -1e4",
     "minus_ten_billion": "between -1e9 and -1e10",
     "padding_on_queries": "queries and keys swapped",

@@ -14,13 +14,16 @@ def probe_answers(exam: Exam) -> bool:
         exam.dtype = dtype
         try:
             exam.ask(*exam.draw())
-            coarse = dtype == torch.float64 and _is_coarse(exam)
+            coarse = dtype == torch.float64 and _is_lost(exam, 1e-10)
+            exam.half = _is_lost(exam, 1e-5)
         except SubjectError as error:
             said = error
             continue
         told = str(dtype).removeprefix("torch.")
         if coarse:
             exam.dtype, told = torch.float32, "float32, whatever comes"
+        if exam.half:
+            told = "half precision, whatever comes"
         exam.note("answers", True, told, "an output")
         return True
     meaning = f"It raises an error, or returns something else: {said}"
@@ -29,14 +32,15 @@ def probe_answers(exam: Exam) -> bool:
     return False
 
 
-def _is_coarse(exam: Exam) -> bool:
-    """Whether it computes in less than float64.
+def _is_lost(exam: Exam, share: float) -> bool:
+    """Whether a change of Q by this share is rounded away.
 
-    Then a change of Q by one part in 10^10 is lost, and one in 10^3 is not.
+    In a third of all numbers that a change by a tenth moves.
     """
     Q, K, V = exam.draw()
+    towards = exam.normal(*Q.shape)
     still, nudged, moved = (
-        exam.ask(Q * (1 + share), K, V) for share in (0.0, 1e-10, 1e-3)
+        exam.ask(Q + by * towards, K, V) for by in (0.0, share, 0.1)
     )
     lost = (nudged == still) & (moved != still)
     return bool(lost.double().mean() > 0.3)

@@ -7,8 +7,12 @@ from torch import Tensor
 
 from surgeon.checkup.exam import Exam
 from surgeon.checkup.forms import Inputs, attend, spread, weigh
-from surgeon.checkup.notes import AGREES, FORMULA
+from surgeon.checkup.notes import AGREES
+from surgeon.checkup.portrait import contradiction, likeness, portrait
+from surgeon.checkup.probes.behaviour import probe_apart, sums_to_one
 from surgeon.checkup.probes.hypotheses import factors, wrong_cores
+from surgeon.checkup.probes.reading import read_weights
+from surgeon.checkup.probes.traits import read_traits
 from surgeon.checkup.subjects.answering import SubjectError
 
 CORE = (
@@ -22,7 +26,6 @@ CORE = (
     "known form",
 )
 NO_NUMBERS = "Ordinary inputs give NaN or infinity."
-SOLVED = 1e4  # tolerances, of what is computed back from an output
 
 
 def probe_core(exam: Exam) -> None:
@@ -51,9 +54,9 @@ def _skip_what_heads_lack(exam: Exam) -> None:
 def _confirm(exam: Exam, inputs: Inputs, got: Tensor) -> None:
     """It is the formula here. For other numbers of everything, too?"""
     off = exam.off(got, exam.form()(*inputs))
-    sizes = [(1, 1, 1), (3, 3, 1), (7, 7, 3)]
+    sizes = [(1, 1, 1), (3, 3, 1), (7, 7, 3), (61, 61, 1)]
     if exam.held.rectangular:
-        sizes += [(3, 7, 2), (7, 3, 1)]
+        sizes += [(3, 7, 2), (7, 3, 1), (3, 193, 1)]
     for T, S, B in sizes if exam.base is None else ():
         others = exam.draw(T, S, B)
         try:
@@ -61,16 +64,45 @@ def _confirm(exam: Exam, inputs: Inputs, got: Tensor) -> None:
         except SubjectError:  # a size that it does not take
             continue
         if not good:
-            exam.fail(
-                "known form",
-                f"Right for some sizes, but not for {T} queries, {S} keys and"
-                f" {B} sequences.",
-            )
+            _at_this_size(exam, others)
+            break
     exam.note("known form", True, off, exam.tolerance)
-    exam.note("scale", True, _measured_factor(exam, inputs, got), exam.factor)
+    exam.note("scale", True, _measured_factor(exam, inputs), exam.factor)
     beyond = _outside(got, inputs[2], exam.held.heads)
     exam.note("convex hull", True, beyond, 0.0)
     exam.agrees(*CORE)
+
+
+def _at_this_size(exam: Exam, inputs: Inputs) -> None:
+    """The formula at smaller sizes, and not at this: what is seen here?"""
+    name, (Q, K, _) = "known form", inputs
+    B, T, S = len(Q), Q.shape[2], K.shape[2]
+    meaning = (
+        f"Right for some sizes, but not for {T} queries, {S} keys and {B}"
+        " sequences."
+    )
+    weights = read_weights(exam, Q, K)
+    if weights is None:
+        exam.fail(name, meaning)
+        return
+    seen = (weights > 0).flatten(0, 1).any(0)
+    own = bool(seen[-1, -1])
+    if (
+        own
+        and not seen.all()
+        and exam.agree(exam.ask(*inputs), exam.form(seen)(*inputs))
+    ):
+        last = int(seen[-1].sum())
+        why = (
+            f"Plain, but for keys hidden by place: of {S}, the last query"
+            f" sees {last} (a window, or documents)."
+        )
+        exam.skip(name, "half precision", why=why)
+        exam.portrait.append(why)
+        return
+    if _are_shares(exam, weights) and not sums_to_one(exam, weights):
+        meaning += " Rows sum to less: empty keys of a last block count."
+    exam.fail(name, meaning)
 
 
 def _scaled(exam: Exam, inputs: Inputs, got: Tensor) -> bool:
@@ -102,10 +134,14 @@ def _named(exam: Exam, inputs: Inputs, got: Tensor) -> bool:
     return False
 
 
-def _block(exam: Exam, finding: str) -> None:
-    """Nothing can be compared with the formula any more."""
+def _block(exam: Exam, finding: str, *, follows: bool = True) -> None:
+    """Nothing can be compared with the formula any more.
+
+    Laws that need none are told all the same; with `follows`, one that is
+    broken as well may be so by this fault, and cannot be told.
+    """
     exam.blocked = f'Cannot be told while "{finding}" fails.'
-    exam.skip(*CORE, why=exam.blocked)
+    exam.under = finding if follows else ""
 
 
 def _wrong_scale(exam: Exam, factor: float, meaning: str) -> None:
@@ -116,39 +152,32 @@ def _wrong_scale(exam: Exam, factor: float, meaning: str) -> None:
     exam.agrees(*CORE, meaning="Holds, but for the scale.")
 
 
-def effective_weights(exam: Exam, V: Tensor, output: Tensor) -> Tensor | None:
-    """What must have multiplied V, [B, H, T, S].
-
-    None where V is too narrow to tell, or nothing multiplied it.
-    """
-    if V.shape[2] > V.shape[3]:
-        return None
-    V = exam.spread(V)
-    weights = output @ torch.linalg.pinv(V)
-    gap = exam.off(weights @ V, output)
-    return weights if gap < 1e3 * exam.tolerance else None
-
-
-def _measured_factor(exam: Exam, inputs: Inputs, got: Tensor) -> float | str:
-    Q, K, V = inputs
-    weights = effective_weights(exam, V, got) if exam.base is None else None
-    fitted = None if weights is None else _fit_factor(Q, K, weights)
-    return AGREES if fitted is None else fitted[0]
+def _measured_factor(exam: Exam, inputs: Inputs) -> float | str:
+    Q, K, _ = inputs
+    weights = read_weights(exam, Q, K)
+    fitted = None if weights is None else _fit_factor(exam, Q, K, weights)
+    return AGREES if fitted is None else fitted
 
 
 def _fit_factor(
-    Q: Tensor, K: Tensor, weights: Tensor
-) -> tuple[float, float] | None:
-    """Which factor of raw scores explains the weights, and how badly.
+    exam: Exam, Q: Tensor, K: Tensor, weights: Tensor
+) -> float | None:
+    """Which factor of raw scores explains the weights of visible keys.
 
-    By their logarithm; None if one is not positive.
+    By their logarithms, which one must explain to rounding; else None.
     """
-    if not (weights > 1e-12).all():
+    seen = torch.ones_like(weights) > 0
+    seen = seen if exam.base is None else seen & exam.base
+    if not (weights[seen] > 0).all():
         return None
-    raw = Q.double() @ spread(K.double(), Q.shape[1]).mT
-    raw, logs = (x - x.mean(-1, keepdim=True) for x in (raw, weights.log()))
+    raw = Q.double() @ exam.spread(K).mT
+    raw, logs = (x.where(seen, torch.nan) for x in (raw, weights.log()))
+    raw, logs = (x - x.nanmean(-1, keepdim=True) for x in (raw, logs))
+    raw, logs = raw[seen], logs[seen]
     factor = float((raw * logs).sum() / raw.square().sum())
-    return factor, float((logs - factor * raw).abs().max())
+    # Shares are rounded relative to what they are, so are sums of their rows.
+    off = float((logs - factor * raw).abs().max())
+    return factor if off < 4 * exam.tolerance else None
 
 
 def _unknown(exam: Exam, inputs: Inputs, got: Tensor) -> None:
@@ -157,71 +186,111 @@ def _unknown(exam: Exam, inputs: Inputs, got: Tensor) -> None:
     Who mixes with whom, what is left of the weights, and where does the
     output lie?
     """
-    Q, K, V = inputs
+    Q, K, _ = inputs
     name = "known form"
-    measured: str | float = "differs"
-    bound: str | float = FORMULA
-    meaning = "The output agrees with no known form of attention."
-    weights = effective_weights(exam, V, got)
-    fitted = None if weights is None else _fit_factor(Q, K, weights)
-    softmax = fitted is not None and fitted[1] < SOLVED * exam.tolerance
     if not got.isfinite().all():
-        meaning = NO_NUMBERS
-    elif _reached(exam, inputs, got, 0):
-        name = "batch elements apart"
-        meaning = "An output changes with another sequence of the batch."
-    elif exam.held.heads > 1 and _reached(exam, inputs, got, 1):
-        name = "heads apart"
-        meaning = "An output of one head changes with the values of another."
-    elif softmax and fitted and _sums_to_one(weights, exam):
-        unusual = "Scores are multiplied by an unusual factor."
-        _wrong_scale(exam, fitted[0], unusual)
+        exam.fail(name, NO_NUMBERS)
+        exam.skip_rest(f'Cannot be told while "{name}" fails.')
+        _block(exam, name)
         return
+    probe_apart(exam, inputs, got)
+    if name := exam.broken(*CORE):
+        _block(exam, name)
+        return
+    weights = read_weights(exam, Q, K)
+    if weights is None:
+        _no_shares(exam, inputs, got)
+        return
+    fitted = _fit_factor(exam, Q, K, weights)
+    if fitted is not None and sums_to_one(exam, weights):
+        unusual = "Scores are multiplied by an unusual factor."
+        _wrong_scale(exam, fitted, unusual)
     elif order := _permutation(weights, weigh(Q, K, exam.base), exam):
         name = "values in step with keys"
-        meaning = (
-            f"The weight of each key goes to another key's value: {order}."
+        exam.fail(
+            name,
+            f"The weight of each key goes to another key's value: {order}.",
         )
-    elif (excess := _outside(got, V, exam.held.heads)) > 1e-6:
-        name, measured, bound = "convex hull", excess, 0.0
+        _block(exam, name)
+    elif _are_shares(exam, weights):
+        _draw(exam, inputs, weights, fitted)
+    else:
+        said = "" if fitted is None else _sums(exam, weights)
+        _no_shares(exam, inputs, got, said)
+
+
+def _are_shares(exam: Exam, weights: Tensor) -> bool:
+    """Whether no weight is negative, and no row sums to more than one."""
+    slack = exam.tolerance * weights.shape[-1]
+    most = float(weights.sum(-1).max())
+    return float(weights.min()) >= -slack and most <= 1 + slack
+
+
+def _no_shares(
+    exam: Exam, inputs: Inputs, got: Tensor, said: str = ""
+) -> None:
+    """Outputs outside the values, or of something else than values."""
+    Q, K, V = inputs
+    name, excess = "convex hull", _outside(got, V, exam.held.heads)
+    zero = float(exam.ask(Q, K, 0 * V).abs().max())
+    if zero > exam.tolerance:
+        name = "known form"
+        meaning = (
+            "With values of zero the output is not zero: something else is"
+            " added to it."
+        )
+        exam.fail(name, meaning, zero, 0.0)
+    elif excess > exam.tolerance:
         meaning = (
             "Outputs lie outside the values: the weights are no shares of"
-            " one."
+            f" one.{said}"
         )
-        if softmax and weights is not None:
-            meaning += _sums(weights, exam)
-    exam.fail(name, meaning, measured, bound)
-    _block(exam, name)
+        exam.fail(name, meaning, excess, 0.0)
+    else:
+        name = "known form"
+        exam.fail(name, "The output is no sum of values by any weights.")
+    _block(exam, name, follows=name != "known form")
 
 
-def _sums(weights: Tensor, exam: Exam) -> str:
+def _draw(
+    exam: Exam, inputs: Inputs, weights: Tensor, fitted: float | None
+) -> None:
+    """An attention of another kind: which, and is any sound one like it?"""
+    name = "known form"
+    traits = read_traits(exam, inputs, weights)
+    exam.portrait = portrait(traits, exam.base is not None)
+    like = likeness(traits)
+    if wrong := contradiction(traits):
+        exam.fail(name, wrong)
+        _block(exam, name)
+        return
+    if like:
+        kinds = ", and ".join(like)
+        why = f"No plain attention. It looks like one with {kinds}."
+        exam.skip(name, why=why)
+        exam.portrait.insert(0, why)
+        exam.blocked = f"Needs the formula, and this one has {kinds}."
+        if fitted is not None:  # a sink, and plain scores
+            _judge_factor(exam, fitted)
+        return
+    exam.fail(name, "The output agrees with no known form of attention.")
+    _block(exam, name, follows=False)
+
+
+def _judge_factor(exam: Exam, fitted: float) -> None:
+    meaning = "Scores are multiplied by an unusual factor."
+    if not math.isclose(fitted, exam.meant, rel_tol=4 * exam.tolerance):
+        exam.fail("scale", meaning, fitted, exam.meant)
+    exam.note("scale", True, fitted, exam.meant)
+
+
+def _sums(exam: Exam, weights: Tensor) -> str:
     """What the rows of weights sum to, in words."""
     sums = weights.sum(-1)
     mean = float(sums.mean())
-    if float(sums.std()) < SOLVED * exam.tolerance:
+    if float(sums.std()) <= exam.tolerance * weights.shape[-1]:
         return f" Every row sums to {mean:.3g}."
     return f" Rows sum to {mean:.3g}: the division by the sum is missing."
-
-
-def _sums_to_one(weights: Tensor | None, exam: Exam) -> bool:
-    if weights is None:
-        return False
-    gap = (weights.sum(-1) - 1).abs()
-    return bool((gap < SOLVED * exam.tolerance).all())
-
-
-def _reached(exam: Exam, inputs: Inputs, got: Tensor, axis: int) -> bool:
-    """Whether a change of one sequence (axis 0) or head (1) moves others.
-
-    The last one's inputs are changed.
-    """
-    changed = [x.clone() for x in inputs]
-    for x in changed:
-        x.select(axis, -1).mul_(-0.7)
-    group = exam.held.heads // exam.held.kv_heads if axis else 1
-    rest = got.shape[axis] - group
-    moved = (exam.ask(*changed) - got).narrow(axis, 0, rest).abs()
-    return rest > 0 and not bool((moved <= exam.tolerance).all())
 
 
 def _permutation(weights: Tensor | None, right: Tensor, exam: Exam) -> str:
@@ -231,7 +300,7 @@ def _permutation(weights: Tensor | None, right: Tensor, exam: Exam) -> str:
     gaps = (weights.unsqueeze(-1) - right.unsqueeze(-2)).abs()
     nearest, places = gaps.amax((0, 1, 2)).min(-1)  # of [S, S]
     found = places.tolist()
-    close = bool((nearest < SOLVED * exam.tolerance).all())
+    close = bool((nearest < 10 * exam.tolerance).all())
     if not close or sorted(found) != list(range(len(found))):
         return ""
     moved = ((there, here) for here, there in enumerate(found))

@@ -4,6 +4,8 @@ And what the weights that are handed back are worth.
 """
 
 import math
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,20 +13,23 @@ from torch import Tensor
 
 from surgeon.checkup.exam import Exam
 from surgeon.checkup.finding import FUTURE, READING
-from surgeon.checkup.forms import attend, causal
+from surgeon.checkup.forms import Inputs, attend, causal
+from surgeon.checkup.probes.behaviour import NOT_LINEAR
+from surgeon.checkup.probes.reading import read_weights
 from surgeon.checkup.subjects.answering import SubjectError, answer
 
+LEAST = 0.01  # a weight that dropout is judged by
 HALVES = (torch.float16, torch.bfloat16)
 
 
 def probe_weights(exam: Exam) -> None:
-    """Are these the weights of the formula?
+    """Are these the weights that multiply the values, as these tell?
 
     Without a mask and, where there is one, with a causal mask.
     """
     name, bound = "weights returned", 10 * exam.tolerance
     asks: list[Tensor | None] = [None]
-    unread = exam.broken(*READING, *FUTURE, "known form")
+    unread = exam.broken(*READING, *FUTURE)
     if exam.held.takes_mask and not unread:
         asks.append(causal(exam.T))
     worst = 0.0
@@ -35,7 +40,10 @@ def probe_weights(exam: Exam) -> None:
         if given is None:
             exam.skip(name, why="It hands back no weights [queries, keys].")
             return
-        right = exam.weights(Q, K, allowed)
+        right = read_weights(exam, Q, K, partial(exam.ask, allowed=allowed))
+        if right is None:
+            exam.skip(name, why=NOT_LINEAR)
+            return
         if given.shape[1] == 1:
             right = right.mean(1, keepdim=True)
         worst = max(worst, exam.off(given.double(), right))
@@ -53,11 +61,10 @@ def probe_gradients(exam: Exam) -> None:
     name, bound = "gradients", 10 * exam.tolerance
     masked = exam.held.takes_mask and not exam.broken(*READING, *FUTURE)
     allowed = causal(exam.T) if masked else None
-    inputs = Q, K, V = exam.draw()
+    inputs = exam.draw()
     for x in inputs:
         x.requires_grad_()
-    twins = [x.detach().double().requires_grad_() for x in inputs]
-    output = exam.subject.ask(Q, K, V, allowed).output
+    output = exam.subject.ask(*inputs, allowed).output
     if not output.requires_grad:
         meaning = "No gradient reaches the inputs."
         exam.fail(name, meaning, "none", "those of the formula")
@@ -65,6 +72,16 @@ def probe_gradients(exam: Exam) -> None:
     direction = exam.normal(*output.shape)
     along = (output.double() * direction).sum()
     got = answer(torch.autograd.grad, along, inputs, materialize_grads=True)
+    if not all(x.isfinite().all() for x in got):
+        found = zip("QKV", got, strict=True)
+        whose = ", ".join(n for n, x in found if not x.isfinite().all())
+        meaning = f"The gradient of {whose} is NaN."
+        exam.fail(name, meaning, "NaN", "finite")
+        return
+    if exam.blocked:
+        _try_slopes(exam, inputs, allowed, direction, got)
+        return
+    twins = [x.detach().double().requires_grad_() for x in inputs]
     expected = (exam.form(allowed)(*twins) * direction).sum()
     right = torch.autograd.grad(expected, twins)
     gaps = {
@@ -79,15 +96,59 @@ def probe_gradients(exam: Exam) -> None:
     exam.note(name, True, worst, bound)
 
 
+def _try_slopes(
+    exam: Exam,
+    inputs: Inputs,
+    allowed: Tensor | None,
+    direction: Tensor,
+    got: Sequence[Tensor],
+) -> None:
+    """Where the formula is not known: against differences of the output.
+
+    Along a direction in which each input moves; central differences, whose
+    step weighs what it leaves out against what it loses to rounding.
+    """
+    name, bound = "gradients", 1e-6
+    if exam.dtype != torch.float64:
+        why = "They are numbers; float32 is too coarse to try them by steps."
+        exam.skip(name, why=why)
+        return
+    step = torch.finfo(exam.dtype).eps ** (1 / 3)
+    plain = [x.detach() for x in inputs]
+    gaps = {}
+    for i, n in enumerate("QKV"):
+        towards = exam.normal(*plain[i].shape)
+        ends = []
+        for sign in (1, -1):
+            there = [*plain]
+            there[i] = plain[i] + sign * step * towards
+            Q, K, V = there
+            output = exam.ask(Q, K, V, allowed)
+            ends.append(float((output * direction).sum()))
+        slope = (ends[0] - ends[1]) / (2 * step)
+        along = float((got[i] * towards).sum())
+        gaps[n] = abs(along - slope) / max(1.0, abs(slope))
+    worst = max(gaps.values())
+    bad = ", ".join(n for n, gap in gaps.items() if not gap <= bound)
+    if bad:
+        meaning = f"The gradient of {bad} is not the slope of the output."
+        exam.fail(name, meaning, worst, bound)
+    told = "The gradients are the slopes of the output."
+    exam.note(name, True, worst, bound, told)
+
+
 def probe_large_scores(exam: Exam) -> None:
     """Add 2000 to scores, or take it from them: softmax must not notice.
 
     To every score, or to every other row.
     """
-    name, size, bound = "large scores", 2000.0, 100 * exam.tolerance
+    name, size = "large scores", 2000.0
+    # What rounding costs such scores, as `tolerance` has it for usual ones
+    bound = exam.tolerance * (4 + 2 * size) / 32
     Q, K, V = exam.draw()
     Q[..., 0], K[..., 0] = 0.0, 1.0
-    right = exam.form()(Q, K, V)
+    known = not exam.blocked
+    right = exam.form()(Q, K, V) if known else exam.ask(Q, K, V)
     signs = {
         "far above zero": torch.ones(exam.T, dtype=exam.dtype),
         "far below zero": -torch.ones(exam.T, dtype=exam.dtype),
@@ -102,6 +163,14 @@ def probe_large_scores(exam: Exam) -> None:
             exam.fail(name, meaning, "an error", "no change")
             return
         off = exam.off(got, right)
+        if not known and not got.isfinite().all():
+            meaning = "Large queries give NaN or infinity."
+            exam.fail(name, meaning, "NaN", "numbers")
+            return
+        if not known and off > bound:
+            why = "Adding the same to a whole row changes something here."
+            exam.skip(name, why=why)
+            return
         if off > bound:
             why = "they are cut off"
             if not got.isfinite().all():
@@ -215,8 +284,12 @@ def probe_dropout(exam: Exam) -> None:
         why = "Values are too narrow to tell the weights from the output."
         exam.skip(name, why=why)
         return
-    ratio, sums = _dropped(exam)
-    slack = 1e6 * exam.tolerance
+    dropped = _dropped(exam)
+    if dropped is None:
+        exam.skip(name, why=NOT_LINEAR)
+        return
+    ratio, sums = dropped
+    slack = exam.tolerance / LEAST
     if ((ratio - 1).abs() < slack).all():
         why = (
             "Training drops nothing: its probability is 0, or there is no"
@@ -249,18 +322,20 @@ def probe_dropout(exam: Exam) -> None:
     exam.fail(name, meaning, "other weights", sound, weight)
 
 
-def _dropped(exam: Exam) -> tuple[Tensor, Tensor]:
+def _dropped(exam: Exam) -> tuple[Tensor, Tensor] | None:
     """What weights are multiplied by in six draws, and the sums of rows."""
     by_name = exam.held.dropout
     how: dict[str, Any] = {"dropout": 0.5} if by_name else {"train": True}
     ratios, sums = [], []
     for seed in range(6):
-        Q, K, V = exam.draw()
+        Q, K, _ = exam.draw()
         # No weight is so small that its ratio is rounding.
         Q = Q / exam.factor / 10
-        got = exam.ask(Q, K, V, seed=seed, **how)
-        right = exam.weights(Q, K)
-        weights = got @ torch.linalg.pinv(exam.spread(V))
-        ratios.append((weights / right)[right > 1e-3])
+        right = read_weights(exam, Q, K)
+        ask = partial(exam.ask, seed=seed, **how)
+        weights = read_weights(exam, Q, K, ask)
+        if right is None or weights is None:
+            return None
+        ratios.append((weights / right)[right > LEAST])
         sums.append(weights.sum(-1))
     return torch.cat(ratios), torch.cat(sums)

@@ -4,13 +4,16 @@ Stand-ins for minus infinity, padding, rows without a key, more keys than
 queries.
 """
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 from torch import Tensor
 
 from surgeon.checkup.exam import Exam
-from surgeon.checkup.forms import attend, causal
+from surgeon.checkup.forms import Inputs, attend, causal
 from surgeon.checkup.notes import Notes
-from surgeon.checkup.probes.sight import random_mask
+from surgeon.checkup.probes.reading import moved, random_mask, sight
 from surgeon.checkup.subjects.answering import SubjectError, answer
 
 FORWARD, BACKWARD = "dead rows, forward", "dead rows, backward"
@@ -30,13 +33,14 @@ def probe_outbid(exam: Exam) -> None:
         exam.wait(name, on="large scores")
         return
     V = exam.draw()[2]
+    how_far = _reached if exam.blocked else _lost
     for power in range(1, 31):
         try:
-            lost = _lost(exam, V, 10.0**power)
+            lost = how_far(exam, V, 10.0**power)
         except SubjectError as error:
             exam.skip(name, why=f"It refuses large scores: {error}")
             return
-        if lost > 100 * exam.tolerance:
+        if lost > exam.tolerance:
             meaning = (
                 f"A hidden score is a finite number between -1e{power - 1}"
                 f" and -1e{power}, not minus infinity: visible scores below"
@@ -56,13 +60,32 @@ def _lost(exam: Exam, V: Tensor, size: float) -> float:
     """
     Q, K, _ = (torch.zeros_like(x) for x in exam.draw())
     Q[..., 0], K[:, :, 0, 0] = size / exam.factor, -1.0
-    if exam.held.takes_mask:
-        first = torch.zeros(exam.T, exam.T, dtype=torch.bool)
-        first[:, 0] = True
-        got = exam.ask(Q, K, V, first)
-    else:
-        got = exam.ask_causal(Q, K, V)
-    return exam.off(got[:, :, 0], exam.spread(V[:, :, :1])[:, :, 0])
+    got = _first_alone(exam, Q, K, V)
+    return exam.off(got, exam.spread(V[:, :, :1])[:, :, 0])
+
+
+def _reached(exam: Exam, V: Tensor, size: float) -> float:
+    """As `_lost`, where scores are not known: how far do hidden values reach?
+
+    Its query is against key 0, and with all others.
+    """
+    Q, K, _ = exam.draw()
+    Q[:], K[:] = 0.0, 0.0
+    Q[..., 0], K[..., 0] = size / exam.factor, 1.0
+    K[:, :, 0, 0] = -1.0
+    other = V.clone()
+    other[:, :, 1:] += 1
+    outputs = (_first_alone(exam, Q, K, x) for x in (V, other))
+    return float(moved(*outputs).max())
+
+
+def _first_alone(exam: Exam, Q: Tensor, K: Tensor, V: Tensor) -> Tensor:
+    """What query 0 gives, which sees key 0 alone."""
+    if not exam.held.takes_mask:
+        return exam.ask_causal(Q, K, V)[:, :, 0]
+    first = torch.zeros(exam.T, exam.T, dtype=torch.bool)
+    first[:, 0] = True
+    return exam.ask(Q, K, V, first)[:, :, 0]
 
 
 def probe_padding(exam: Exam) -> None:
@@ -88,6 +111,9 @@ def probe_padding(exam: Exam) -> None:
     except SubjectError as error:
         exam.skip(name, why=f"It takes no mask of each sequence: {error}")
         return
+    if exam.blocked:
+        _see_padding(exam, inputs, real)
+        return
     base = torch.ones(T, T, dtype=torch.bool)
     base = base if exam.base is None else exam.base
     seeing = lambda seen: attend(*inputs, seen & base, **exam.how)
@@ -111,6 +137,41 @@ def probe_padding(exam: Exam) -> None:
     }
     known = (said for said, form in wrong.items() if exam.agree(got, form))
     exam.fail(name, next(known, "Padding acts in no known way."))
+
+
+def _see_padding(exam: Exam, inputs: Inputs, real: Tensor) -> None:
+    """Without a formula: which values move what is no padding, [B, T, S]?
+
+    A padded one moves nothing, and a real one what it moves without padding.
+    """
+    name, T = "padding on keys", exam.T
+    if exam.held.padding:
+        ask = partial(exam.ask, padding=real)
+    else:
+        mask = real[:, None, None].expand(-1, 1, T, -1)
+        ask = partial(exam.ask, allowed=mask)
+    padded, plain = (_each(f, inputs) for f in (ask, exam.ask))
+    words, keys = real[:, :, None], real[:, None]
+    leaked = float((padded * (words & ~keys)).nan_to_num().max())
+    lost = (plain > exam.tolerance) & ~(padded > exam.tolerance)
+    if leaked > exam.tolerance:
+        meaning = "Padding reaches real tokens: it hides nothing, or others."
+        exam.fail(name, meaning, leaked, exam.tolerance)
+    elif (lost & words & keys).any():
+        meaning = "Real tokens are hidden with the padding."
+        exam.fail(name, meaning, "hidden", "seen")
+    exam.note(name, True, leaked, exam.tolerance)
+
+
+def _each(ask: Callable[..., Tensor], inputs: Inputs) -> Tensor:
+    """[B, T, S]: how far output i of each sequence moves with value j."""
+    Q, K, V = inputs
+    still, moves = ask(Q, K, V), []
+    for j in range(K.shape[2]):
+        other = V.clone()
+        other[:, :, j] += 1
+        moves.append(moved(ask(Q, K, other), still).amax((1, 3)))
+    return torch.stack(moves, -1)
 
 
 GIVES = {
@@ -140,7 +201,8 @@ def probe_dead_rows(exam: Exam) -> None:
         why = "Follows from the finite number that stands for minus infinity."
         exam.skip(*both, why=why)
         return
-    mask = random_mask(exam)
+    whole = random_mask(exam)
+    mask = whole.clone()
     mask[row] = False
     inputs = Q, K, V = exam.draw()
     for x in inputs:
@@ -152,8 +214,9 @@ def probe_dead_rows(exam: Exam) -> None:
         exam.skip(*both, why=why)
         return
     seen = output.detach().double()
-    right = exam.form(mask if exam.base is None else mask & exam.base)
-    if not exam.agree(seen, right(Q.detach(), K.detach(), V.detach())):
+    before = exam.ask(Q.detach(), K.detach(), V.detach(), whole)
+    others = torch.arange(exam.T) != row
+    if not exam.agree(seen[:, :, others], before[:, :, others]):
         exam.fail(
             FORWARD,
             "A row without keys harms the others.",
@@ -162,6 +225,8 @@ def probe_dead_rows(exam: Exam) -> None:
         )
     kind = _kind(exam, seen[:, :, row], exam.spread(V).mean(2))
     asked = exam.dead_rows
+    if kind == "other" and exam.blocked:  # a sink may, or what is added
+        exam.skip(FORWARD, why=GIVES[kind])
     held = asked in ("any", kind)
     weight = unless_demanded(exam, WEIGHS.get(kind, "hazard"))
     exam.note(FORWARD, held, kind, asked, GIVES[kind], weight=weight)
@@ -242,11 +307,20 @@ def probe_rectangular(exam: Exam) -> None:
         return
     top_left = torch.ones(T, S, dtype=torch.bool).tril()
     forms = {"top-left": top_left, "bottom-right": causal(T, S)}
-    found = "neither"
-    for where, seen in forms.items():
-        if exam.agree(got, attend(*inputs, seen, **exam.how)):
-            found = where
-            break
+    if exam.blocked:
+        ask = partial(exam.ask, causal=True)
+        shown = sight(exam, inputs, ask) > exam.tolerance
+        last = S - 1 - shown.flip(-1).int().argmax(-1)
+        ends = {
+            where: torch.equal(last, seen.sum(-1) - 1)
+            for where, seen in forms.items()
+        }
+    else:
+        ends = {
+            where: exam.agree(got, attend(*inputs, seen, **exam.how))
+            for where, seen in forms.items()
+        }
+    found = next((where for where in forms if ends[where]), "neither")
     asked = exam.alignment
     held = found == asked or (asked == "any" and found in forms)
     # PyTorch documents top-left, which is right where T is S.

@@ -1,14 +1,17 @@
 """Probes with a mask: who sees whom, and what is left of a hidden key?"""
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
 from surgeon.checkup.exam import Exam
 from surgeon.checkup.finding import FUTURE, READING
 from surgeon.checkup.forms import Inputs, attend, causal
-from surgeon.checkup.probes.core import effective_weights
+from surgeon.checkup.probes.hidden import see_diagonal, see_mask
 from surgeon.checkup.probes.hypotheses import Hypothesis, wrong_masks
 from surgeon.checkup.probes.maps import leak, reach
+from surgeon.checkup.probes.reading import random_mask, read_weights, sight
 from surgeon.checkup.subjects.answering import SubjectError
 
 SIGHT = (
@@ -24,39 +27,25 @@ NO_MODE = "A function has no training mode."
 NO_MASK = "The subject takes no mask and is not said to be causal."
 
 
-def random_mask(exam: Exam) -> Tensor:
-    """[T, T]: everyone sees itself and some others, and no mask is alike.
-
-    Each row hides a key, and turning the mask over gives another.
-    """
-    T = exam.T
-    while True:
-        chance = torch.rand(
-            T, T, generator=exam.generator, dtype=torch.float32
-        )
-        mask = chance < 0.5
-        mask |= torch.eye(T, dtype=torch.bool)
-        full = mask.all(-1).any() or mask.all(0).any()
-        if not full and not torch.equal(mask, mask.T):
-            return mask
-
-
 def probe_always_causal(exam: Exam) -> bool:
     """Of a subject that hides the future by itself: what does it see?
 
     Before anything else is compared; whether that can be.
     """
     found = _identify(exam, causal(exam.T), by_mask=False)
-    if found is None:
+    hides = lambda: not leak(_map(exam, EVALUATING))
+    if found is None or (found.finding == "known form" and hides()):
         exam.base = causal(exam.T)
         return True
+    if found.finding == "known form":
+        return True  # no known form, and it does not hide the future
     lost = found.finding == "mask obeyed" and exam.subject.is_module
     if lost and not leak(_map(exam, TRAINING)):
         return True  # causal while it trains: no mask is what it has now
     seen = "agrees to rounding with this fault"
     exam.fail(found.finding, found.meaning, seen)
     exam.blocked = f'Cannot be told while "{found.finding}" fails.'
-    exam.skip("known form", why=exam.blocked)
+    exam.under = found.finding
     return False
 
 
@@ -64,20 +53,22 @@ def probe_masks(exam: Exam) -> None:
     """Which mask was read out of the one that was given."""
     held = exam.held
     if not held.can_be_causal:
-        exam.skip(*_but_padding(exam, SIGHT), why=NO_MASK)
+        exam.skip(*but_padding(exam, SIGHT), why=NO_MASK)
         return
     if exam.blocked:
-        for name in FUTURE if exam.subject.is_module else (EVALUATING,):
-            found = _map(exam, name)
-            exam.note(name, None, meaning=exam.blocked, found=found)
-        exam.skip(*SIGHT, why=exam.blocked)
+        _probe_unknown(exam)
         return
     wrong = _try_mask(exam) if held.takes_mask else None
+    unknown = wrong is not None and wrong.finding == "known form"
+    if unknown and not leak(_map(exam, EVALUATING)):
+        ones = torch.ones(exam.T, exam.T, dtype=torch.bool)
+        _see_mask(exam, exam.draw(), ones if exam.base is None else exam.base)
+        wrong = None if exam.broken(*READING) else wrong
     try:
         read = wrong is not None or exam.broken(*READING)
         if not read and exam.base is None:
             wrong = _identify(exam, causal(exam.T), by_mask=False)
-        _future(exam, wrong)
+        probe_future(exam, wrong)
     except SubjectError as error:
         by = f" by {held.causal}" if isinstance(held.causal, str) else ""
         meaning = f"Asked{by} to hide the future, it raises {error}"
@@ -85,7 +76,7 @@ def probe_masks(exam: Exam) -> None:
             exam.fail(EVALUATING, meaning, "an error", "an output")
     if not held.takes_mask:
         why = "The subject takes no mask but the causal one."
-        exam.skip(*_but_padding(exam, READING), why=why)
+        exam.skip(*but_padding(exam, READING), why=why)
     if broken := exam.broken(*READING, "mask diagonal", *FUTURE):
         exam.wait(*SIGHT, on=broken)
         return
@@ -94,7 +85,31 @@ def probe_masks(exam: Exam) -> None:
     exam.agrees("mask obeyed", "mask polarity", "mask before softmax")
 
 
-def _but_padding(exam: Exam, names: tuple[str, ...]) -> list[str]:
+def _probe_unknown(exam: Exam) -> None:
+    """The same of an attention of no known form, by who moves with whom."""
+    inputs = exam.draw()
+    seen = sight(exam, inputs) > exam.tolerance
+    if exam.held.takes_mask:
+        _see_mask(exam, inputs, seen)
+    else:
+        why = "The subject takes no mask but the causal one."
+        exam.skip(*but_padding(exam, READING), why=why)
+    if not exam.broken(*READING):
+        see_diagonal(exam, inputs, seen)
+    probe_future(exam)
+    if broken := exam.broken(*READING, "mask diagonal", *FUTURE):
+        exam.wait(*SIGHT, on=broken)
+
+
+def _see_mask(exam: Exam, inputs: Inputs, seen: Tensor) -> None:
+    try:
+        see_mask(exam, inputs, seen)
+    except SubjectError as error:
+        meaning = f"It refuses a mask: {error}"
+        exam.fail("mask obeyed", meaning, "an error", "an output")
+
+
+def but_padding(exam: Exam, names: tuple[str, ...]) -> list[str]:
     """Without the law about padding, if there is an argument for that."""
     kept = "padding on keys" if exam.held.padding else ""
     return [name for name in names if name != kept]
@@ -122,7 +137,8 @@ def _identify(exam: Exam, mask: Tensor, by_mask: bool) -> Hypothesis | None:
     for wrong in wrong_masks(mask, causal=not by_mask, **exam.how):
         if exam.agree(got, wrong.form(*inputs)):
             return wrong
-    weights = effective_weights(exam, inputs[2], got)
+    ask = partial(exam.ask, allowed=mask) if by_mask else exam.ask_causal
+    weights = read_weights(exam, *inputs[:2], ask)
     if weights is not None:
         stand_in = _stand_in(exam, inputs, weights, mask)
         if stand_in:
@@ -150,7 +166,8 @@ def _stand_in(
     stood = {"set to": logs - level, "changed by": logs - level - scores}
     for said, rest in stood.items():
         hidden = rest[mask.expand_as(rest).logical_not()]
-        if float(hidden.std()) < 1e5 * exam.tolerance:
+        slack = 10 * exam.tolerance / float(weights.min())
+        if float(hidden.std()) < slack:
             return (
                 f"Hidden scores are {said} {float(hidden.mean()):.3g}, which"
                 " leaves them a share."
@@ -158,7 +175,7 @@ def _stand_in(
     return ""
 
 
-def _future(exam: Exam, wrong: Hypothesis | None) -> None:
+def probe_future(exam: Exam, wrong: Hypothesis | None = None) -> None:
     """Maps of who reaches whom, while training and while evaluating.
 
     A leak in one mode alone is that mode's.

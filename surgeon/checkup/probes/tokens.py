@@ -32,6 +32,7 @@ def examine_layer(exam: Outside) -> None:
         exam.fail("answers", meaning, "an error", "an output")
         exam.skip_rest("Cannot be told: the subject does not answer.")
         return
+    exam.portrait = ["Asked from outside: queries and keys are not seen."]
     precision = str(exam.dtype).removeprefix("torch.")
     exam.note("answers", True, precision, "an output")
     steps = {

@@ -1,0 +1,40 @@
+"""Attentions of other kinds: what is sound fails nothing and is told for what it is; what is not, is named."""
+
+import pytest
+from examined import names
+from kinds import SOUND, WRONG, in_single
+from said_in_portraits import PORTRAITS
+
+from surgeon import examine
+
+FREE = {"answers", "same answer twice", "batch elements apart", "mask obeyed", "mask polarity", "mask diagonal"}
+FREE |= {"mask before softmax", "future, evaluating", "padding on keys", "minus infinity", "dead rows, forward"}
+FREE |= {"dead rows, backward", "inputs unchanged", "random state", "strided inputs", "values in step with keys"}
+
+
+@pytest.mark.parametrize("single", [False, True], ids=["float64", "float32"])
+@pytest.mark.parametrize("name", SOUND)
+def test_a_sound_attention_of_another_kind_fails_nothing_and_is_told_for_what_it_is(name, single):
+    subject, like = SOUND[name]
+    for seed in (0, 1):
+        report = examine(in_single(subject) if single else subject, seed=seed)
+        assert names(report) == [], f"seed {seed}: {report.diagnosis}"
+        assert like in report["known form"].meaning
+        told = {finding.name for finding in report if finding.passed}
+        few = {"values in step with keys"} if name == "documents" else set()  # two keys in a row are too few
+        assert told >= FREE - few, FREE - told
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_fault_of_another_kind_is_named(name):
+    subject, law, said = WRONG[name]
+    for seed in (0, 1):
+        report = examine(subject, seed=seed)
+        assert names(report) == [law], f"seed {seed}: {report.diagnosis}"
+        assert report[law].meaning == said
+
+
+@pytest.mark.parametrize("name", PORTRAITS)
+def test_a_portrait_says_what_kind_of_attention_it_is(name):
+    make, held, lines = PORTRAITS[name]
+    assert examine(make(), **held).portrait == lines

@@ -1,0 +1,213 @@
+"""What the portrait at the head of a report must say: how each is asked, and all its lines."""
+
+import torch
+from examined import causal, softened
+from kinds import SOUND, by_features, in_halves, made, turned
+
+from surgeon import MultiHeadAttention, attention, grouped_attention
+from surgeon.zoo.catalogue import ZOO
+
+
+def table(scores):
+    """A number for each place."""
+    T, S = scores.shape[-2:]
+    return torch.sin(torch.arange(T)[:, None] * torch.arange(S)).to(scores.dtype)
+
+
+PORTRAITS = {
+    "ours": (
+        lambda: attention,
+        {},
+        ["Plain attention, softmax(0.378 QKᵀ)V, to rounding.", "Every query sees every key."],
+    ),
+    "grouped": (
+        lambda: grouped_attention,
+        {"layout": "B H T d", "heads": 6, "kv_heads": 2},
+        [
+            "Plain attention, softmax(0.378 QKᵀ)V, to rounding.",
+            "Every query sees every key.",
+            "6 query heads share 2 key heads.",
+        ],
+    ),
+    "multi-query": (
+        lambda: grouped_attention,
+        {"layout": "B H T d", "heads": 3, "kv_heads": 1},
+        [
+            "Plain attention, softmax(0.378 QKᵀ)V, to rounding.",
+            "Every query sees every key.",
+            "All query heads share one key head.",
+        ],
+    ),
+    "a layer that trains": (
+        lambda: MultiHeadAttention(28, 4, dropout=0.25),
+        {},
+        [
+            "Plain attention, softmax(0.378 QKᵀ)V, to rounding.",
+            "Every query sees every key.",
+            "Training makes a weight 0 or 1.33 times itself.",
+        ],
+    ),
+    "causal by nature": (
+        lambda: lambda Q, K, V: causal(Q, K, V, is_causal=True),
+        {"causal": True},
+        ["Plain attention, softmax(0.378 QKᵀ)V, to rounding.", "It is causal by itself."],
+    ),
+    "causal unless told": (
+        lambda: lambda Q, K, V, mask=None: causal(Q, K, V, mask, is_causal=mask is None),
+        {},
+        [
+            "Plain attention, softmax(0.378 QKᵀ)V, to rounding.",
+            "Without a mask it is causal; one of all ones opens it.",
+        ],
+    ),
+    "softmax over the queries": (
+        lambda: ZOO["softmax_over_queries"].made,
+        {},
+        ["What it is cannot be told while “softmax over keys” fails."],
+    ),
+    "a cap": (
+        lambda: softened,
+        {},
+        [
+            "No plain attention. It looks like one with scores bent to a limit of 1 (a cap).",
+            "The weights of a query add up to 1.",
+            "Every query sees every key.",
+            "Places do not count: only what the tokens are.",
+            "The lengths of queries and of keys count.",
+            "No score beyond 1 passes.",
+        ],
+    ),
+    "rotary": (
+        lambda: turned(),
+        {},
+        [
+            "No plain attention. It looks like one with queries and keys turned by their places (rotary).",
+            "The weights of a query add up to 1.",
+            "Every query sees every key.",
+            "With one token repeated, the distance counts, and the token.",
+            "The lengths of queries and of keys count.",
+        ],
+    ),
+    "rotary, pairs mixed": (
+        lambda: turned(mixed=True),
+        {},
+        [
+            "The weights of a query add up to 1.",
+            "Every query sees every key.",
+            "With one token repeated, places count, not only distances.",
+            "The lengths of queries and of keys count.",
+        ],
+    ),
+    "a table of distances": (
+        lambda: SOUND["a table of distances"][0],
+        {},
+        [
+            "No plain attention. It looks like one with a bias by distance (as ALiBi's or T5's).",
+            "The weights of a query add up to 1.",
+            "Every query sees every key.",
+            "With one token repeated, the distance counts, whatever the token.",
+            "The lengths of queries and of keys count.",
+            "A constant added to a row of scores changes nothing.",
+        ],
+    ),
+    "a table of places, undeclared causal": (
+        lambda: made(lambda Q, K, s: s + table(s), seen=lambda i, j: j <= i),
+        {},
+        [
+            "No plain attention. It looks like one with a bias by place, added to the scores.",
+            "The weights of a query add up to 1.",
+            "It is causal by itself.",
+            "With one token repeated, places count, whatever the token.",
+            "The lengths of queries and of keys count.",
+            "A constant added to a row of scores changes nothing.",
+            "Say causal=True, and what that needs is tried.",
+        ],
+    ),
+    "keys with places": (
+        lambda: SOUND["keys with places"][0],
+        {},
+        [
+            "No plain attention. It looks like one with places added to queries or keys.",
+            "The weights of a query add up to 1.",
+            "Every query sees every key.",
+            "With one token repeated, places count, even for keys of nothing.",
+            "The lengths of queries and of keys count.",
+        ],
+    ),
+    "normed queries": (
+        lambda: SOUND["normed queries"][0],
+        {},
+        [
+            "No plain attention. It looks like one with a norm of queries.",
+            "The weights of a query add up to 1.",
+            "Every query sees every key.",
+            "Places do not count: only what the tokens are.",
+            "Of queries, only directions count; of keys, lengths too.",
+        ],
+    ),
+    "normed keys": (
+        lambda: SOUND["normed keys"][0],
+        {},
+        [
+            "No plain attention. It looks like one with a norm of keys.",
+            "The weights of a query add up to 1.",
+            "Every query sees every key.",
+            "Places do not count: only what the tokens are.",
+            "Of keys, only directions count; of queries, lengths too.",
+        ],
+    ),
+    "a sink": (
+        lambda: SOUND["softmax-plus-one"][0],
+        {},
+        [
+            "No plain attention. It looks like one with a sink, which takes 0.029 to 0.18 of a row.",
+            "The weights of a query add up to 0.818 to 0.971.",
+            "Every query sees every key.",
+            "Places do not count: only what the tokens are.",
+            "The lengths of queries and of keys count.",
+            "A constant added to a row of scores changes its weights.",
+        ],
+    ),
+    "cosines": (
+        lambda: SOUND["cosines"][0],
+        {},
+        [
+            "No plain attention. It looks like one with cosines for scores (a norm of queries and keys).",
+            "The weights of a query add up to 1.",
+            "Every query sees every key.",
+            "Places do not count: only what the tokens are.",
+            "Only directions of queries and keys count.",
+        ],
+    ),
+    "documents": (
+        lambda: SOUND["documents"][0],
+        {},
+        [
+            "No plain attention. It looks like one with keys hidden by place (a window, or documents).",
+            "The weights of a query add up to 1.",
+            "Of 5 keys, the queries see 3 3 3 2 2.",
+            "Places do not count: only what the tokens are.",
+            "The lengths of queries and of keys count.",
+            "A constant added to a row of scores changes nothing.",
+        ],
+    ),
+    "products of features": (
+        lambda: by_features,
+        {},
+        [
+            "No plain attention. It looks like one with products of features for weights (linear attention).",
+            "The weights of a query add up to 1.",
+            "Every query sees every key.",
+            "Places do not count: only what the tokens are.",
+            "The lengths of queries and of keys count.",
+            "The weights are of rank 7.",
+        ],
+    ),
+    "in halves": (lambda: in_halves, {}, ["It computes in half precision, whatever comes."]),
+    "from outside": (
+        lambda: MultiHeadAttention(28, 4),
+        {"projections": False},
+        ["Asked from outside: queries and keys are not seen."],
+    ),
+    "what raises": (lambda: lambda Q, K, V, mask=None: None, {}, []),
+}
