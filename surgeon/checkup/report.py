@@ -6,6 +6,9 @@ from surgeon.checkup.finding import RAISES, WEIGHTS, Finding
 from surgeon.checkup.report_html import as_html
 from surgeon.checkup.report_text import as_table, as_text, wrapped
 
+# One of these must be told, or nobody knows whether it is attention.
+SAYS_WHAT = {"known form", "softmax over keys", "values in step with keys"}
+
 
 class Report:
     """The findings of one examination.
@@ -151,7 +154,7 @@ class Report:
         So little that nobody knows whether this is attention.
         """
         told = {f.name for f in self.findings if f.passed is not None}
-        if self.failed or told & {"known form", "softmax over keys"}:
+        if self.failed or told & SAYS_WHAT:
             return ""
         return (
             f"only {len(told)} of {len(self)} laws could be tried, and not"

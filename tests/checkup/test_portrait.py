@@ -20,6 +20,7 @@ def test_a_sound_attention_of_another_kind_fails_nothing_and_is_told_for_what_it
         report = examine(in_single(subject) if single else subject, seed=seed)
         assert names(report) == [], f"seed {seed}: {report.diagnosis}"
         assert like in report["known form"].meaning
+        assert report.diagnosis == "Nothing found." or report.diagnosis.startswith("Nothing found: ")
         told = {finding.name for finding in report if finding.passed}
         few = {"values in step with keys"} if name == "documents" else set()  # two keys in a row are too few
         assert told >= FREE - few, FREE - told
