@@ -147,7 +147,7 @@ SOUND = {
     "normed keys": (normed(False), "a norm of keys"),
     "a cap of 5": (capped(5.0), "scores bent to a limit of 5 (a cap)"),
     "a cap of 50": (capped(50.0), "scores bent to a limit of 50 (a cap)"),
-    "a cap of 1000": (capped(1000.0), "scores bent to a limit"),
+    "a cap of 100": (capped(100.0), "scores bent to a limit"),
     "a sink of -7": (made(share=lambda s: with_sink(s, -7.0)), "a sink, which takes "),
     "root mean squares": (
         made(lambda Q, K, s: 2 * unit(Q) @ unit(K).mT),

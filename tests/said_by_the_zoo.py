@@ -59,7 +59,7 @@ SAID = {
     "softmax_over_batch": "Softmax runs over the batch: that axis sums to one.",
     "undivided": (
         "Outputs lie outside the values: the weights are no shares of one."
-        " Rows sum to 1.8: the division by the sum is missing."
+        " Rows sum to 2.08: the division by the sum is missing."
     ),
     "no_maximum": "Scores far above zero give wrong numbers: the maximum of each row is not subtracted first.",
     "one_maximum_for_all": "Scores of very different rows give wrong numbers: they are cut off.",

@@ -137,7 +137,10 @@ SAID = {
         "FAIL known form": "Ordinary inputs give NaN or infinity.",
         "n/a gradients": 'Cannot be told while "known form" fails.',
     }),
-    "tanh": (lambda: softened, {}, {"FAIL known form": UNKNOWN}),
+    "tanh": (lambda: softened, {}, {
+        "n/a known form": "No plain attention. It looks like one with scores bent to a limit of 1 (a cap).",
+        "n/a scale": "Needs the formula, and this one has scores bent to a limit of 1 (a cap).",
+    }),
     "batch mixed": (
         lambda: changed(lambda Q, K, V: (Q, K, V + 0.1 * V.mean(0, keepdim=True))),
         {},
@@ -152,7 +155,10 @@ SAID = {
         "FAIL known form": "Right for some sizes, but not for 3 queries, 3 keys and 1 sequences.",
     }),
     "wrong at equal widths": (lambda: changed(after=on_equal_widths), {}, {
-        "FAIL known form": f"{UNKNOWN} So it is where d_k and d_v are both 8; with 7 and 11 it holds.",
+        "FAIL known form": (
+            "With values of zero the output is not zero: something else is added to it."
+            " So it is where d_k and d_v are both 8; with 7 and 11 it holds."
+        ),
     }),
     "two values exchanged": (
         lambda: changed(lambda Q, K, V: (Q, K, V[..., [1, 0, *range(2, V.shape[-2])], :])),
@@ -244,7 +250,7 @@ SAID = {
         "n/a rectangular causal": f"It takes no more keys than queries: {NOT_LIKE_THIS}",
     }),
     "an odd mask": (lambda: odd_mask, {}, {
-        "FAIL mask obeyed": "What the mask hides keeps a weight, of up to 0.457.",
+        "FAIL mask obeyed": "What the mask hides keeps a weight, of up to 0.758.",
     }),
     "a sink behind a mask": (lambda: masked_sink, {}, {
         "FAIL known form": "With a mask, the output agrees with no known form of attention.",

@@ -156,11 +156,7 @@ def _plain(exam: Exam) -> str:
         return "It computes in half precision, whatever comes."
     if exam.findings["known form"].passed:
         return f"Plain attention, {factor}, to rounding."
-    return (
-        f"What it is cannot be told while “{broken}” fails."
-        if broken
-        else "What it is could not be told."
-    )
+    return f"What it is cannot be told while “{broken}” fails."
 
 
 def _sight(seen: Tensor) -> str:

@@ -38,7 +38,7 @@ def _is_lost(exam: Exam, share: float) -> bool:
     In a third of all numbers that a change by a tenth moves.
     """
     Q, K, V = exam.draw()
-    towards = exam.normal(*Q.shape)
+    towards = exam.normal(*Q.shape).to(Q.dtype)
     still, nudged, moved = (
         exam.ask(Q + by * towards, K, V) for by in (0.0, share, 0.1)
     )
