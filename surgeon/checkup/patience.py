@@ -1,5 +1,6 @@
 """What is put up with: subjects that never return, and that warn."""
 
+import importlib
 import re
 import signal
 import threading
@@ -12,6 +13,13 @@ from dataclasses import dataclass
 from types import FrameType
 
 AGAIN = 1.0  # seconds until whoever swallowed the end hears of it once more
+# What PyTorch imports when it first needs it. An import that is broken off
+# leaves half of it behind, for as long as the process lives.
+IMPORTED_LATE = (
+    "numpy.random",
+    "torch.fx.experimental.symbolic_shapes",  # and sympy
+    "torch.utils._device",
+)
 
 
 class OutOfPatience(BaseException):
@@ -43,6 +51,8 @@ def within(seconds: float | None) -> Iterator[None]:
     if seconds is None or not _may_ring():
         yield
         return
+    for name in IMPORTED_LATE:
+        importlib.import_module(name)
     limit = Limit()
 
     def ring(number: int, frame: FrameType | None) -> None:

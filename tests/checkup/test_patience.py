@@ -116,3 +116,24 @@ def test_what_swallows_every_end_is_ended_with_its_process(tmp_path):
     assert done.returncode == 2
     said = "address must name something that answers, got 'endless:subject': nothing within 2.3 s."
     assert said in done.stderr
+
+
+def test_what_pytorch_imports_late_is_whole_before_the_first_subject_is_given_up():
+    """An import broken off halfway would fail every later examination of the process."""
+    code = """
+import sys, time
+from surgeon import attention, examine
+
+def hanging(Q, K, V, mask=None):
+    while True:
+        time.sleep(0.01)
+
+before = set(sys.modules)
+examine(hanging, patience=0.01)
+before = set(sys.modules)
+assert examine(attention).failed == []
+late = [name for name in sys.modules if name not in before and name.partition(".")[0] in ("numpy", "sympy", "torch")]
+print(late)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout == "[]\n", done.stdout + done.stderr
