@@ -27,10 +27,12 @@ class LatentAttention(nn.Module):
 
     .. math::
 
+        \begin{gathered}
         c = XW^{DKV}, \qquad
+        Y = [\mathrm{head}_1 \dots \mathrm{head}_H]\,W^O, \\
         \mathrm{head}_h
-        = \mathrm{Attention}(XW^Q_h, cW^{UK}_h, cW^{UV}_h), \qquad
-        Y = [\mathrm{head}_1 \dots \mathrm{head}_H]\,W^O
+        = \mathrm{Attention}(XW^Q_h, cW^{UK}_h, cW^{UV}_h)
+        \end{gathered}
 
     Of a token, `c` alone is needed later. Nor need a key ever be made of it:
     :math:`q\,(c\,W^{UK}_h)^T = (q\,W^{UK\,T}_h)\,c^T`, and an average of
