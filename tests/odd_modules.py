@@ -57,6 +57,13 @@ class Flagged(MultiHeadAttention):
         return super().forward(x, mask=torch.ones(T, T, dtype=torch.bool).tril() if is_causal else None)
 
 
+class SelfAside(torch.nn.TransformerEncoderLayer):
+    """Its own way round its self-attention."""
+
+    def forward(self, src, src_mask=None, src_key_padding_mask=None, is_causal=False):
+        return self.linear2(self.linear1(src))
+
+
 class Plain(Fused):
     """Fused, with its mask or its answer changed."""
 

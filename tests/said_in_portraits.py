@@ -1,8 +1,10 @@
 """What the portrait at the head of a report must say: how each is asked, and all its lines."""
 
 import torch
-from examined import causal, softened
+from examined import Fused, causal, softened
 from kinds import SOUND, by_features, in_halves, made, turned
+from layers import AlwaysAside, AsideUnlessAlike, Longer, Turning
+from torch import nn
 
 from surgeon import MultiHeadAttention, attention, grouped_attention
 from surgeon.zoo.catalogue import ZOO
@@ -14,7 +16,57 @@ def table(scores):
     return torch.sin(torch.arange(T)[:, None] * torch.arange(S)).to(scores.dtype)
 
 
+PLAIN = ["Plain attention, softmax(0.378 QKᵀ)V, to rounding.", "Every query sees every key."]
+OUTSIDE = "Asked from outside: queries and keys are not seen."
+
 PORTRAITS = {
+    "one projection in no usual order": (
+        lambda: Fused(wrong=True),
+        {"projections": ("inner.all", "inner.out"), "heads": 4},
+        [
+            "What it is cannot be told while “heads apart” fails.",
+            "In no usual order does its one projection act as queries, keys and values: 3 H d is taken."
+            " Say fused if it is another.",
+        ],
+    ),
+    "aside unless alike": (
+        AsideUnlessAlike,
+        {},
+        [
+            *PLAIN,
+            "It leaves its projections aside where queries, keys and values are not one and the same.",
+        ],
+    ),
+    "always aside": (AlwaysAside, {}, [OUTSIDE, "It does not go through qkv, proj."]),
+    "angles of zero": (
+        Turning,
+        {},
+        [
+            "Plain attention, softmax(0.408 QKᵀ)V, to rounding.",
+            "Every query sees every key.",
+            "It wants position_embeddings: it got angles of zero, by which nothing turns."
+            " What it makes of places is not examined.",
+        ],
+    ),
+    "longer": (
+        Longer,
+        {},
+        [OUTSIDE, "It adds 2 tokens to the tokens it is given, in front: their outputs are set aside."],
+    ),
+    "an encoder's layer": (
+        lambda: nn.TransformerEncoderLayer(28, 4, 56, 0.0),
+        {},
+        [*PLAIN, "Its self_attn is examined, and nothing else of the layer."],
+    ),
+    "a decoder's layer": (
+        lambda: nn.TransformerDecoderLayer(28, 4, 56, 0.0),
+        {},
+        [
+            *PLAIN,
+            "Its self_attn is examined, and nothing else of the layer.",
+            "Its cross-attention is multihead_attn: hand it in as well.",
+        ],
+    ),
     "ours": (
         lambda: attention,
         {},

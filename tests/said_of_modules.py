@@ -1,12 +1,14 @@
 """What the check-up must say of modules, by their projections and from outside."""
 
 import torch
+from layers import AlwaysAside, AsideUnlessAlike, Longer
 from odd_modules import (
     Flagged,
     Interleaved,
     InterleavedMerge,
     LeaksInBothModes,
     SeedsInTraining,
+    SelfAside,
     ViewedTwice,
     drawing,
     empty,
@@ -67,7 +69,21 @@ SAID = {
     "one sequence": (lambda: layer(Flagged, 28, 4), {"causal": "is_causal"}, {
         "n/a rectangular causal": "It takes as many keys as queries.",
     }),
+    "aside unless alike": (AsideUnlessAlike, {"causal": True}, {
+        "n/a rectangular causal": (
+            "It leaves its projections aside where queries, keys and values are not one and the same."
+        ),
+    }),
     # from outside
+    "always aside": (AlwaysAside, {}, {
+        "n/a scale": "Needs Q, K and V apart. It does not go through qkv, proj.",
+    }),
+    "longer before it projects": (Longer, {"projections": ("inner.qkv", "inner.proj"), "heads": 4}, {
+        "n/a scale": "Needs Q, K and V apart. It projects [2, 7] tokens where [2, 5] were given.",
+    }),
+    "self-attention aside": (lambda: layer(SelfAside, 28, 4, 56, batch_first=True), {}, {
+        "n/a scale": "Needs Q, K and V apart. It does not ask its self_attn.",
+    }),
     "unknown": (fused(), OUTSIDE, {
         "n/a scale": "Needs Q, K and V apart: name the module's projections to have it told.",
     }),

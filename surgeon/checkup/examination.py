@@ -18,8 +18,9 @@ from surgeon.checkup.outside import Outside
 from surgeon.checkup.patience import OutOfPatience, listening, within
 from surgeon.checkup.probes.tokens import examine_layer
 from surgeon.checkup.report import Report
+from surgeon.checkup.subjects.answering import Aside
 from surgeon.checkup.subjects.declaration import Declaration, one_of
-from surgeon.checkup.subjects.holds import hold
+from surgeon.checkup.subjects.holds import hold, title_of
 from surgeon.checkup.subjects.layer import hold_layer
 from surgeon.checkup.subjects.surroundings import ordinary
 
@@ -40,6 +41,7 @@ def examine(
     heads: int | None = None,
     kv_heads: int | None = None,
     projections: Sequence[str] | bool | None = None,
+    fused: str | None = None,
     widths: tuple[int, int] | None = None,
     scale: float | None = None,
     width: int | None = None,
@@ -99,6 +101,10 @@ def examine(
         Submodules of a module on `x`: queries, keys, values, and the output
         projection; or one that gives all three, and the output projection.
         False for a module that is to be asked from outside alone.
+    fused : str, optional
+        The order of the three in one projection: "3 H d", "H 3 d", "H d 3",
+        "d 3 H", or "G q k v" where groups of heads share a key head. If not
+        given, the one in which they act as queries, keys and values.
     widths : (int, int), optional
         d_k and d_v to ask a function with. If not given, 7 and 11, and
         everything again with 8 and 8, which may lead another way through it:
@@ -180,6 +186,7 @@ def examine(
         heads=heads,
         kv_heads=kv_heads,
         projections=projections,
+        fused=fused,
         widths=widths,
         width=width,
         scale=scale,
@@ -196,15 +203,19 @@ def examine(
     check_seed(seed)
     heard: list[str] = []
     with ordinary(), listening(heard):
-        notes, title, course = _prepare(
-            subject, declared, dead_rows or "zero", alignment, seed
-        )
         choices = {"dead_rows": dead_rows, "alignment": alignment}
-        notes.demanded = {
-            name for name, it in choices.items() if it not in (None, "any")
-        }
+        notes = Notes()
+        title: Callable[[], str] = partial(title_of, subject)
         try:
             with within(patience):
+                notes, title, course = _prepare(
+                    subject, declared, dead_rows or "zero", alignment, seed
+                )
+                notes.demanded = {
+                    name
+                    for name, it in choices.items()
+                    if it not in (None, "any")
+                }
                 course()
         except OutOfPatience:
             _give_up(notes, patience)
@@ -222,18 +233,27 @@ def _prepare(
 ) -> tuple[Notes, Callable[[], str], Callable[[], None]]:
     """The notes, the report's title once all is settled, and the course."""
     on_x = declared.width is not None and not isinstance(subject, nn.Module)
-    held = None if on_x else hold(subject, declared)
+    aside = ""
+    try:
+        held = None if on_x else hold(subject, declared)
+    except Aside as error:
+        held, aside = None, str(error)
     if held is None:
         layer = hold_layer(subject, declared)
-        outside = Outside(layer, dead_rows, seed)
+        outside = Outside(layer, dead_rows, seed, aside)
         title = f"{layer.title} (on x, from outside)"
-        return outside, lambda: title, partial(examine_layer, outside)
+        find = declared.mask == "find"
+        course = partial(examine_layer, outside, find=find)
+        return outside, lambda: title, course
     # what PyTorch documents for its own, or what a cache needs
     theirs = held.title == "scaled_dot_product_attention"
     usual = "top-left" if theirs else "bottom-right"
     exam = Exam(held, dead_rows, alignment or usual, seed)
-    course = partial(_examine, exam, declared)
-    return exam, lambda: f"{held.title} ({held.held})", course
+    return (
+        exam,
+        lambda: f"{held.title} ({held.held})",
+        partial(_examine, exam, declared),
+    )
 
 
 def _examine(exam: Exam, declared: Declaration) -> None:
@@ -241,6 +261,7 @@ def _examine(exam: Exam, declared: Declaration) -> None:
     if declared.scale is not None:
         exam.how["factor"] = exam.meant = float(declared.scale)
     conduct(exam, find=declared.mask == "find")
+    exam.portrait += exam.subject.said
     conduct_again(exam)
 
 

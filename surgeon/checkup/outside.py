@@ -24,6 +24,8 @@ class Outside(Notes):
         What the caller expects of a query that may look at nothing.
     seed : int
         Of the inputs.
+    aside : str
+        Why its projections are of no use, if it has such.
 
     Attributes
     ----------
@@ -33,8 +35,11 @@ class Outside(Notes):
         What rounding may make of an answer.
     """
 
-    def __init__(self, layer: Layer, dead_rows: str, seed: int) -> None:
+    def __init__(
+        self, layer: Layer, dead_rows: str, seed: int, aside: str = ""
+    ) -> None:
         super().__init__()
+        self.aside = aside
         self.layer, self.dead_rows = layer, dead_rows
         self.generator = torch.Generator().manual_seed(seed)
         self.dtype = layer.dtype

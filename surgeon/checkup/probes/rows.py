@@ -296,7 +296,7 @@ def probe_rectangular(exam: Exam) -> None:
         )
         return
     if not exam.held.rectangular:
-        exam.skip(name, why="It takes as many keys as queries.")
+        exam.skip(name, why=exam.held.why_square)
         return
     inputs = exam.draw(T, S)
     try:

@@ -1,6 +1,7 @@
 """A layer on `x` from outside, with a mask: who reaches whom?"""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -16,16 +17,22 @@ from surgeon.checkup.probes.rows import (
 )
 from surgeon.checkup.probes.sight import EVALUATING, NO_MASK, SIGHT, TRAINING
 from surgeon.checkup.subjects.answering import SubjectError, answer
+from surgeon.checkup.subjects.conventions import MASKS
 
 
-def probe_sight(exam: Outside) -> None:
-    """Maps with a causal mask, in both modes, and what they look like."""
+def probe_sight(exam: Outside, *, find: bool = False) -> None:
+    """Maps with a causal mask, in both modes, and what they look like.
+
+    `find` whether the convention of the mask is to be found out.
+    """
     held = exam.held
     if not held.can_be_causal:
         kept = "padding on keys" if held.padding else ""
         exam.skip(*(name for name in SIGHT if name != kept), why=NO_MASK)
         return
     mask = None if held.causal else causal(T)
+    if find and mask is not None:
+        _find_convention(exam, mask)
     try:
         maps = _maps(exam, mask)
     except SubjectError as error:
@@ -50,6 +57,24 @@ def probe_sight(exam: Outside) -> None:
         exam.note("mask polarity", True, told, told)
         if mask is not None:
             _dead_row(exam)
+
+
+def _find_convention(exam: Outside, mask: Tensor) -> None:
+    """Which convention it obeys; the first, if it obeys none."""
+    first = exam.held
+    for convention in MASKS:
+        if convention == "additive, lowest":
+            continue  # cannot be told from the other
+        exam.layer.held = replace(first, mask=convention)
+        try:
+            found = _maps(exam, mask)[EVALUATING]
+        except SubjectError:  # a convention that it does not take
+            continue
+        if torch.equal((found > 0) | torch.eye(T, dtype=torch.bool), mask):
+            told = f"Found out, not declared: {convention}."
+            exam.note("mask polarity", None, convention, "", told)
+            return
+    exam.layer.held = replace(first, mask=MASKS[0])
 
 
 def _maps(exam: Outside, mask: Tensor | None) -> dict[str, Tensor]:

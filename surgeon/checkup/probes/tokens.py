@@ -1,5 +1,8 @@
 """A layer on `x` whose projections are not known, asked from outside."""
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 
 from surgeon.checkup.finding import LAWS, RAISES
@@ -20,11 +23,17 @@ from surgeon.checkup.subjects.surroundings import apart
 UNKNOWN = (
     "Needs Q, K and V apart: name the module's projections to have it told."
 )
+ADDED = (
+    "It adds {} to the tokens it is given, {}: their outputs are set aside."
+)
 SEEDS = (1, 2)
 
 
-def examine_layer(exam: Outside) -> None:
-    """Fill in every finding that needs no knowledge of the projections."""
+def examine_layer(exam: Outside, *, find: bool = False) -> None:
+    """Fill in every finding that needs no knowledge of the projections.
+
+    `find` whether the convention of its mask is to be found out.
+    """
     try:
         exam.answered(exam.ask(exam.x))
     except SubjectError as error:
@@ -32,16 +41,16 @@ def examine_layer(exam: Outside) -> None:
         exam.fail("answers", meaning, "an error", "an output")
         exam.skip_rest("Cannot be told: the subject does not answer.")
         return
-    exam.portrait = ["Asked from outside: queries and keys are not seen."]
+    exam.portrait = _portrait(exam)
     precision = str(exam.dtype).removeprefix("torch.")
     exam.note("answers", True, precision, "an output")
-    steps = {
+    steps: dict[str, Callable[[Outside], None]] = {
         "batch elements apart": _batch,
         "strided inputs": _strides,
         "random state": _generator,
         "inputs unchanged": _inputs,
         "known form": _order,
-        EVALUATING: probe_sight,
+        EVALUATING: partial(probe_sight, find=find),
         "padding on keys": _padding,
     }
     try:
@@ -53,7 +62,22 @@ def examine_layer(exam: Outside) -> None:
         meaning = f"It answers once, and then raises {error}"
         why = "Cannot be told: the subject does not answer each time."
         exam.break_off("an error", meaning, why)
-    exam.skip_rest(UNKNOWN)
+    exam.skip_rest(
+        f"Needs Q, K and V apart. {exam.aside}" if exam.aside else UNKNOWN
+    )
+
+
+def _portrait(exam: Outside) -> list[str]:
+    """What is known of a layer from outside."""
+    layer = exam.layer
+    lines = ["Asked from outside: queries and keys are not seen."]
+    if exam.aside:
+        lines.append(exam.aside)
+    if layer.extra:
+        tokens = f"{layer.extra} token{'s' if layer.extra > 1 else ''}"
+        where = "in front" if layer.front else "behind"
+        lines.append(ADDED.format(tokens, where))
+    return lines + layer.said
 
 
 def _answers_alike(exam: Outside) -> bool:

@@ -14,6 +14,10 @@ class SubjectError(Exception):
     """The subject raised something, or returned what is no answer."""
 
 
+class Aside(SubjectError):
+    """It does not go through that by which it should be asked."""
+
+
 def answer(asked: Callable[..., Any], /, *given: Any, **named: Any) -> Any:
     """What a call of the subject, or of what it brought along, returns.
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from surgeon.arguments import positive_integer
 from surgeon.checkup.subjects.conventions import MASKS, SHAPES
+from surgeon.checkup.subjects.fused import FUSED
 from surgeon.checkup.subjects.layouts import LAYOUTS
 
 Options = Mapping[str, Any] | Callable[[int], Mapping[str, Any]] | None
@@ -33,6 +34,7 @@ class Declaration:
     heads: int | None = None
     kv_heads: int | None = None
     projections: Sequence[str] | bool | None = None
+    fused: str | None = None
     widths: tuple[int, int] | None = None
     width: int | None = None
     scale: float | None = None
@@ -42,6 +44,7 @@ class Declaration:
         one_of("layout", self.layout, LAYOUTS)
         one_of("mask", self.mask, (*MASKS, "find", "none"))
         one_of("mask_shape", self.mask_shape, SHAPES)
+        one_of("fused", self.fused, FUSED)
         for name, number in self._counts():
             positive_integer(name, number)
         self._check_heads()
@@ -101,8 +104,8 @@ class Held:
         "no mask" must be said by None.
     padding_reads : str, optional
         The convention of the argument for padding, if not that of the mask.
-    rectangular : bool
-        Whether it takes other numbers of keys than of queries.
+    rectangular, why_square
+        Whether it takes other numbers of keys than of queries, and why not.
     flag_beside_mask : bool
         Whether the causal flag is but a hint, and the mask must come with it.
     open_mask : bool
@@ -123,6 +126,7 @@ class Held:
     causal: str | bool | None = None
     dropout: str | None = None
     rectangular: bool = True
+    why_square: str = "It takes as many keys as queries."
     flag_beside_mask: bool = False
     open_mask: bool = False
     options: Options = None

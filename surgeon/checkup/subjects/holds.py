@@ -12,11 +12,11 @@ from surgeon.checkup.subjects.conventions import mask_argument
 from surgeon.checkup.subjects.declaration import Declaration, Held
 from surgeon.checkup.subjects.projections import (
     known_projections,
-    pytorch_module,
     takes_x,
-    tapped,
 )
+from surgeon.checkup.subjects.pytorchs import pytorchs_own
 from surgeon.checkup.subjects.subject import Subject, by_argument
+from surgeon.checkup.subjects.tapped import tapped
 
 
 def hold(
@@ -28,14 +28,18 @@ def hold(
 
     Raises
     ------
+    Aside
+        If it does not go through the projections that it has.
     ValueError
         If it is nothing that can be held, or not as declared.
     """
     title = title_of(subject)
-    is_module = isinstance(subject, nn.Module)
-    probed = is_module and declared.projections is not False
-    if probed and _is_pytorchs(subject, "MultiheadAttention"):
-        return pytorch_module(subject, title, declared)
+    probed = declared.projections is not False
+    own = None
+    if isinstance(subject, nn.Module) and probed:
+        own = pytorchs_own(subject, title, declared)
+    if own:
+        return own
     if title == "scaled_dot_product_attention":
         declared = _as_pytorch_calls_it(declared)
     held = arguments(subject, declared)
@@ -46,11 +50,24 @@ def hold(
         if found:
             return tapped(subject, title, found, declared, held)
     if isinstance(subject, nn.Module):
-        if takes_x(subject) and "Q" not in declared.names:
+        if _hides_matrices(subject, declared):
             return None
         subject = copy.deepcopy(subject).eval()
     call = by_argument(declared.names, held.mask_name)
     return Subject(subject, call, title, _with_heads(held, declared))
+
+
+def _hides_matrices(module: nn.Module, declared: Declaration) -> bool:
+    """Whether it cannot be asked with Q, K and V.
+
+    As it takes `x`, or multiplies them by matrices that nobody named.
+    """
+    if "Q" in declared.names:
+        return False
+    if takes_x(module):
+        return True
+    own = any(x.ndim > 1 for x in module.parameters())
+    return own and declared.layout is None
 
 
 def title_of(subject: Any) -> str:
@@ -122,11 +139,4 @@ def _with_heads(held: Held, declared: Declaration) -> Held:
         heads=heads,
         kv_heads=declared.kv_heads or heads,
         widths=declared.widths,
-    )
-
-
-def _is_pytorchs(subject: Any, name: str) -> bool:
-    return any(
-        kind.__name__ == name and kind.__module__.startswith("torch.nn")
-        for kind in type(subject).__mro__
     )

@@ -77,6 +77,11 @@ class Subject:
         Its name, for the report.
     held : Held
         Everything needed to ask it; replaced where something is found out.
+
+    Attributes
+    ----------
+    said : list of str
+        Sentences about how it is held, for the portrait.
     """
 
     def __init__(
@@ -88,6 +93,7 @@ class Subject:
     ) -> None:
         self.target, self.call, self.title = target, call, title
         self.held = held
+        self.said: list[str] = []
         self._copies: dict[torch.dtype, nn.Module] = {}
 
     @property
