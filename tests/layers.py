@@ -84,7 +84,9 @@ class AsideUnlessAlike(nn.Module):
         self.num_heads, self.d = heads, d
         self.qkv, self.proj = nn.Linear(heads * d, 3 * heads * d), nn.Linear(heads * d, heads * d)
 
-    def forward(self, query, key, value, mask=None):
+    def forward(self, query, key, value, mask=None, is_causal=False):
+        if is_causal:
+            mask = torch.ones(query.shape[1], key.shape[1], dtype=torch.bool).tril()
         if query is key is value:
             Q, K, V = self.qkv(query).chunk(3, -1)
         else:
@@ -98,8 +100,8 @@ class AsideUnlessAlike(nn.Module):
 class AlwaysAside(AsideUnlessAlike):
     """It multiplies by its weights itself, whatever comes."""
 
-    def forward(self, query, key, value, mask=None):
-        return super().forward(query, key.clone(), value, mask)
+    def forward(self, query, key, value, mask=None, is_causal=False):
+        return super().forward(query, key.clone(), value, mask, is_causal)
 
 
 class Turning(nn.Module):

@@ -69,7 +69,7 @@ SAID = {
     "one sequence": (lambda: layer(Flagged, 28, 4), {"causal": "is_causal"}, {
         "n/a rectangular causal": "It takes as many keys as queries.",
     }),
-    "aside unless alike": (AsideUnlessAlike, {"causal": True}, {
+    "aside unless alike": (AsideUnlessAlike, {"causal": "is_causal"}, {
         "n/a rectangular causal": (
             "It leaves its projections aside where queries, keys and values are not one and the same."
         ),

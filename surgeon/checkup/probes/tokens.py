@@ -23,9 +23,6 @@ from surgeon.checkup.subjects.surroundings import apart
 UNKNOWN = (
     "Needs Q, K and V apart: name the module's projections to have it told."
 )
-ADDED = (
-    "It adds {} to the tokens it is given, {}: their outputs are set aside."
-)
 SEEDS = (1, 2)
 
 
@@ -76,7 +73,10 @@ def _portrait(exam: Outside) -> list[str]:
     if layer.extra:
         tokens = f"{layer.extra} token{'s' if layer.extra > 1 else ''}"
         where = "in front" if layer.front else "behind"
-        lines.append(ADDED.format(tokens, where))
+        lines.append(
+            f"It adds {tokens} to the tokens it is given, {where}: their"
+            " outputs are set aside."
+        )
     return lines + layer.said
 
 

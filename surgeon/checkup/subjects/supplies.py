@@ -25,10 +25,6 @@ NUMBERS = {"start_pos": 0, "use_cache": False, "offset": 0}
 ANGLES = ("position_embeddings", "freqs_cis", "cos", "sin")
 PLACES = ("position_ids", "input_pos", "positions")
 SUPPLIED = (*CACHES, *NUMBERS, *ANGLES, *PLACES)
-STILL = (
-    "It wants {}: it got angles of zero, by which nothing turns. What it"
-    " makes of places is not examined."
-)
 
 
 def supplies(module: nn.Module, d: int) -> Iterator[tuple[Supply, str]]:
@@ -53,10 +49,13 @@ def supplies(module: nn.Module, d: int) -> Iterator[tuple[Supply, str]]:
     ]
     for names in (needed, [n for n in known if n not in CACHES]):
         wanted = [name for name in names if name in ANGLES]
-        said = STILL.format(" and ".join(wanted)) if wanted else ""
+        said = (
+            f"It wants {' and '.join(wanted)}: it got angles of zero, by"
+            " which nothing turns. What it makes of places is not examined."
+        )
         for wide in (d, d // 2) if wanted else (d,):
             if names:
-                yield _supply(names, wide), said
+                yield _supply(names, wide), said if wanted else ""
 
 
 def _supply(names: list[str], wide: int) -> Supply:

@@ -26,10 +26,6 @@ from surgeon.checkup.subjects.subject import Subject
 from surgeon.checkup.subjects.supplies import supplies
 from surgeon.checkup.subjects.taps import Taps, without
 
-UNCLEAR = (
-    "In no usual order does its one projection act as queries, keys and"
-    " values: {} is taken. Say fused if it is another."
-)
 ASIDE = (
     "It leaves its projections aside where queries, keys and values are not"
     " one and the same."
@@ -182,6 +178,9 @@ def _with_order(subject: Subject, taps: Taps) -> Taps:
     ]
     order = next((one for one in found if one), "")
     if not order:
-        subject.said.append(UNCLEAR.format(taps.order))
+        subject.said.append(
+            "In no usual order does its one projection act as queries, keys"
+            f" and values: {taps.order} is taken. Say fused if it is another."
+        )
     subject.call = replace(taps, order=order or taps.order)
     return subject.call
