@@ -2,7 +2,7 @@
 
 python -m experiments.longer
 
-What the page *Positions* says of longer texts comes from here; the page itself trains two models with fewer steps. It
+What the page *Positions* says of longer texts comes from here; the page itself trains one model with fewer steps. It
 takes about half an hour on one core.
 """
 

@@ -139,8 +139,8 @@ def lengthen(
     ----------
     scheme : str
         How it is told places, a key of `SCHEMES`. The rows of "learned"
-        beyond `length` stay as they were drawn, since no text of the training
-        has a word there.
+        beyond `length` stay as they were drawn, but for the weight decay,
+        since no text of the training has a word there.
     task : str
         A key of `TASKS`: "grammar" tells the next word of
         `english_grammar`, "recall" the letter three before.
