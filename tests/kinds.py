@@ -177,7 +177,8 @@ WRONG = {
     "the next query's distances": (
         made(of_the_next_query),
         "known form",
-        "A score belongs to more than its query and its key: another query's scores change with query 1.",
+        "A score belongs to more than its query and its key: another query's scores change with query 1, above the"
+        " diagonal alone: a relative shift made for a decoder, in an encoder.",
     ),
     "all but the last two keys dropped": (
         made(seen=lambda i, j: (i >= 0) & (j >= len(j) - 2)),
@@ -206,14 +207,34 @@ WRONG = {
         "scale",
         "Scores are multiplied by an unusual factor.",
     ),
+}
+
+
+def sigmoid(Q, K, V, mask=None):
+    weights = torch.sigmoid((Q / math.sqrt(Q.shape[-1])) @ K.mT)
+    return (weights if mask is None else weights * mask) @ V
+
+
+# sound or not, nobody can tell: (the attention, what is said of its form)
+UNTOLD = {
     "something added": (
         lambda Q, K, V, mask=None: made()(Q, K, V, mask) + 0.01,
-        "known form",
-        "With values of zero the output is not zero: something else is added to it.",
+        "With values of zero the output is not zero: something else is added to it (a residual, a bias).",
+    ),
+    "a residual": (
+        lambda Q, K, V, mask=None: made()(Q, K, V, mask) + torch.cat([Q, Q], -1)[..., : V.shape[-1]],
+        "With values of zero the output is not zero: something else is added to it (a residual, a bias).",
     ),
     "a product of values": (
         lambda Q, K, V, mask=None: made()(Q, K, V, mask).tanh(),
-        "known form",
-        "The output is no sum of values by any weights.",
+        "The output is no sum of values by any weights: values or outputs are changed in another way (a norm, a gate).",
+    ),
+    "values of one length": (
+        lambda Q, K, V, mask=None: made()(Q, K, unit(V), mask),
+        "The output is no sum of values by any weights: values or outputs are changed in another way (a norm, a gate).",
+    ),
+    "sigmoid": (
+        sigmoid,
+        "The weights of a query share nothing: each is a number of its own query and key (as a sigmoid's).",
     ),
 }

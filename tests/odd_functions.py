@@ -20,6 +20,13 @@ def changed(before=lambda Q, K, V: (Q, K, V), after=lambda output, Q, K, V: outp
     return subject
 
 
+def padded_in_turns(Q, K, V, mask=None, padding=None):
+    """The padding of each sequence is copied for its heads in another order than rows of both lie."""
+    if padding is not None:
+        mask = padding.repeat(Q.shape[1], 1).unflatten(0, Q.shape[:2])[:, :, None]
+    return attention(Q, K, V, mask)[0]
+
+
 def refusing(when):
     """Our attention, unless its inputs or its mask are such."""
 

@@ -1,5 +1,6 @@
 """What the portrait at the head of a report must say: how each is asked, and all its lines."""
 
+import designed
 import torch
 from examined import Fused, causal, softened
 from kinds import SOUND, by_features, in_halves, made, turned
@@ -127,6 +128,7 @@ PORTRAITS = {
             "Places do not count: only what the tokens are.",
             "The lengths of queries and of keys count.",
             "No score beyond 1 passes.",
+            "It agrees with softcap=1: say so, and that is examined, too.",
         ],
     ),
     "rotary": (
@@ -138,6 +140,58 @@ PORTRAITS = {
             "Every query sees every key.",
             "With one token repeated, the distance counts, and the token.",
             "The lengths of queries and of keys count.",
+            "Say what is meant (positions), and that is examined, too.",
+        ],
+    ),
+    "rotary, of an even width": (
+        lambda: turned(),
+        {"widths": (8, 8)},
+        [
+            "No plain attention. It looks like one with queries and keys turned by their places (rotary).",
+            "The weights of a query add up to 1.",
+            "Every query sees every key.",
+            "With one token repeated, the distance counts, and the token.",
+            "The lengths of queries and of keys count.",
+            'It agrees with positions="rotary": say so, and that is examined, too.',
+        ],
+    ),
+    "turned the other way, declared": (
+        lambda: designed.WRONG["turned the other way"][0],
+        {"positions": "rotary"},
+        [
+            "Attention as it was declared (positions), but for the positions.",
+            "Every query sees every key.",
+        ],
+    ),
+    "rotary, declared, from the first": (
+        lambda: designed.SOUND["rotary, both from the first"][0],
+        {"positions": "rotary"},
+        [
+            "Attention as it was declared (positions).",
+            "With fewer queries than keys, both count from the first: it is not made for a cache.",
+            "Every query sees every key.",
+        ],
+    ),
+    "everything": (
+        lambda: designed.everything,
+        {"widths": (8, 8)},
+        [
+            "No plain attention. It looks like one with queries and keys turned by their places (rotary), and cosines"
+            " for scores (a norm of queries and keys), and a sink, which takes 0.094 to 0.47 of a row, and keys hidden"
+            " by place (a window, or documents).",
+            "The weights of a query add up to 0.532 to 0.906.",
+            "Of 5 keys, the queries see 3 4 5 4 3.",
+            "With one token repeated, the distance counts, and the token.",
+            "Only directions of queries and keys count.",
+            "Say what is meant (qk_norm, positions, sink, window), and that is examined, too.",
+        ],
+    ),
+    "a window of twenty": (
+        lambda: SOUND["a window of twenty"][0],
+        {},
+        [
+            "Plain, but for keys hidden by place: of 61, the last query sees 20 (a window, or documents).",
+            "It agrees with window=19: say so, and that is examined, too.",
         ],
     ),
     "rotary, pairs mixed": (
@@ -160,6 +214,7 @@ PORTRAITS = {
             "With one token repeated, the distance counts, whatever the token.",
             "The lengths of queries and of keys count.",
             "A constant added to a row of scores changes nothing.",
+            'It agrees with positions="distance": say so, and that is examined, too.',
         ],
     ),
     "a table of places, undeclared causal": (
@@ -173,6 +228,7 @@ PORTRAITS = {
             "The lengths of queries and of keys count.",
             "A constant added to a row of scores changes nothing.",
             "Say causal=True, and what that needs is tried.",
+            "Say what is meant (positions), and that is examined, too.",
         ],
     ),
     "keys with places": (
@@ -184,6 +240,7 @@ PORTRAITS = {
             "Every query sees every key.",
             "With one token repeated, places count, even for keys of nothing.",
             "The lengths of queries and of keys count.",
+            "Say what is meant (positions), and that is examined, too.",
         ],
     ),
     "normed queries": (
@@ -195,6 +252,7 @@ PORTRAITS = {
             "Every query sees every key.",
             "Places do not count: only what the tokens are.",
             "Of queries, only directions count; of keys, lengths too.",
+            "Say what is meant (qk_norm), and that is examined, too.",
         ],
     ),
     "normed keys": (
@@ -206,6 +264,7 @@ PORTRAITS = {
             "Every query sees every key.",
             "Places do not count: only what the tokens are.",
             "Of keys, only directions count; of queries, lengths too.",
+            "Say what is meant (qk_norm), and that is examined, too.",
         ],
     ),
     "a sink": (
@@ -218,6 +277,7 @@ PORTRAITS = {
             "Places do not count: only what the tokens are.",
             "The lengths of queries and of keys count.",
             "A constant added to a row of scores changes its weights.",
+            "It agrees with sink=True: say so, and that is examined, too.",
         ],
     ),
     "cosines": (
@@ -229,6 +289,7 @@ PORTRAITS = {
             "Every query sees every key.",
             "Places do not count: only what the tokens are.",
             "Only directions of queries and keys count.",
+            'It agrees with qk_norm="l2": say so, and that is examined, too.',
         ],
     ),
     "documents": (

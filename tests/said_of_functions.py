@@ -2,6 +2,8 @@
 
 import math
 
+import designed
+import kinds
 import torch
 from examined import causal, laid_out, reader, softened
 from kinds import in_halves
@@ -40,6 +42,7 @@ from odd_functions import (
     on_queries,
     on_three,
     padded,
+    padded_in_turns,
     refusing,
     rounding,
     scaled,
@@ -151,12 +154,42 @@ SAID = {
         BY_HEADS,
         {"FAIL heads apart": "An output of one head changes with the values of another."},
     ),
+    "normalised, as declared": (lambda: designed.SOUND["root mean squares"][0], {"qk_norm": "rms"}, {
+        "n/a scale before overflow": "Queries and keys are normalised: their product has a bound.",
+    }),
+    "products of features, as declared": (lambda: designed.featured(), {"linear": "elu+1"}, {
+        "n/a large scores": "It has no softmax that could overflow.",
+        "n/a half precision": "It is tried with many keys, and softmax.",
+    }),
+    "sinks that cannot be read": (lambda: kinds.UNTOLD["a product of values"][0], {"sink": True}, {
+        "n/a sink": (
+            "Its numbers cannot be read off. The output is not linear in the values: no weights can be read. Give"
+            " them: sink=[...], one for each head."
+        ),
+    }),
+    "distances that cannot be read": (lambda: kinds.UNTOLD["a product of values"][0], {"positions": "distance"}, {
+        "n/a positions": (
+            "Its numbers cannot be read off. The output is not linear in the values: no weights can be read. Give it"
+            " as a function: positions."
+        ),
+    }),
+    "padding of other heads": (lambda: padded_in_turns, BY_HEADS | {"padding": "padding"}, {
+        "FAIL padding on keys": (
+            "Heads obey the padding of other sequences: masks are copied by repeat, 0 1 0 1, and rows of sequences"
+            " and heads lie 0 0 1 1."
+        ),
+    }),
+    "slightly negative weights": (
+        lambda: changed(after=lambda o, Q, K, V: o + 0.03 * (V[..., :1, :] - V[..., 1:2, :])),
+        {},
+        {"FAIL known form": "Weights are negative, or sum to more than one."},
+    ),
     "wrong at three": (lambda: changed(after=on_three), {}, {
         "FAIL known form": "Right for some sizes, but not for 3 queries, 3 keys and 1 sequences.",
     }),
     "wrong at equal widths": (lambda: changed(after=on_equal_widths), {}, {
         "FAIL known form": (
-            "With values of zero the output is not zero: something else is added to it."
+            "With values of zero the output is not zero: something else is added to it (a residual, a bias)."
             " So it is where d_k and d_v are both 8; with 7 and 11 it holds."
         ),
     }),
@@ -250,7 +283,7 @@ SAID = {
         "n/a rectangular causal": f"It takes no more keys than queries: {NOT_LIKE_THIS}",
     }),
     "an odd mask": (lambda: odd_mask, {}, {
-        "FAIL mask obeyed": "What the mask hides keeps a weight, of up to 0.758.",
+        "FAIL mask obeyed": "What the mask hides keeps a weight, of up to 0.944.",
     }),
     "a sink behind a mask": (lambda: masked_sink, {}, {
         "FAIL known form": "With a mask, the output agrees with no known form of attention.",

@@ -130,10 +130,21 @@ SAID = {
         "FAIL random state": "The global generator of PyTorch is drawn from or seeded.",
     }),
     "places known": (fused(change=lambda output, x, mask: output + torch.arange(5.0)[:, None]), OUTSIDE, {
-        "FAIL known form": (
-            "The order of tokens matters without a mask: tokens are mixed where heads are split, or places are known."
+        "n/a known form": (
+            "The order of tokens counts without a mask: places are known, or tokens are mixed where heads are split."
+            ' If no place is to count, say so: positions="none".'
         ),
     }),
+    "places known, and not to be": (
+        fused(change=lambda output, x, mask: output + torch.arange(5.0)[:, None]),
+        OUTSIDE | {"positions": "none"},
+        {
+            "FAIL known form": (
+                "The order of tokens counts without a mask: places are known, or tokens are mixed where heads are"
+                ' split. If no place is to count, say so: positions="none".'
+            ),
+        },
+    ),
     "writes": (fused(change=lambda output, x, mask: (output.clone(), x.mul_(2))[0]), OUTSIDE, {
         "FAIL inputs unchanged": "It writes into x.",
     }),

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from surgeon.checkup.exam import Exam
-from surgeon.checkup.finding import FUTURE, LAWS, RAISES
+from surgeon.checkup.finding import ALL_LAWS, FUTURE, LAWS, RAISES
 from surgeon.checkup.forms import Inputs, causal
 from surgeon.checkup.portrait import finish
 from surgeon.checkup.probes.answers import probe_answers, probe_repetition
@@ -18,6 +18,7 @@ from surgeon.checkup.probes.behaviour import (
     probe_nobody_else,
 )
 from surgeon.checkup.probes.core import probe_core
+from surgeon.checkup.probes.documents import probe_documents
 from surgeon.checkup.probes.manners import (
     probe_inputs,
     probe_random_state,
@@ -38,6 +39,7 @@ from surgeon.checkup.probes.rows import (
     probe_padding,
     probe_rectangular,
 )
+from surgeon.checkup.probes.settling import settle_design
 from surgeon.checkup.probes.sight import (
     SIGHT,
     probe_always_causal,
@@ -68,6 +70,7 @@ def conduct(exam: Exam, *, find: bool = False) -> None:
     if not probe_answers(exam):
         return
     try:
+        settle_design(exam)
         _settle_masks(exam, find)
         _probe(exam)
     except SubjectError as error:  # now and then
@@ -82,11 +85,13 @@ def conduct_again(exam: Exam) -> None:
     They may lead another way through the subject: PyTorch's flash kernel
     takes no others.
     """
-    if exam.held.widths or exam.d_k == exam.d_v or exam.broken(*LAWS):
+    if exam.held.widths or exam.d_k == exam.d_v or exam.broken(*ALL_LAWS):
         return
     twin = Exam(exam.subject, exam.dead_rows, exam.alignment, exam.seed)
     twin.demanded = exam.demanded
-    twin.resize(8, 8)
+    twin.declare(exam.declared)
+    wide = exam.declared.width or 8
+    twin.resize(wide, wide)
     if "factor" in exam.how:  # nothing is broken: it was declared
         twin.how["factor"] = twin.meant = exam.how["factor"]
     exam.trying = "everything again with equal widths"
@@ -94,13 +99,16 @@ def conduct_again(exam: Exam) -> None:
         return
     conduct(twin)
     where = (
-        "So it is where d_k and d_v are both 8; with"
+        f"So it is where d_k and d_v are both {wide}; with"
         f" {exam.d_k} and {exam.d_v} it holds."
     )
+    held = exam.findings["known form"].passed
     for name, finding in twin.findings.items():
+        meaning = f"{finding.meaning} {where}"
         if finding.passed is False:
-            meaning = f"{finding.meaning} {where}"
             exam.findings[name] = replace(finding, meaning=meaning)
+        elif name == "known form" and held and not finding.passed:
+            exam.overrule(name, meaning)  # there, it is another form
 
 
 def _probe(exam: Exam) -> None:
@@ -125,12 +133,13 @@ def _probe(exam: Exam) -> None:
         _guarded(exam, probe_behaviour, "softmax over keys")
     _guarded(exam, probe_large_scores, "large scores")
     _guarded(exam, probe_masks, *SIGHT)
+    _guarded(exam, probe_documents, "documents")
     _probe_what_is_left(exam)
     exam.under = ""
     if exam.blocked:
         exam.skip_rest(exam.blocked)
-    elif broken := exam.broken(*LAWS):
-        exam.wait(*LAWS, on=broken)
+    elif broken := exam.broken(*ALL_LAWS):
+        exam.wait(*LAWS, *exam.designed, on=broken)
 
 
 def _probe_halves(exam: Exam) -> None:
@@ -177,8 +186,10 @@ def settle(exam: Exam, layout: str | None) -> None:
     if layout is None and first.layout == "B T d":
         by_heads = replace(first, layout="B H T d", heads=3, kv_heads=3)
         ways.append(by_heads)
-    usual = (exam.d_k, exam.d_v)
-    widths = [usual] if first.widths else [usual, (8, 8)]
+    wide = exam.declared.width
+    usual = (wide or exam.d_k, exam.d_v) if not first.widths else first.widths
+    even = (wide or 8, wide or 8)
+    widths = [usual] if first.widths else [usual, even]
     for way, width in itertools.product(ways, widths):
         exam.subject.held = way
         exam.resize(*width)

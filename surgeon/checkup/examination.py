@@ -3,16 +3,18 @@
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from surgeon.arguments import check_seed
 from surgeon.checkup.assent import assent, check_accept
 from surgeon.checkup.course import conduct, conduct_again, settle
+from surgeon.checkup.designs.declared import Said
 from surgeon.checkup.exam import Exam
-from surgeon.checkup.finding import LAWS
+from surgeon.checkup.finding import ALL_LAWS
 from surgeon.checkup.notes import Notes
 from surgeon.checkup.outside import Outside
 from surgeon.checkup.patience import OutOfPatience, listening, within
@@ -43,7 +45,17 @@ def examine(
     projections: Sequence[str] | bool | None = None,
     fused: str | None = None,
     widths: tuple[int, int] | None = None,
-    scale: float | None = None,
+    scale: float | Callable[[int, int, int], float] | None = None,
+    positions: Any = None,
+    window: int | tuple[int, int] | None = None,
+    sliding_window: int | None = None,
+    sink: bool | float | Sequence[float] | Tensor | None = None,
+    softcap: float | None = None,
+    qk_norm: str | Callable[..., Any] | None = None,
+    documents: str | Callable[..., Any] | None = None,
+    picture: tuple[int, int, int | tuple[int, int]] | None = None,
+    linear: str | Callable[..., Any] | None = None,
+    normalised: bool | None = None,
     width: int | None = None,
     dead_rows: str | None = None,
     alignment: str | None = None,
@@ -110,9 +122,42 @@ def examine(
         everything again with 8 and 8, which may lead another way through it:
         PyTorch's flash kernel takes no widths that differ. Where it takes
         none, 8 and 8 alone.
-    scale : float, optional
-        What it is meant to multiply scores by; one over the root of d_k if
-        not given.
+    scale : float or callable, optional
+        What it is meant to multiply scores by, or a function of d_k, queries
+        and keys; one over the root of d_k if not given.
+    positions : str, mapping, scheme or callable, optional
+        How places come in: "rotary" ("rotary base=500000 share=0.5
+        pairs=neighbours", or a mapping with "kind" for the first word),
+        "alibi" ("alibi slopes=0.5,0.25"), "distance" (a learned number for
+        each head and distance, which is read off), "none" (they must not);
+        a scheme of `surgeon.anatomy.positions`; or a function of Q, K and the
+        places of both, [T] and [S], that returns Q, K and what is added to
+        the scores, or None.
+    window, sliding_window : int, optional
+        How many keys a query sees to each side, or (behind, ahead), its own
+        not counted; or how many it sees behind, its own counted.
+    sink : bool, float or sequence, optional
+        A score beside the keys: True for one a head that is learned, and read
+        off; a number, 0.0 for softmax-plus-one; or one for each head.
+    softcap : float, optional
+        What scores are bent by, c tanh(s / c), before keys are hidden.
+    qk_norm : str or callable, optional
+        How queries and keys are normalised: "rms", "l2" or "layer", with
+        "after" if that is after the rotation, "all heads" if these share a
+        length, and "eps=1e-5"; weights are read off, and so is the factor of
+        "l2", if `scale` does not say. Or a function of x, [B, H, T, d], and
+        "Q" or "K".
+    documents : str or callable, optional
+        Its argument that says which document each token belongs to, integers
+        [B, T]; or a function of these that returns arguments by name.
+    picture : (int, int, window), optional
+        Rows and columns of a picture whose tokens come row by row, and the
+        window that it is cut into: a number, or (height, width).
+    linear : str or callable, optional
+        The feature map, if weights are products of features: "elu+1",
+        "relu", "exp", "identity", or a function.
+    normalised : bool, optional
+        Whether these are divided by their sum; they are, if not given.
     width : int, optional
         Of `x`, for such a module or a function on `x`, if it does not tell.
     dead_rows : str, optional
@@ -189,7 +234,19 @@ def examine(
         fused=fused,
         widths=widths,
         width=width,
-        scale=scale,
+        meant=Said(
+            positions=positions,
+            window=window,
+            sliding_window=sliding_window,
+            sink=sink,
+            softcap=softcap,
+            qk_norm=qk_norm,
+            documents=documents,
+            picture=picture,
+            linear=linear,
+            normalised=normalised,
+            scale=scale,
+        ),
         options=options,
     )
     accepted = check_accept(accept)
@@ -219,7 +276,9 @@ def examine(
                 course()
         except OutOfPatience:
             _give_up(notes, patience)
-    findings = assent((notes.findings[name] for name in LAWS), accepted)
+    told = notes.findings
+    laws = [name for name in ALL_LAWS if name in told]
+    findings = assent((told[name] for name in laws), accepted)
     seconds = time.perf_counter() - started
     return Report(title(), findings, seconds, heard, notes.portrait)
 
@@ -232,6 +291,13 @@ def _prepare(
     seed: int,
 ) -> tuple[Notes, Callable[[], str], Callable[[], None]]:
     """The notes, the report's title once all is settled, and the course."""
+    heads = declared.meant.design().heads
+    if (
+        heads > 1
+        and not declared.heads
+        and not isinstance(subject, nn.Module)
+    ):
+        declared = replace(declared, heads=heads)
     on_x = declared.width is not None and not isinstance(subject, nn.Module)
     aside = ""
     try:
@@ -241,6 +307,8 @@ def _prepare(
     if held is None:
         layer = hold_layer(subject, declared)
         outside = Outside(layer, dead_rows, seed, aside)
+        outside.designed = declared.meant.design().parts
+        outside.orderless = declared.meant.positions == "none"
         title = f"{layer.title} (on x, from outside)"
         find = declared.mask == "find"
         course = partial(examine_layer, outside, find=find)
@@ -249,6 +317,8 @@ def _prepare(
     theirs = held.title == "scaled_dot_product_attention"
     usual = "top-left" if theirs else "bottom-right"
     exam = Exam(held, dead_rows, alignment or usual, seed)
+    exam.declare(declared.meant.design())
+    exam.declared.check_heads(held.held.heads)
     return (
         exam,
         lambda: f"{held.title} ({held.held})",
@@ -258,8 +328,8 @@ def _prepare(
 
 def _examine(exam: Exam, declared: Declaration) -> None:
     settle(exam, declared.layout)
-    if declared.scale is not None:
-        exam.how["factor"] = exam.meant = float(declared.scale)
+    if number := declared.meant.number:
+        exam.how["factor"] = exam.meant = number
     conduct(exam, find=declared.mask == "find")
     exam.portrait += exam.subject.said
     conduct_again(exam)

@@ -110,7 +110,7 @@ FUTURE = ("future, training", "future, evaluating")
 
 # name: (what holds for a sound attention, the page about it), in the order of
 # a report
-LAWS = {
+ALL_LAWS = {
     "answers": (
         "Queries, keys and values give an output of their shape.",
         "reference/checkup",
@@ -150,6 +150,34 @@ LAWS = {
     "known form": (
         "The output is softmax(QKᵀ/√d_k)V, to rounding.",
         "anatomy/attention",
+    ),
+    "norm of queries and keys": (
+        "Queries and keys are normalised as declared.",
+        "checks/score-growth",
+    ),
+    "positions": (
+        "Places come in as declared.",
+        "anatomy/positions",
+    ),
+    "soft cap": (
+        "Scores are capped as declared, before keys are hidden.",
+        "checks/score-growth",
+    ),
+    "window": (
+        "Keys outside the declared window are hidden, and no others.",
+        "procedures/sparse",
+    ),
+    "sink": (
+        "The declared sink takes its share beside the keys.",
+        "procedures/sparse",
+    ),
+    "linear attention": (
+        "Weights are products of features, as declared.",
+        "procedures/sparse",
+    ),
+    "documents": (
+        "Tokens see those of their own document alone.",
+        "anatomy/masking",
     ),
     "weights returned": (
         "The weights handed back are those that multiplied the values.",
@@ -229,3 +257,16 @@ LAWS = {
         "procedures/dropout",
     ),
 }
+
+# Those of what may be declared: in a report of who declares it
+DESIGNS = (
+    "norm of queries and keys",
+    "positions",
+    "soft cap",
+    "window",
+    "sink",
+    "linear attention",
+    "documents",
+)
+# Those of everyone
+LAWS = {name: law for name, law in ALL_LAWS.items() if name not in DESIGNS}

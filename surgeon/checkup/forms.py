@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from surgeon.anatomy.softmax import stable_softmax
+from surgeon.checkup.designs.design import PLAIN, Design, spread
 
 # Q [B, H, T, d_k], K [B, H_kv, S, d_k], V [B, H_kv, S, d_v]
 Inputs = tuple[Tensor, Tensor, Tensor]
@@ -31,6 +31,7 @@ def weigh(
     axis: int = -1,
     fill: float = -math.inf,
     after: bool = False,
+    design: Design = PLAIN,
 ) -> Tensor:
     """Weights [B, H, T, S] in float64; NaN in rows that see no key.
 
@@ -41,8 +42,7 @@ def weigh(
     allowed : Tensor, optional
         Boolean, broadcastable to [B, H, T, S].
     factor : float, optional
-        What scores are multiplied by, one over the square root of d_k if not
-        given.
+        What scores are multiplied by, what the design says if not given.
     turns : bool
         Whether key heads are in the order of `repeat`, where neighbours
         should share one.
@@ -52,17 +52,42 @@ def weigh(
         What a hidden score becomes.
     after : bool
         Whether weights are hidden after softmax instead.
+    design : Design
+        What happens to queries, keys and scores.
     """
-    Q, K = Q.double(), spread(K.double(), Q.shape[1], turns)
-    factor = 1 / math.sqrt(Q.shape[-1]) if factor is None else factor
-    scores = Q @ K.mT * factor
-    if allowed is None:
-        return stable_softmax(scores, axis)
-    allowed = allowed.expand(scores.shape)
-    if after:
-        return stable_softmax(scores, axis) * allowed
-    weights = stable_softmax(scores.masked_fill(~allowed, fill), axis)
-    dead = ~allowed.any(-1, keepdim=True) & (fill == -math.inf)
+    seen = design.sees(Q.shape[2], K.shape[2])
+    if design.linear:
+        return _of_features(Q, K, allowed, seen, factor, design)
+    scores = design.scores(Q.double(), K.double(), factor, turns)
+    if allowed is not None and not after:
+        scores = scores.masked_fill(~allowed.expand(scores.shape), fill)
+    if seen is not None:
+        scores = scores.masked_fill(~seen, -math.inf)
+    weights = design.share(scores, axis)
+    if allowed is not None and after:
+        return weights * allowed
+    if allowed is None and seen is None:
+        return weights
+    alive = torch.ones_like(scores, dtype=torch.bool)
+    for some in (allowed if fill == -math.inf else None, seen):
+        alive = alive if some is None else alive & some
+    return weights.masked_fill(~alive.any(-1, keepdim=True), math.nan)
+
+
+def _of_features(
+    Q: Tensor,
+    K: Tensor,
+    allowed: Tensor | None,
+    seen: Tensor | None,
+    factor: float | None,
+    design: Design,
+) -> Tensor:
+    """Weights of linear attention; NaN in rows that see no key."""
+    shown = torch.ones(Q.shape[2], K.shape[2], dtype=torch.bool)
+    for some in (allowed, seen):
+        shown = shown if some is None else shown & some
+    weights = design.weights(Q.double(), K.double(), factor, shown)
+    dead = ~shown.any(-1, keepdim=True)
     return weights.masked_fill(dead, math.nan)
 
 
@@ -81,11 +106,3 @@ def attend(
     """
     weights = weigh(Q, K, allowed, turns=turns, **how)
     return weights @ spread(V.double(), Q.shape[1], turns)
-
-
-def spread(x: Tensor, heads: int, turns: bool = False) -> Tensor:
-    """[B, H_kv, S, d] to [B, H, S, d]: keys for neighbours, or not."""
-    group = heads // x.shape[1]
-    if turns:
-        return x.repeat(1, group, 1, 1)
-    return x.repeat_interleave(group, 1)

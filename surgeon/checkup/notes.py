@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from surgeon.checkup.finding import LAWS, Finding
+from surgeon.checkup.finding import ALL_LAWS, LAWS, Finding
 from surgeon.checkup.repairs import instead_of
 
 AGREES, FORMULA = "agrees to rounding", "agrees with the formula"
@@ -25,6 +25,8 @@ class Notes:
         told to fail, then, but that it cannot be told.
     portrait : list of str
         What kind of attention this is, in sentences.
+    designed : list of str
+        The laws of what was declared beyond plain attention.
     """
 
     def __init__(self) -> None:
@@ -34,6 +36,7 @@ class Notes:
         self.demanded: set[str] = set()
         self.under = ""
         self.portrait: list[str] = []
+        self.designed: list[str] = []
 
     def note(
         self,
@@ -51,7 +54,7 @@ class Notes:
         """
         if name in self.findings:
             return
-        law, page = LAWS[name]
+        law, page = ALL_LAWS[name]
         broken = passed is False and not self.under
         if passed is False and self.under:
             passed, measured, bound = None, "", ""
@@ -108,7 +111,7 @@ class Notes:
         self.skip(*names, why=f'Cannot be told while "{on}" fails.')
 
     def skip_rest(self, why: str) -> None:
-        self.skip(*LAWS, why=why)
+        self.skip(*LAWS, *self.designed, why=why)
 
     def broken(self, *names: str) -> str:
         """The first of these laws that is broken, or nothing."""

@@ -33,6 +33,8 @@ class Outside(Notes):
         The usual question, and what it was answered.
     slack : float
         What rounding may make of an answer.
+    orderless : bool
+        Whether it was said that no place counts.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class Outside(Notes):
         )
         self.x = x.to(self.dtype)
         self.whole, self.slack = self.x, self.tolerance
+        self.orderless = False
 
     @property
     def held(self) -> Held:

@@ -128,8 +128,8 @@ def finish(exam: Exam) -> None:
     """Complete the portrait, once every law has been tried."""
     held, lines = exam.held, exam.portrait
     form = exam.findings["known form"]
-    if not lines:
-        lines.append(_plain(exam))
+    if not lines or form.passed:
+        lines.insert(0, _plain(exam))
     if held.open_mask:
         lines.append("Without a mask it is causal; one of all ones opens it.")
     elif form.passed and exam.base is None:
@@ -154,6 +154,11 @@ def _plain(exam: Exam) -> str:
     broken = exam.broken(*LAWS)
     if exam.half:
         return "It computes in half precision, whatever comes."
+    if exam.findings["known form"].passed and exam.designed:
+        parts = ", ".join(exam.designed)
+        wrong = exam.broken(*exam.designed)
+        but = f", but for the {wrong}" if wrong else ""
+        return f"Attention as it was declared ({parts}){but}."
     if exam.findings["known form"].passed:
         return f"Plain attention, {factor}, to rounding."
     return f"What it is cannot be told while “{broken}” fails."

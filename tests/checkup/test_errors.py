@@ -136,7 +136,7 @@ INSIDE = [
     "exam.Exam.agree",
     "probes.core.read_weights",
     "exam.spread",
-    "forms.stable_softmax",
+    "designs.design.stable_softmax",
     "course.causal",
     "subjects.subject.encode",
     "subjects.subject.bring_back",
@@ -261,7 +261,10 @@ def test_an_error_on_the_way_back_is_the_subject_s():
             lambda: examine(attention, patience=0),
             "patience must be a positive number of seconds or None, got 0.",
         ),
-        (lambda: examine(attention, scale=0.0), "scale must be a finite number other than 0, got 0.0."),
+        (
+            lambda: examine(attention, scale=0.0),
+            "scale must be a finite number other than 0, or a function of d_k, queries and keys, got 0.0.",
+        ),
         (
             lambda: examine(Fused(), projections=("inner.all", "inner.exit")),
             "projections must name submodules of Fused, got 'inner.exit'.",

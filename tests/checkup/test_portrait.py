@@ -2,7 +2,7 @@
 
 import pytest
 from examined import names
-from kinds import SOUND, WRONG, in_single
+from kinds import SOUND, UNTOLD, WRONG, in_single
 from said_in_portraits import PORTRAITS
 
 from surgeon import examine
@@ -33,6 +33,17 @@ def test_a_fault_of_another_kind_is_named(name):
         report = examine(subject, seed=seed)
         assert names(report) == [law], f"seed {seed}: {report.diagnosis}"
         assert report[law].meaning == said
+
+
+@pytest.mark.parametrize("name", UNTOLD)
+def test_what_may_be_meant_fails_nothing(name):
+    subject, said = UNTOLD[name]
+    for seed in (0, 1):
+        report = examine(subject, seed=seed)
+        assert names(report) == [], f"seed {seed}: {report.diagnosis}"
+        assert report["known form"].passed is None
+        assert report["known form"].meaning == said
+        assert said in report.portrait
 
 
 @pytest.mark.parametrize("name", PORTRAITS)

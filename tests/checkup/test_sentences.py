@@ -4,6 +4,7 @@ import ast
 import re
 from pathlib import Path
 
+import designed
 import kinds
 import pytest
 import said_by_the_zoo
@@ -14,6 +15,7 @@ import said_of_modules
 
 import surgeon.checkup
 from surgeon import examine
+from surgeon.checkup.repairs import instead_of
 from surgeon.zoo.catalogue import ZOO
 
 FOLDER = Path(surgeon.checkup.__file__).parent
@@ -95,7 +97,11 @@ def test_every_sentence_is_expected_of_somebody(whole):
     expected = [text for _, _, said in SAID.values() for text in said.values()]
     expected += [line for _, _, lines in said_in_portraits.PORTRAITS.values() for line in lines]
     expected += [said for _, _, said in kinds.WRONG.values()]
+    expected += [instead_of(law, said) for _, law, said in kinds.WRONG.values()]
+    expected += [said for _, said in kinds.UNTOLD.values()]
+    expected += [said for *_, said in designed.WRONG.values()]
+    expected += [instead_of(law, said) for *_, law, said in designed.WRONG.values()]
     expected += [examine(kinds.SOUND["a window of twenty"][0])["known form"].meaning]
-    expected += [*said_by_the_zoo.SAID.values(), *(law for law, _ in surgeon.checkup.finding.LAWS.values())]
+    expected += [*said_by_the_zoo.SAID.values(), *(law for law, _ in surgeon.checkup.finding.ALL_LAWS.values())]
     expected += [*said_instead.OF_THE_ZOO.values(), *(text for _, text in said_instead.SAID.values())]
     assert any(re.search(TOLD[whole], text) for text in expected)

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from surgeon.anatomy.softmax import stable_softmax
+from surgeon.checkup.designs.design import PLAIN
+from surgeon.checkup.designs.wrong import behind_masks
 from surgeon.checkup.forms import Form, Inputs, attend, causal, spread
 
 
@@ -48,29 +49,30 @@ def factors(
 
 
 def wrong_cores(
-    inputs: Inputs, allowed: Tensor | None, packed: bool
+    inputs: Inputs, allowed: Tensor | None, packed: bool, **how: Any
 ) -> Iterator[Hypothesis]:
     """Ways to be wrong without a mask, or behind one that is right.
 
-    `packed` whether heads lie side by side in the width.
+    `packed` whether heads lie side by side in the width, `how` what is known
+    of the form.
     """
     Q, K, _ = inputs
     H, T, S, groups = Q.shape[1], Q.shape[2], K.shape[2], K.shape[1]
     if allowed is None:
-        yield from _other_axes(Q)
+        yield from _other_axes(Q, **how)
         yield Hypothesis(
             "known form",
             "It is causal though no mask was given. If that is meant, examine"
             " it with causal=True.",
-            partial(attend, allowed=causal(T, S)),
+            partial(attend, allowed=causal(T, S), **how),
         )
-    yield from _other_values(allowed)
+    yield from _other_values(allowed, **how)
     if 1 < groups < H:
         yield Hypothesis(
             "grouped heads in order",
             "Key heads are in the order of repeat, 0 1 0 1, instead of that"
             " of repeat_interleave, 0 0 1 1.",
-            partial(attend, allowed=allowed, turns=True),
+            partial(attend, allowed=allowed, **how | {"turns": True}),
         )
     if T == S and allowed is None:
         yield Hypothesis(
@@ -78,53 +80,59 @@ def wrong_cores(
             "Tokens attend to the same place in other sequences: batch and"
             " sequence axes are taken for each other. If tokens come first by"
             " design, say so (layout).",
-            partial(_turned, 0, 2),
+            partial(_turned, 0, 2, **how),
         )
-        yield from _other_layouts(inputs)
+        yield from _other_layouts(inputs, **how)
     if packed and H > 1 and groups == H:
-        yield from _wrong_splits(allowed)
+        yield from _wrong_splits(allowed, **how)
 
 
-def _other_axes(Q: Tensor) -> Iterator[Hypothesis]:
+def _other_axes(Q: Tensor, **how: Any) -> Iterator[Hypothesis]:
     axes = {-2: "the queries", 1: "the heads", 0: "the batch"}
     for axis, name in axes.items():
         if Q.shape[axis] > 1:
             yield Hypothesis(
                 "softmax over keys",
                 f"Softmax runs over {name}: that axis sums to one.",
-                partial(attend, axis=axis),
+                partial(attend, axis=axis, **how),
             )
 
 
-def _other_values(allowed: Tensor | None) -> Iterator[Hypothesis]:
+def _other_values(allowed: Tensor | None, **how: Any) -> Iterator[Hypothesis]:
     name = "values in step with keys"
     yield Hypothesis(
         name,
         "Values are taken in reverse order.",
-        lambda Q, K, V: attend(Q, K, V.flip(2), allowed),
+        lambda Q, K, V: attend(Q, K, V.flip(2), allowed, **how),
     )
     for by in (1, -1):
         yield Hypothesis(
             name,
             "Values are one place away from their keys.",
-            partial(_rolled, by, allowed),
+            partial(_rolled, by, allowed, **how),
         )
 
 
 def _rolled(
-    by: int, allowed: Tensor | None, Q: Tensor, K: Tensor, V: Tensor
+    by: int,
+    allowed: Tensor | None,
+    Q: Tensor,
+    K: Tensor,
+    V: Tensor,
+    **how: Any,
 ) -> Tensor:
     """Attention whose values are some places away."""
-    return attend(Q, K, V.roll(by, 2), allowed)
+    return attend(Q, K, V.roll(by, 2), allowed, **how)
 
 
-def _turned(axis: int, other: int, *inputs: Tensor) -> Tensor:
+def _turned(axis: int, other: int, *inputs: Tensor, **how: Any) -> Tensor:
     """Attention where two axes are taken for each other."""
-    output = attend(*(x.transpose(axis, other) for x in inputs))
+    Q, K, V = (x.transpose(axis, other) for x in inputs)
+    output = attend(Q, K, V, **how)
     return output.transpose(axis, other)
 
 
-def _other_layouts(inputs: Inputs) -> Iterator[Hypothesis]:
+def _other_layouts(inputs: Inputs, **how: Any) -> Iterator[Hypothesis]:
     """What is sound, but for a layout that was not declared."""
     Q, K, V = inputs
     H, d_k, d_v = Q.shape[1], Q.shape[-1], V.shape[-1]
@@ -134,7 +142,7 @@ def _other_layouts(inputs: Inputs) -> Iterator[Hypothesis]:
             "Heads attend to each other within a token: the axes of heads and"
             " tokens are taken for each other. If heads come after tokens by"
             ' design, say so: layout="B T H d".',
-            partial(_turned, 1, 2),
+            partial(_turned, 1, 2, **how),
         )
     for h in range(2, 33) if H == 1 else ():
         if d_k % h == d_v % h == 0:
@@ -177,7 +185,7 @@ RESHAPED = {
 }
 
 
-def _wrong_splits(allowed: Tensor | None) -> Iterator[Hypothesis]:
+def _wrong_splits(allowed: Tensor | None, **how: Any) -> Iterator[Hypothesis]:
     """Heads cut, or laid side by side again, by the wrong reshape."""
     for split in SPLITS:
         for merge in MERGES:
@@ -190,17 +198,21 @@ def _wrong_splits(allowed: Tensor | None) -> Iterator[Hypothesis]:
                 yield Hypothesis(
                     "heads apart",
                     f"Heads are {', and '.join(said)}.",
-                    partial(_reshaped, allowed, split, merge),
+                    partial(_reshaped, allowed, split, merge, **how),
                 )
 
 
 def _reshaped(
-    allowed: Tensor | None, split: str, merge: str, *inputs: Tensor
+    allowed: Tensor | None,
+    split: str,
+    merge: str,
+    *inputs: Tensor,
+    **how: Any,
 ) -> Tensor:
     """Attention with a split and a merge of those that are known."""
     h = inputs[0].shape[1]
     Q, K, V = (SPLITS[split](_pack(x), h) for x in inputs)
-    output = attend(Q, K, V, allowed)
+    output = attend(Q, K, V, allowed, **how)
     return SPLITS["right"](MERGES[merge](output), h)
 
 
@@ -214,6 +226,8 @@ def wrong_masks(
     def seeing(seen: Tensor, **other: Any) -> Form:
         return partial(attend, allowed=seen, **{**how, **other})
 
+    for law, meaning, design in behind_masks(how.get("design", PLAIN)):
+        yield Hypothesis(law, meaning, seeing(allowed, design=design))
     yield Hypothesis(
         "mask obeyed",
         "The mask has no effect: everyone sees everything.",
@@ -272,6 +286,7 @@ def _biased(
     bias: Tensor, Q: Tensor, K: Tensor, V: Tensor, **how: Any
 ) -> Tensor:
     """Attention with numbers added to the scores."""
-    factor = how.get("factor") or 1 / math.sqrt(Q.shape[-1])
-    scores = Q.double() @ spread(K.double(), Q.shape[1]).mT * factor
-    return stable_softmax(scores + bias) @ spread(V.double(), Q.shape[1])
+    design = how.get("design", PLAIN)
+    scores = design.scores(Q.double(), K.double(), how.get("factor"))
+    weights = design.share(scores + bias)
+    return weights @ spread(V.double(), Q.shape[1])

@@ -13,6 +13,7 @@ from torch import Tensor
 from surgeon.checkup.exam import Exam
 from surgeon.checkup.forms import Inputs, attend, causal
 from surgeon.checkup.notes import Notes
+from surgeon.checkup.probes.declared import ends_at
 from surgeon.checkup.probes.reading import moved, random_mask, sight
 from surgeon.checkup.subjects.answering import SubjectError, answer
 
@@ -26,7 +27,7 @@ def probe_outbid(exam: Exam) -> None:
 
     It is alone, and hidden keys have a score of 0.
     """
-    name, sound = "minus infinity", "not outbid at -1e30"
+    name = "minus infinity"
     if name in exam.findings:
         return
     if exam.broken("large scores"):
@@ -34,7 +35,10 @@ def probe_outbid(exam: Exam) -> None:
         return
     V = exam.draw()[2]
     how_far = _reached if exam.blocked else _lost
-    for power in range(1, 31):
+    # The square of a length must be a number.
+    highest = 15 if exam.design.norm else 30
+    sound = f"not outbid at -1e{highest}"
+    for power in range(1, highest + 1):
         try:
             lost = how_far(exam, V, 10.0**power)
         except SubjectError as error:
@@ -60,8 +64,10 @@ def _lost(exam: Exam, V: Tensor, size: float) -> float:
     """
     Q, K, _ = (torch.zeros_like(x) for x in exam.draw())
     Q[..., 0], K[:, :, 0, 0] = size / exam.factor, -1.0
-    got = _first_alone(exam, Q, K, V)
-    return exam.off(got, exam.spread(V[:, :, :1])[:, :, 0])
+    first = torch.zeros(exam.T, exam.T, dtype=torch.bool)
+    first[:, 0] = True
+    right = exam.form(first)(Q, K, V)[:, :, 0]
+    return exam.off(_first_alone(exam, Q, K, V), right)
 
 
 def _reached(exam: Exam, V: Tensor, size: float) -> float:
@@ -120,6 +126,8 @@ def probe_padding(exam: Exam) -> None:
     if exam.agree(got, seeing(on_keys)):
         exam.agrees(name)
         return
+    B, H = T, exam.held.heads
+    number = torch.arange(B * H).view(B, H)
     # The first that agrees: a padded query that sees nothing may give
     # anything, so that hiding padding from queries explains the most.
     wrong = {
@@ -133,6 +141,10 @@ def probe_padding(exam: Exam) -> None:
         " keys) is taken for (queries, keys).": seeing(real),
         "Padding is inverted: real keys are hidden, and padding is seen.": (
             seeing(~on_keys)
+        ),
+        "Heads obey the padding of other sequences: masks are copied by"
+        " repeat, 0 1 0 1, and rows of sequences and heads lie 0 0 1 1.": (
+            seeing(real[number % B][:, :, None])
         ),
     }
     known = (said for said, form in wrong.items() if exam.agree(got, form))
@@ -316,10 +328,7 @@ def probe_rectangular(exam: Exam) -> None:
             for where, seen in forms.items()
         }
     else:
-        ends = {
-            where: exam.agree(got, attend(*inputs, seen, **exam.how))
-            for where, seen in forms.items()
-        }
+        ends = ends_at(exam, inputs, got, forms)
     found = next((where for where in forms if ends[where]), "neither")
     asked = exam.alignment
     held = found == asked or (asked == "any" and found in forms)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from surgeon.checkup.exam import Exam
-from surgeon.checkup.finding import FUTURE, READING
+from surgeon.checkup.finding import DESIGNS, FUTURE, READING
 from surgeon.checkup.forms import Inputs, attend, causal
 from surgeon.checkup.probes.hidden import see_diagonal, see_mask
 from surgeon.checkup.probes.hypotheses import Hypothesis, wrong_masks
@@ -77,7 +77,9 @@ def probe_masks(exam: Exam) -> None:
     if not held.takes_mask:
         why = "The subject takes no mask but the causal one."
         exam.skip(*but_padding(exam, READING), why=why)
-    if broken := exam.broken(*READING, "mask diagonal", *FUTURE):
+    late = wrong.finding if wrong and wrong.finding in DESIGNS else ""
+    exam.under = late or exam.under
+    if broken := late or exam.broken(*READING, "mask diagonal", *FUTURE):
         exam.wait(*SIGHT, on=broken)
         return
     told = "sees itself, not the next"
@@ -129,7 +131,7 @@ def _identify(exam: Exam, mask: Tensor, by_mask: bool) -> Hypothesis | None:
 
     None if the mask is obeyed.
     """
-    inputs = exam.draw()
+    inputs = _in_reach(exam)
     got = exam.ask(*inputs, mask) if by_mask else exam.ask_causal(*inputs)
     seen = mask if exam.base is None else mask & exam.base
     if exam.agree(got, attend(*inputs, seen, **exam.how)):
@@ -149,6 +151,17 @@ def _identify(exam: Exam, mask: Tensor, by_mask: bool) -> Hypothesis | None:
     return Hypothesis("known form", unknown, attend)
 
 
+def _in_reach(exam: Exam) -> Inputs:
+    """An ordinary question; of a cap, with scores near its lower end.
+
+    There, what was hidden and capped after it has a share like any other.
+    """
+    Q, K, V = exam.draw()
+    if cap := exam.design.cap:
+        Q[..., 0], K[..., 0] = -3 * cap.size / exam.factor, 1.0
+    return Q, K, V
+
+
 def _stand_in(
     exam: Exam, inputs: Inputs, weights: Tensor, mask: Tensor
 ) -> str:
@@ -157,8 +170,9 @@ def _stand_in(
     Which number, in words.
     """
     Q, K, _ = inputs
-    scores = Q.double() @ exam.spread(K).mT * exam.factor
-    if not (weights > 1e-13).all():
+    how = exam.how.get("factor"), exam.how.get("turns", False)
+    scores = exam.design.scores(Q.double(), K.double(), *how)
+    if not (weights > 1e-13).all() or exam.design.linear:
         return ""
     logs = weights.log()
     seen = mask.sum(-1, keepdim=True)

@@ -153,10 +153,14 @@ def _order(exam: Outside) -> None:
     off = exam.off(exam.ask(exam.x[:, order]), exam.whole[:, order])
     if off > exam.slack:
         meaning = (
-            "The order of tokens matters without a mask: tokens are mixed"
-            " where heads are split, or places are known."
+            "The order of tokens counts without a mask: places are known, or"
+            " tokens are mixed where heads are split. If no place is to"
+            ' count, say so: positions="none".'
         )
-        exam.fail("known form", meaning, off, exam.slack)
+        if exam.orderless:
+            exam.fail("known form", meaning, off, exam.slack)
+        exam.skip("known form", why=meaning)
+        exam.portrait.append(meaning)
 
 
 def _padding(exam: Outside) -> None:

@@ -20,6 +20,10 @@ TURNED, ADDED, ASTRAY = "turned by distance", "added to keys", "astray"
 
 # What a norm leaves of a length, for the small number beside its square
 ALIKE = 1e-3
+SHIFTED = (
+    ", above the diagonal alone: a relative shift made for a decoder, in an"
+    " encoder"
+)
 LARGEST = 16  # width of heads of which the rank is tried
 
 
@@ -125,11 +129,27 @@ def _stray(exam: Exam, Q: Tensor, K: Tensor, weights: Tensor) -> str:
             weights[:, :, rows],
             exam.tolerance,
         ):
-            return f"another query's scores change with query {j}"
+            said = f"another query's scores change with query {j}"
+            above = now is not None and _above(exam, now, weights, j)
+            return said + (SHIFTED if above else "")
         now = read_weights(exam, Q, k)
         if now is None or _uneven(exam, now, weights, j):
             return f"another key's scores change with key {j}"
     return ""
+
+
+def _above(exam: Exam, now: Tensor, then: Tensor, j: int) -> bool:
+    """Whether query j moves the scores of the one before, for keys ahead.
+
+    Shares behind keep their proportions, and only those of that row move.
+    """
+    off = moved(now, then).amax((0, 1)) > exam.tolerance
+    others = torch.arange(then.shape[-2])
+    if off[(others != j) & (others != j - 1)].any() or j == 0:
+        return False
+    before, after = (x[:, :, j - 1, :j] for x in (then, now))
+    cross = before.unsqueeze(-1) * after.unsqueeze(-2)
+    return float((cross - cross.mT).abs().max()) <= exam.tolerance
 
 
 def _uneven(exam: Exam, now: Tensor, then: Tensor, j: int) -> bool:

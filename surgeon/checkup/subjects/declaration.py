@@ -1,11 +1,11 @@
 """What is said of a subject, and what it is then held by."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from surgeon.arguments import positive_integer
+from surgeon.checkup.designs.declared import Said
 from surgeon.checkup.subjects.conventions import MASKS, SHAPES
 from surgeon.checkup.subjects.fused import FUSED
 from surgeon.checkup.subjects.layouts import LAYOUTS
@@ -37,7 +37,7 @@ class Declaration:
     fused: str | None = None
     widths: tuple[int, int] | None = None
     width: int | None = None
-    scale: float | None = None
+    meant: Said = field(default_factory=Said)
     options: Options = None
 
     def __post_init__(self) -> None:
@@ -53,11 +53,6 @@ class Declaration:
             raise ValueError(
                 "names must have keys among Q, K, V, mask, x and context, got"
                 f" {strange}."
-            )
-        scale = self.scale
-        if scale is not None and not 0 < abs(scale) < math.inf:
-            raise ValueError(
-                f"scale must be a finite number other than 0, got {scale}."
             )
 
     def _counts(self) -> list[tuple[str, int]]:
@@ -111,6 +106,9 @@ class Held:
     open_mask : bool
         Whether "everything" must be said by a mask, because none means
         causal.
+    documents : str or callable, optional
+        Its argument for the number of each token's document, or a function of
+        these that returns its arguments.
     """
 
     layout: str = "B T d"
@@ -129,6 +127,7 @@ class Held:
     why_square: str = "It takes as many keys as queries."
     flag_beside_mask: bool = False
     open_mask: bool = False
+    documents: str | Callable[..., Any] | None = None
     options: Options = None
 
     @property

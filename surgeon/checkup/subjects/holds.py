@@ -107,6 +107,7 @@ def arguments(subject: Callable[..., Any], declared: Declaration) -> Held:
         padding=declared.padding,
         causal=declared.causal,
         dropout=declared.dropout,
+        documents=declared.meant.documents,
         options=declared.options,
     )
     known = {declared.padding, declared.causal, declared.dropout}

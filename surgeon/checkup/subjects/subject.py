@@ -144,6 +144,7 @@ class Subject:
         allowed: Tensor | None = None,
         *,
         padding: Tensor | None = None,
+        documents: Tensor | None = None,
         causal: bool = False,
         dropout: float = 0.0,
         strided: bool = False,
@@ -155,6 +156,9 @@ class Subject:
         padding : Tensor, optional
             Boolean [B, S], True for a real key, for the subject's own
             argument.
+        documents : Tensor, optional
+            Integers [B, T], the number of each token's document; one document
+            if not given.
         causal, dropout, strided
             Whether the causal flag is set; the probability to ask for;
             inputs with odd strides.
@@ -173,6 +177,10 @@ class Subject:
         if padding is not None and held.padding:
             reads = held.padding_reads or held.mask
             extras[held.padding] = encode(padding, Q.dtype, reads)
+        if held.documents:
+            numbers = torch.zeros(B, T, dtype=torch.int64)
+            numbers = numbers if documents is None else documents
+            extras |= _by_documents(held.documents, numbers)
         if causal and isinstance(held.causal, str):
             extras[held.causal] = True
         if dropout and held.dropout:
@@ -248,6 +256,11 @@ def parts(returned: Any) -> list[Any]:
             f" {found[0].device}."
         )
     return found
+
+
+def _by_documents(by: str | Callable[..., Any], numbers: Tensor) -> dict:
+    """The arguments that say which document a token belongs to."""
+    return {by: numbers} if isinstance(by, str) else dict(by(numbers))
 
 
 def options_for(options: Any, tokens: int, dtype: torch.dtype) -> dict:

@@ -1,0 +1,185 @@
+"""What a declaration leaves open, read off before anything is compared."""
+
+import math
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from surgeon.checkup.designs.bounds import Sink
+from surgeon.checkup.designs.design import Design
+from surgeon.checkup.designs.norms import RowNorm
+from surgeon.checkup.designs.schemes import Slopes, Table, slopes_of
+from surgeon.checkup.exam import Exam
+from surgeon.checkup.probes.behaviour import NOT_LINEAR
+from surgeon.checkup.probes.fitting import Reading, complete
+from surgeon.checkup.probes.reading import read_weights
+from surgeon.checkup.subjects.answering import SubjectError
+
+TOKENS = 13  # to read numbers off
+FAR = 61  # and distances
+
+
+def settle_design(exam: Exam) -> None:
+    """The design with all its numbers, or a sentence why they are not told.
+
+    What is wrong with them is a finding.
+    """
+    design = replace(exam.declared, top_left=exam.alignment == "top-left")
+    exam.how["design"] = design
+    if exam.half or design.plain:
+        return
+    design = _with_sink(exam, _with_table(exam, design))
+    exam.how["design"] = design
+    if not exam.blocked:
+        exam.how["design"] = _best(exam, design)
+
+
+def read(exam: Exam, tokens: int = TOKENS) -> Reading | None:
+    """The weights of an ordinary question, to fit numbers to."""
+    Q, K, _ = exam.draw(exam.tokens or tokens)
+    weights = _weights(exam, Q, K)
+    if weights is None:
+        return None
+    factor, turns = exam.how.get("factor"), exam.how.get("turns", False)
+    return Reading(Q.double(), K.double(), weights, factor, turns)
+
+
+def _nothing(exam: Exam, tokens: int) -> Tensor | None:
+    """The weights of queries and keys that are zero: places and sinks."""
+    Q, K, _ = (torch.zeros_like(x) for x in exam.draw(tokens))
+    return _weights(exam, Q, K)
+
+
+def _weights(exam: Exam, Q: Tensor, K: Tensor) -> Tensor | None:
+    """Weights that are numbers, or None."""
+    try:
+        weights = read_weights(exam, Q, K)
+    except SubjectError:  # a size that it does not take
+        return None
+    finite = weights is not None and weights.isfinite().all()
+    return weights if finite else None
+
+
+def _unread(exam: Exam, law: str, instead: str) -> None:
+    why = f"Its numbers cannot be read off. {NOT_LINEAR} {instead}"
+    exam.skip(law, why=why)
+    exam.blocked = f"Needs the numbers of its {law}. {instead}"
+
+
+def _with_table(exam: Exam, design: Design) -> Design:
+    """The number of each distance, from one row or another."""
+    if not isinstance(design.positions, Table):
+        return design
+    numbers, off = table_of(exam)
+    if numbers is None:
+        _unread(exam, "positions", "Give it as a function: positions.")
+        return design
+    if off > 1e-3:
+        meaning = (
+            "What is added for places is no matter of their distance alone."
+        )
+        exam.fail("positions", meaning, off, 0.0)
+        _block(exam, "positions")
+    return replace(design, positions=Table(numbers))
+
+
+def table_of(exam: Exam) -> tuple[Tensor | None, float]:
+    """[H, 2 T - 1]: what each distance adds, and how far places differ.
+
+    Read off where all products are zero, less what the own key gets.
+    """
+    weights = _nothing(exam, exam.tokens or FAR)
+    if weights is None:
+        return None, 0.0
+    logs = weights[0].log()  # [H, T, T], -inf where hidden
+    logs = logs - logs.diagonal(dim1=-2, dim2=-1)[..., None]
+    T, found, worst = logs.shape[-1], [], 0.0
+    for ahead in range(1 - T, T):
+        same = logs.diagonal(ahead, -2, -1)
+        same = same.masked_fill(same.isinf(), math.nan)
+        mean = same.nanmean(-1, keepdim=True)
+        worst = max(worst, float((same - mean).nan_to_num().abs().max()))
+        found.append(mean[:, 0].nan_to_num())
+    return torch.stack(found, -1), worst
+
+
+def _with_sink(exam: Exam, design: Design) -> Design:
+    """The sink of each head: what is missing where all scores are zero."""
+    if design.sink is None or design.sink.scores is not None:
+        return design
+    weights = _nothing(exam, exam.T)
+    if weights is None:
+        _unread(exam, "sink", "Give them: sink=[...], one for each head.")
+        return design
+    bias = design.compared(*exam.draw()[:2])[2].double()
+    there = bias.exp().expand_as(weights) * (weights > 0)
+    total = weights.sum(-1)
+    missing = 1 - total
+    if float(missing.abs().max()) <= exam.tolerance:
+        _dropped(exam)
+        return replace(design, sink=None)
+    scores = (there.sum(-1) * missing / total).log()  # [B, H, T]
+    by_head = scores.mean((0, 2))
+    if _alike(scores, (0, 2)):
+        return replace(design, sink=Sink(by_head))
+    by_place = scores.mean((0, 1))
+    if _alike(scores, (0, 1)):
+        meaning = "The sink belongs to the query's place, not to its head."
+        exam.fail("sink", meaning, "a number a place", "a number a head")
+        _go_on(exam, "sink")
+        return replace(design, sink=Sink(by_place[:, None]))
+    exam.fail(
+        "sink",
+        "What rows lack of one is no number of their head.",
+        "another number a row",
+        "a number a head",
+    )
+    _block(exam, "sink")
+    return design
+
+
+def _block(exam: Exam, law: str) -> None:
+    """Nothing can be compared with the form any more."""
+    exam.blocked = f'Cannot be told while "{law}" fails.'
+    exam.under = law
+
+
+def _dropped(exam: Exam) -> None:
+    meaning = "The sink takes nothing: rows sum to one."
+    exam.fail("sink", meaning, "1", "less than 1")
+    _go_on(exam, "sink")
+
+
+def _go_on(exam: Exam, law: str) -> None:
+    """What is there instead is known."""
+    exam.but, exam.under = f"Holds, but for the {law}.", law
+
+
+def _alike(scores: Tensor, axes: tuple[int, int]) -> bool:
+    """Whether numbers are the same along these axes."""
+    mean = scores.mean(axes, keepdim=True)
+    return float((scores - mean).abs().max()) < 1e-3
+
+
+def _best(exam: Exam, design: Design) -> Design:
+    """What a norm has learned, and the small number beside its squares."""
+    ways = [design]
+    if (
+        isinstance(design.positions, Slopes)
+        and design.positions.slopes is None
+    ):
+        plain = Slopes(slopes_of(exam.held.heads, plain=True))
+        ways.append(replace(design, positions=plain))
+    fixed = isinstance(design.norm, RowNorm) and not math.isnan(
+        design.norm.eps
+    )
+    if len(ways) == 1 and (fixed or design.norm is None):
+        return design
+    reading = read(exam)
+    if reading is None:
+        if not isinstance(design.norm, RowNorm):
+            return design
+        norm = replace(design.norm, eps=0.0)
+        return replace(design, norm=norm)
+    return min((complete(way, reading) for way in ways), key=reading.misfit)
