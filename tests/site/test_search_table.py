@@ -4,6 +4,7 @@ import re
 from itertools import groupby
 
 import pytest
+from contents import PAGES, parsed
 from survey import AXE
 
 from surgeon.ablations.bug_starts import load_starts, tiers
@@ -12,6 +13,8 @@ from surgeon.zoo.families import FAMILIES, title
 
 ZOO_PAGE = "book/ablations/bug-zoo"
 SYMPTOMS = "book/ablations/zoo/symptoms"
+LEDGER = "book/reference/claims"
+PARTS = [page for page in PAGES if page.startswith(f"{LEDGER}/")]
 SCREENS = 12  # of 900 pixels, on a desktop
 
 
@@ -160,6 +163,81 @@ def test_a_pasted_message_finds_its_row_and_says_when_it_is_the_nearest(open_tab
     search.fill("")
     element.get_by_label("seen in").select_option("heat map")
     assert set(column(element, 1)) == {"heat map"}
+
+
+# ---- A table whose rows are on several pages -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def open_ledger(visit):
+    """The ledger, and its table when the reader has come to it."""
+
+    def open_ledger(**reader):
+        page = visit(LEDGER, **reader)
+        page.locator("search-table").scroll_into_view_if_needed()
+        element = page.locator("search-table[ready]")
+        element.wait_for()
+        return page, element
+
+    return open_ledger
+
+
+def claims(folder, page):
+    return parsed(folder / f"{page}.html").select("table.ledger tbody tr")
+
+
+def test_the_rows_of_other_pages_come_when_a_reader_does(visit, folder):
+    page = visit(LEDGER)
+    table = page.locator("search-table")
+    own = len(claims(folder, LEDGER))
+    page.wait_for_load_state("networkidle")
+    assert (table.locator("tbody tr").count(), page.locator("search-table[ready]").count()) == (own, 0)
+    table.scroll_into_view_if_needed()
+    page.locator("search-table[ready]").wait_for()
+    every = own + sum(len(claims(folder, part)) for part in PARTS)
+    assert table.locator("tbody tr").count() == every
+    assert said(table) == f"{every} of {every} claims."
+    told = [row.th.a.get_text() for one in (LEDGER, *PARTS) for row in claims(folder, one)]
+    assert table.locator("tbody th a").all_text_contents() == told
+
+
+def test_brought_rows_are_chosen_from_and_sorted_with_the_others_and_lead_where_they_did(open_ledger, folder):
+    page, element = open_ledger()
+    kind, of = element.get_by_label("Kind", exact=True), element.get_by_label("Page", exact=True)
+    kind.select_option("identity")
+    every = [row for one in (LEDGER, *PARTS) for row in claims(folder, one)]
+    assert len(shown(element)) == sum(row.find_all("td")[1].get_text() == "identity" for row in every)
+    kind.select_option("")
+    element.get_by_role("button", name="Page", exact=True).click()
+    titles = element.locator("tbody tr > :nth-child(2)").all_text_contents()
+    assert titles == sorted(titles, key=str.casefold)
+    assert len(set(titles)) > len(PARTS)
+    of.select_option("Bugs of heads and batches")
+    element.locator("tbody tr:not([hidden]) a").first.click()
+    page.wait_for_url("**/book/ablations/zoo/heads.html#claim-*")
+    assert page.locator("p.claim:target").count() == 1
+
+
+def test_a_table_says_so_when_rows_did_not_come(visit, folder):
+    page = visit(LEDGER)
+    page.route(f"**/{PARTS[1]}.html", lambda route: route.fulfill(body="<p>The network's page of welcome</p>"))
+    page.locator("search-table").scroll_into_view_if_needed()
+    element = page.locator("search-table[ready]")
+    element.wait_for()
+    came = sum(len(claims(folder, one)) for one in (LEDGER, *PARTS) if one != PARTS[1])
+    assert said(element) == f"{came} of {came} claims. Others did not come: the links above lead to them."
+    assert page.locator(f'.ledger-parts a[href="{PARTS[1].removeprefix("book/reference/")}.html"]').is_visible()
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_without_scripts_each_part_is_a_whole_table_and_the_ledger_leads_to_it(browser, address, folder, part):
+    with browser.new_context(java_script_enabled=False) as reader:
+        page = reader.new_page()
+        page.goto(f"{address}/{LEDGER}.html")
+        page.locator(f'.ledger-parts a[href="{part.removeprefix("book/reference/")}.html"]').click()
+        rows = page.locator("search-table tbody tr")
+        assert rows.count() == len(claims(folder, part)) > 0
+        assert rows.last.is_visible()
 
 
 @pytest.mark.parametrize("name", [ZOO_PAGE, SYMPTOMS])

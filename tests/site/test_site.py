@@ -106,16 +106,22 @@ def test_every_image_says_what_it_shows_and_every_figure_has_a_point(html, page)
 
 def test_the_ledger_has_every_claim_of_every_page_and_no_other(html):
     made = {(page, *claim) for page in PAGES for claim in claims_of(html(page).article)}
-    ledger = html("book/reference/claims")
+    ledgers = [page for page in PAGES if page.startswith("book/reference/claims")]
+    rows = [(page, row) for page in ledgers for row in html(page).select("article table.ledger tbody tr")]
     listed = set()
-    for row in ledger.select("article table.ledger tbody tr"):
+    for ledger, row in rows:
         _, _, value, bound, _ = (cell.find(string=True, recursive=False) or "" for cell in row.find_all("td"))
         statement, value, bound = row.a.get_text().strip(), value.strip(), bound.strip()
         path, anchor = urldefrag(row.a["href"])
-        page = str((Path("/book/reference") / path).resolve().relative_to("/").with_suffix(""))
+        page = str((Path("/", ledger).parent / path).resolve().relative_to("/").with_suffix(""))
         listed.add((page, anchor, statement, value, bound))
     assert listed == made
-    assert f"Claims in the book: {len(made)}." in ledger.article.get_text()
+    assert len(rows) == len(made)
+    first, *parts = (html(page).article for page in ledgers)
+    assert f"Claims in the book: {len(made)}." in first.get_text()
+    counts = [int(row.find_all("td")[1].get_text()) for row in first.select("table.ledger-parts tbody tr")]
+    assert counts == [len(part.select("table.ledger tbody tr")) for part in parts]
+    assert sum(counts) + len(first.select("table.ledger tbody tr")) == len(made)
 
 
 @pytest.mark.parametrize("page", [page for page in LESSONS if "/zoo/" not in page])  # what one looks up, not learns

@@ -10,13 +10,17 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import numpy as np
+import pandas as pd
 import pytest
+from bs4 import BeautifulSoup
 from contents import parsed
+from matplotlib.figure import Figure
+from matplotlib.patches import Circle
 from PIL import Image
 from small_book import ROOT
 
 sys.path.insert(0, str(ROOT / "book" / "_ext"))
-from surgeon_book.page import figures
+from surgeon_book.page import drawings, figures, frames
 from surgeon_book.site.pages import look_up
 from surgeon_book.theme import icons, rules
 
@@ -137,6 +141,69 @@ def png(pixels: np.ndarray) -> bytes:
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "PNG")
     return file.getvalue()
+
+
+def points(path: str) -> list[tuple[str, float, float]]:
+    """Where each step of a path ends, and what it passes, whether its numbers are from the corner or from the last."""
+    x = y = left = top = 0.0
+    found = []
+    for letter, numbers in re.findall(r"([A-Za-z])([^A-Za-z]*)", path):
+        given = [float(number) for number in re.findall(r"-?[\d.]+", numbers)]
+        if letter.islower():
+            given = [number + (x, y)[n % 2] for n, number in enumerate(given)]
+        found += [(letter.upper(), *pair) for pair in zip(given[::2], given[1::2], strict=True)] or [("Z", left, top)]
+        _, x, y = found[-1]
+        left, top = (x, y) if letter in "mM" else (left, top)
+    return found
+
+
+def drawn_by_matplotlib() -> str:
+    fig = Figure(figsize=(3, 2))
+    ax = fig.subplots()
+    ax.plot(np.random.default_rng(0).standard_normal(500).cumsum(), marker="o", markevery=50)
+    ax.add_patch(Circle((100, 0), 3, hatch="//"))
+    ax.set_title("$W_Q$ of “it”")
+    file = io.StringIO()
+    fig.savefig(file, format="svg")
+    return file.getvalue()
+
+
+def test_a_drawing_in_fewer_bytes_has_every_point_where_it_was_to_a_hundredth():
+    before = drawn_by_matplotlib()
+    after = drawings.shorter(before.encode()).decode()
+    paths = [re.findall(r' d="([^"]+)"', svg) for svg in (before, after)]
+    assert len(paths[0]) == len(paths[1]) > 20
+    for one, other in zip(*paths, strict=True):
+        (kinds, *was), (same, *now) = zip(*points(one), strict=True), zip(*points(other), strict=True)
+        assert kinds == same
+        assert np.abs(np.subtract(was, now)).max() <= 0.005 + 1e-9
+    moved = [re.findall(r"translate\(([-\d.]+)[ ,]*([-\d.]*)\)", svg) for svg in (before, after)]
+    numbers = [[float(number or 0) for pair in pairs for number in pair] for pairs in moved]
+    assert np.abs(np.subtract(*numbers)).max() <= 0.005 + 1e-9
+    assert "scale(0.015625)" in after  # of letters
+    assert set(re.findall(r"#([\w-]+)", after)) - set(re.findall(r'id="([\w-]+)"', after)) <= set(
+        re.findall(r"#([0-9a-f]{6})\b", after)
+    )
+    before_and_after = [re.findall(r"<(path|use|g|clipPath|pattern)\b", svg) for svg in (before, after)]
+    assert before_and_after[0] == before_and_after[1]
+    assert len(gzip.compress(after.encode(), 9)) < 0.8 * len(gzip.compress(before.encode(), 9))
+
+
+def test_a_path_with_steps_that_matplotlib_does_not_write_stays_as_it_is():
+    for path in (b"M 1 2 A 3 4 0 0 1 5 6", b"m 1 2", b"M 1.23456 2 3 4"):
+        assert drawings.from_point_to_point(path) == path
+
+
+def test_a_table_without_rules_has_no_names_for_them_and_one_with_rules_keeps_its_own():
+    frame = pd.DataFrame({"a b": [1, 2], "<c>": [3, 4]}, ["x", "y"]).rename_axis("name")
+    html = frame.style.format("{:.1f}").to_html()
+    plain = frames.UNSTYLED.sub(frames.plain, html)
+    assert not re.search(r"style|id=|class=|\n", plain.strip())
+    assert [
+        [cell.get_text() for cell in row.find_all(["th", "td"])] for row in BeautifulSoup(plain, "html.parser")("tr")
+    ] == [[cell.get_text() for cell in row.find_all(["th", "td"])] for row in BeautifulSoup(html, "html.parser")("tr")]
+    styled = frame.style.set_properties(**{"text-align": "left"}).to_html()
+    assert frames.UNSTYLED.sub(frames.plain, styled) == styled
 
 
 @pytest.mark.parametrize("opaque", [True, False])

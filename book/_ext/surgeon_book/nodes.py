@@ -49,7 +49,8 @@ def in_order(env: BuildEnvironment) -> Iterator[str]:
 
 
 class Later(nodes.General, nodes.Element):
-    """Stands where something will be that can be said when every page has been read: `what` names it."""
+    """Stands where something will be that can be said when every page has been read: `what` names it, and `of` which
+    part of it, if not all."""
 
 
 Fill = Callable[[Sphinx, str, Later], list[nodes.Node]]  # from a page and the place on it
@@ -63,8 +64,10 @@ def fill_later(app: Sphinx, what: str, fill: Fill) -> None:
 
 
 class LaterDirective(SphinxDirective):
+    optional_arguments = 1
+
     def run(self) -> list[nodes.Node]:
-        return [Later(what=self.name)]
+        return [Later(what=self.name, of="".join(self.arguments))]
 
 
 class FillPlaces(SphinxPostTransform):

@@ -2,7 +2,8 @@
 //
 // Around a table, from surgeon/book/search_table.py or from a page's Markdown. `noun` says what its rows are, `filters` which columns
 // can be chosen from (their heads, between "|"). Without a script it is the table. A cell's data-order is what it is sorted by, in
-// place of its text; a row is searched in its text and in its data-words.
+// place of its text; a row is searched in its text and in its data-words. `more` names pages that have such a table too: their rows
+// come to this one when it comes into sight.
 
 /** The words of a search: what a reader pastes has numbers and marks in it that no row has. If there is no word, all of it is one. */
 export function words(text) {
@@ -36,10 +37,46 @@ function make(tag, attributes = {}, ...children) {
   return element;
 }
 
+/** When an element is first seen. */
+const seen = (element) =>
+  new Promise((resolve) => {
+    const watch = new IntersectionObserver((places) => {
+      if (!places.some((place) => place.isIntersecting)) return;
+      watch.disconnect();
+      resolve();
+    });
+    watch.observe(element);
+  });
+
+/** The rows of another page's table, their links as that page has them. */
+async function rowsOf(address) {
+  const answer = await fetch(address);
+  if (!answer.ok) throw new Error(`${address}: ${answer.status}`);
+  const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+  const rows = [...page.querySelector("search-table tbody").rows];
+  for (const link of rows.flatMap((row) => [...row.querySelectorAll("a")])) link.href = new URL(link.getAttribute("href"), address);
+  return rows;
+}
+
 class SearchTable extends (globalThis.HTMLElement || class {}) {
   connectedCallback() {
     const table = this.querySelector("table");
-    if (!table || this.form) return;
+    if (!table || this.begun) return;
+    this.begun = true;
+    const more = (this.getAttribute("more") || "").split(" ").filter(Boolean);
+    if (more.length) seen(this).then(() => this.bring(table, more));
+    else this.begin(table);
+  }
+
+  /** What does not come is still where the page's links lead. */
+  async bring(table, pages) {
+    const brought = await Promise.allSettled(pages.map((page) => rowsOf(new URL(page, document.baseURI))));
+    for (const { value } of brought) table.tBodies[0].append(...(value || []));
+    this.lost = brought.some(({ status }) => status === "rejected");
+    this.begin(table);
+  }
+
+  begin(table) {
     this.noun = this.getAttribute("noun") || "rows";
     this.heads = [...table.tHead.rows[0].cells];
     this.names = this.heads.map(text);
@@ -134,7 +171,8 @@ class SearchTable extends (globalThis.HTMLElement || class {}) {
     const nearest = !exact && shown ? " None has every word; these have most." : "";
     const { column, down } = this.sorted;
     const order = column < 0 ? "" : `, by ${this.names[column]}${down ? ", downwards" : ""}`;
-    this.said.textContent = `${shown} of ${this.rows.length} ${this.noun}${order}.${nearest}`;
+    const lost = this.lost ? " Others did not come: the links above lead to them." : "";
+    this.said.textContent = `${shown} of ${this.rows.length} ${this.noun}${order}.${nearest}${lost}`;
     this.clear.hidden = shown === this.rows.length && !this.search.value;
   }
 }

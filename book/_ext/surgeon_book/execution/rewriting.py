@@ -84,7 +84,7 @@ def collections(env: BuildEnvironment) -> dict[str, str]:
     cited = [repr(one) for one in env.get_domain("cite").data.get("citation_refs", ())]
     return {
         "build-times": digest({page: run["runtime"] for page, run in runs.items() if run}),
-        "claims-ledger": digest(left.get("surgeon_claims"), evidence.standing()),
+        "claims-ledger": digest(left.get("surgeon_claims"), left.get("surgeon_ledgers"), evidence.standing()),
         "used-in": digest(left.get("surgeon_usage")),
         "api-overview": digest(left.get("surgeon_api")),
         "bibliography": digest(sorted(cited), sources_of(env)),

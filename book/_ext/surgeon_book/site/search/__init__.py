@@ -65,7 +65,7 @@ def documents(app: Sphinx) -> Iterator[dict[str, Any]]:
     known, folder, typed = Sections.of(app.env), posixpath.dirname(app.config.root_doc), aliases()
     for number, page in enumerate(listing(app)):
         short = page.removeprefix(f"{folder}/")
-        for place, section in enumerate(known[page] if short not in SILENT else ()):
+        for place, section in enumerate(() if short.startswith(SILENT) else known[page]):
             if section.title not in NOT_SEARCHED:
                 keys = [f"{before}#{anchor}" for anchor in section.anchors for before in (short, "")]
                 keys += [short] if place == 0 else []
