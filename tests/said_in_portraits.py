@@ -1,10 +1,13 @@
 """What the portrait at the head of a report must say: how each is asked, and all its lines."""
 
+from importlib.metadata import version
+
 import designed
 import torch
 from examined import Fused, causal, softened
 from kinds import SOUND, by_features, in_halves, made, turned
 from layers import AlwaysAside, AsideUnlessAlike, Longer, Turning
+from library_layers import made as made_in_library
 from torch import nn
 
 from surgeon import MultiHeadAttention, attention, grouped_attention
@@ -17,6 +20,14 @@ def table(scores):
     return torch.sin(torch.arange(T)[:, None] * torch.arange(S)).to(scores.dtype)
 
 
+def without_table():
+    """A layer whose configuration no longer says by what it turns."""
+    layer = made_in_library("Llama", "sdpa")
+    layer.config.rope_parameters = None
+    return layer
+
+
+VERSION = version("transformers")  # without an import of it
 PLAIN = ["Plain attention, softmax(0.378 QKᵀ)V, to rounding.", "Every query sees every key."]
 OUTSIDE = "Asked from outside: queries and keys are not seen."
 
@@ -66,6 +77,38 @@ PORTRAITS = {
             *PLAIN,
             "Its self_attn is examined, and nothing else of the layer.",
             "Its cross-attention is multihead_attn: hand it in as well.",
+        ],
+    ),
+    "ALiBi in the mask": (
+        lambda: made_in_library("Falcon, ALiBi", "sdpa"),
+        {},
+        [
+            "Plain attention, softmax(0.316 QKᵀ)V, to rounding.",
+            "Without a mask it is causal; one of all ones opens it.",
+            f"FalconAttention of transformers {VERSION}, sdpa: declared from its configuration.",
+            "On sdpa the model adds ALiBi to the mask: it is not examined here.",
+        ],
+    ),
+    "a window in the mask": (
+        lambda: made_in_library("Mistral", "sdpa"),
+        {},
+        [
+            "Attention as it was declared (positions).",
+            "Without a mask it is causal; one of all ones opens it.",
+            "6 query heads share 2 key heads.",
+            f"MistralAttention of transformers {VERSION}, sdpa: declared from its configuration.",
+            "Its window of 4096 keys is in the mask that the model hands in: it is not examined here.",
+        ],
+    ),
+    "no table": (
+        without_table,
+        {},
+        [
+            "Plain attention, softmax(0.316 QKᵀ)V, to rounding.",
+            "Without a mask it is causal; one of all ones opens it.",
+            "6 query heads share 2 key heads.",
+            f"LlamaAttention of transformers {VERSION}, sdpa: declared from its configuration.",
+            "Its angles are not known here: it got angles of zero, by which nothing turns.",
         ],
     ),
     "ours": (

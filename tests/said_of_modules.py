@@ -2,6 +2,7 @@
 
 import torch
 from layers import AlwaysAside, AsideUnlessAlike, Longer
+from library_layers import made as made_in_library
 from odd_modules import (
     Flagged,
     Interleaved,
@@ -28,6 +29,7 @@ from odd_modules import (
 from surgeon.zoo.catalogue import ZOO
 
 OUTSIDE = {"width": 28}
+decoder = lambda: torch.nn.TransformerDecoder(torch.nn.TransformerDecoderLayer(28, 4, 16), 1)
 KEEP = {"width": 28, "padding": "keep"}
 NOT_LIKE_THIS = "RuntimeError: not like this"
 GIVEN_UP = "he examination was given up after 0.5 s, while “inputs unchanged” was tried."
@@ -75,6 +77,15 @@ SAID = {
         ),
     }),
     # from outside
+    "normed": (lambda: made_in_library("Qwen3", "sdpa"), {}, {
+        "n/a minus infinity": "A norm keeps scores from being low.",
+    }),
+    "holds attentions": (decoder, {}, {
+        "FAIL answers": (
+            "It raises an error: TypeError: TransformerDecoder.forward() missing 1 required positional argument:"
+            " 'memory'. It holds attentions: hand in model.layers[0].self_attn."
+        ),
+    }),
     "always aside": (AlwaysAside, {}, {
         "n/a scale": "Needs Q, K and V apart. It does not go through qkv, proj.",
     }),

@@ -24,6 +24,7 @@ from surgeon.checkup.subjects.answering import Aside
 from surgeon.checkup.subjects.declaration import Declaration, one_of
 from surgeon.checkup.subjects.holds import hold, title_of
 from surgeon.checkup.subjects.layer import hold_layer
+from surgeon.checkup.subjects.library import of_transformers, with_masks
 from surgeon.checkup.subjects.surroundings import ordinary
 
 DEAD_ROWS = ("zero", "nan", "uniform", "any")
@@ -299,9 +300,11 @@ def _prepare(
     ):
         declared = replace(declared, heads=heads)
     on_x = declared.width is not None and not isinstance(subject, nn.Module)
+    known = None if on_x else of_transformers(subject, declared)
+    declared = known.declared if known else with_masks(subject, declared)
     aside = ""
     try:
-        held = None if on_x else hold(subject, declared)
+        held = None if on_x else hold(subject, declared, known)
     except Aside as error:
         held, aside = None, str(error)
     if held is None:

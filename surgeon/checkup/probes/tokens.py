@@ -18,6 +18,7 @@ from surgeon.checkup.probes.manners import (
 from surgeon.checkup.probes.sight import EVALUATING
 from surgeon.checkup.probes.token_maps import probe_sight
 from surgeon.checkup.subjects.answering import SubjectError
+from surgeon.checkup.subjects.models import attentions
 from surgeon.checkup.subjects.surroundings import apart
 
 UNKNOWN = (
@@ -35,6 +36,11 @@ def examine_layer(exam: Outside, *, find: bool = False) -> None:
         exam.answered(exam.ask(exam.x))
     except SubjectError as error:
         meaning = f"It raises an error: {error}"
+        if found := attentions(exam.layer.target):
+            meaning = (
+                f"{meaning.rstrip('.')}. It holds attentions: hand in"
+                f" model{found[0]}."
+            )
         exam.fail("answers", meaning, "an error", "an output")
         exam.skip_rest("Cannot be told: the subject does not answer.")
         return

@@ -10,6 +10,7 @@ from torch import nn
 
 from surgeon.checkup.subjects.conventions import mask_argument
 from surgeon.checkup.subjects.declaration import Declaration, Held
+from surgeon.checkup.subjects.library import Recognised
 from surgeon.checkup.subjects.projections import (
     known_projections,
     takes_x,
@@ -20,7 +21,9 @@ from surgeon.checkup.subjects.tapped import tapped
 
 
 def hold(
-    subject: Callable[..., Any], declared: Declaration
+    subject: Callable[..., Any],
+    declared: Declaration,
+    known: Recognised | None = None,
 ) -> Subject | None:
     """The subject with its adapter: a function, a module, or PyTorch's own.
 
@@ -46,9 +49,10 @@ def hold(
     if isinstance(subject, nn.Module) and probed:
         given = declared.projections
         found = tuple(given) if isinstance(given, (tuple, list)) else ()
+        found = found or (known.found if known else ())
         found = found or known_projections(subject)
         if found:
-            return tapped(subject, title, found, declared, held)
+            return tapped(subject, title, found, declared, held, known)
     if isinstance(subject, nn.Module):
         if _hides_matrices(subject, declared):
             return None

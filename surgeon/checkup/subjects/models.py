@@ -30,7 +30,7 @@ def refuse_integers(
     ValueError
         If it takes integers; it says what to hand in instead.
     """
-    found = attentions(target) if isinstance(target, nn.Module) else []
+    found = attentions(target)
     if not _wants_integers(target, error, bool(found)):
         return
     one = "one of its attention layers"
@@ -68,11 +68,13 @@ def _wants_integers(
     return True
 
 
-def attentions(model: nn.Module) -> list[str]:
+def attentions(model: Any) -> list[str]:
     """Where a model's attentions are, written as Python: `.layers[0].attn`.
 
     Those by which none other is held.
     """
+    if not isinstance(model, nn.Module):
+        return []
     paths = [
         path
         for path, module in model.named_modules()

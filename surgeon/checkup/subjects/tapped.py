@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from surgeon.checkup.subjects.answering import Aside, SubjectError
 from surgeon.checkup.subjects.declaration import Declaration, Held
 from surgeon.checkup.subjects.fused import find_order
+from surgeon.checkup.subjects.library import Recognised
 from surgeon.checkup.subjects.projections import (
     HEADS,
     KV_HEADS,
@@ -38,8 +39,22 @@ def tapped(
     found: Sequence[str],
     declared: Declaration,
     held: Held,
+    known: Recognised | None = None,
 ) -> Subject:
     """A module that is entered and left at its projections.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        What is examined.
+    title : str
+        Its name, for the report.
+    found : sequence of str
+        Its projections.
+    declared, held
+        What is said of it, and what it takes besides Q, K and V.
+    known : Recognised, optional
+        What is known besides, where it is of a known library.
 
     Raises
     ------
@@ -62,8 +77,13 @@ def tapped(
         width=sizes(module.get_submodule(found[0]))[0],
         counts=counts,
         order=declared.fused or "3 H d",
-        three=wants_three(module) and not held.options,
-        context=declared.names.get("context") or context_of(module),
+        three=wants_three(module) and not held.options and not known,
+        context=(
+            None
+            if known and known.square
+            else declared.names.get("context") or context_of(module)
+        ),
+        beside=known.beside if known else None,
     )
     layout = str(declared.layout)
     held = replace(
@@ -75,6 +95,7 @@ def tapped(
         rectangular=bool(taps.three or taps.context),
     )
     asked = Subject(without(module, found), taps, title, held)
+    asked.said += known.said if known else []
     taps = _enter(asked, taps, find=fused and not declared.fused)
     how = f", in the order {taps.order}" if fused else ""
     asked.title = f"{title} (probed at {', '.join(found)}{how})"
@@ -89,11 +110,11 @@ def _counts(
 ) -> tuple[tuple[int, int], tuple[int, int]]:
     """Heads of queries and of keys, and the widths of a key and a value."""
     made = [sizes(module.get_submodule(name)) for name in found]
-    kv_heads = declared.kv_heads or number(module, KV_HEADS)
     if len(found) > 2:
         d = max(1, made[0][1] // heads)
-        kv_heads = kv_heads or max(1, made[1][1] // d)
-        return (heads, kv_heads), (d, made[2][1] // kv_heads)
+        groups = declared.kv_heads or max(1, made[1][1] // d)
+        return (heads, groups), (d, made[2][1] // groups)
+    kv_heads = declared.kv_heads or number(module, KV_HEADS)
     whole = made[0][1]
     if not kv_heads and len(found) == 2:  # what the output is made of
         d = max(1, made[1][0] // heads)
@@ -119,6 +140,9 @@ def _enter(subject: Subject, taps: Taps, *, find: bool) -> Taps:
         answers = _answers(subject)
         subject.change(rectangular=False, why_square=ASIDE)
         subject.said.append(ASIDE)
+    if not answers and taps.context:
+        taps = subject.call = replace(taps, crosses=True)
+        answers = _answers(subject)
     return _with_order(subject, taps) if answers and find else taps
 
 

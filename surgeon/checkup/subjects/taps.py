@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from surgeon.checkup.subjects.answering import Aside, answer
 from surgeon.checkup.subjects.fused import side_by_side
+from surgeon.checkup.subjects.library_places import Beside
 from surgeon.checkup.subjects.projections import sizes
 
 
@@ -39,8 +40,10 @@ class Taps:
     three, same : bool
         Whether it is called with three sequences, and whether these must be
         one and the same.
-    context : str or None
-        The argument for a second sequence.
+    context, crosses
+        The argument for a second sequence, and whether it must be given.
+    beside : callable, optional
+        What it wants besides, of B, T and a precision.
     """
 
     entries: tuple[str, ...]
@@ -51,6 +54,8 @@ class Taps:
     three: bool
     context: str | None
     same: bool = False
+    crosses: bool = False
+    beside: Beside | None = None
 
     def __call__(
         self,
@@ -102,8 +107,12 @@ class Taps:
             by_letter = {"q": x, "k": c, "v": c.clone()}
             given = [by_letter[letter] for letter in in_its_order(target)]
             return answer(target, *given, **extras)
-        if self.context and K.shape[1] != Q.shape[1]:
+        if self.context and (self.crosses or K.shape[1] != Q.shape[1]):
             extras = {self.context: c, **extras}
+        if self.beside:
+            wanted = self.beside(len(x), x.shape[1], x.dtype)
+            said = {n: z for n, z in extras.items() if z is not None}
+            extras = extras | wanted | said
         return answer(target, x, **extras)
 
 
