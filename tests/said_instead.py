@@ -76,6 +76,36 @@ SAID = {
     "batch mixed": ("batch elements apart", "Mix nothing along the axis of the batch."),
     "heads mixed": ("heads apart", "Mix nothing along the axis of the heads."),
     "heads after tokens": ("heads apart", "Transpose to [batch, heads, tokens, width] first."),
+    "keeps offsets": (
+        "same answer twice",
+        "Keep nothing from one call to the next, or keep it under all that it depends on: both lengths, precision,"
+        " device.",
+    ),
+    "keeps half precision": ("same answer twice", "Keep it in float64, or once for each precision."),
+    "one mask, for the first": ("one mask for all", "Expand it: mask.expand(B, -1, -1), and repeat nothing else."),
+    "squares hide alone": ("rectangular mask", "Take both lengths from the scores: *_, T, S = scores.shape."),
+    "either": ("mask and padding", "Hide what either hides: allowed = mask & padding[:, None]."),
+    "weights asked for, mask lost": (
+        "same by every road",
+        "Hide the same on every road: build the mask before they part.",
+    ),
+    "weights asked for, another output": (
+        "same by every road",
+        "Compute the output in one place, whatever is handed back.",
+    ),
+    "a quarter of the gradient": (
+        "gradients",
+        "On the way back, multiply by what dropout multiplied by: the same zeros, and the same 1 / (1 - p).",
+    ),
+    "coarse in single precision": (
+        "single precision",
+        "Make no half precision of float32, nor tables in it.",
+    ),
+    "refuses autocast": (
+        "autocast",
+        "Take the precision of a tensor that is there: scores.dtype, not Q.dtype or a fixed one.",
+    ),
+    "another under autocast": ("autocast", "Add up in float32, and scale Q before the product."),
     "module, heads viewed and viewed back": ("heads apart", f"Split by {SPLIT}, and join by {JOIN}."),
     "tanh": ("known form", ""),
     "negative weights": ("convex hull", ""),

@@ -190,7 +190,7 @@ SAID = {
     "wrong at equal widths": (lambda: changed(after=on_equal_widths), {}, {
         "FAIL known form": (
             "With values of zero the output is not zero: something else is added to it (a residual, a bias)."
-            " So it is where d_k and d_v are both 8; with 7 and 11 it holds."
+            " So it is where d_k and d_v are both 64; with 7 and 11 it holds."
         ),
     }),
     "two values exchanged": (

@@ -1,78 +1,98 @@
 """Examine from a shell: `python -m surgeon.checkup package.module:name`."""
 
 import argparse
-import importlib
 import os
 import sys
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, redirect_stdout
+from pathlib import Path
 from typing import Any, TextIO
 
+from surgeon.checkup.asked import (
+    ARGUMENTS,
+    Asked,
+    check_kinds,
+    declared,
+    read_subjects,
+    value_of,
+    with_functions,
+)
 from surgeon.checkup.examination import ALIGNMENTS, DEAD_ROWS, examine
+from surgeon.checkup.progress import watched
+from surgeon.checkup.report_formats import Result, as_json, as_junit
 from surgeon.checkup.report_text import as_text
 from surgeon.checkup.subjects.conventions import MASKS, SHAPES
 from surgeon.checkup.subjects.layouts import LAYOUTS
 
 GRACE = 10.0  # seconds beyond patience, until the process is ended
+PATIENCE = 60.0
+FORMATS = ("text", "json", "junit")
+EXAMPLES = """
+examples:
+  python -m surgeon.checkup mine:attention --mask "True blocks"
+  python -m surgeon.checkup mine:build --build --declare heads=8 widths=64,64
+  python -m surgeon.checkup --subjects subjects.toml --format junit
+"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """0 if no fault was found, 1 if one was; or a hazard, if it is strict.
 
-    2 if the address or an argument is no good.
+    2 if something cannot be examined, or an argument is no good.
     """
-    given = vars(_parser().parse_args(arguments))
-    strict, details = given.pop("strict"), given.pop("details")
-    address, build = given.pop("address"), given.pop("build")
-    given["causal"] = True if given["causal"] == "always" else given["causal"]
-    seconds = given["patience"] + GRACE
-    last_resort = threading.Timer(seconds, give_up, [address, seconds])
-    last_resort.daemon = True
+    given = vars(parser().parse_args(arguments))
     try:
-        # examine says what is wrong with any other patience
-        if GRACE < seconds < threading.TIMEOUT_MAX:
-            last_resort.start()
-        given["accept"] = dict(map(reason, given["accept"]))
-        subject = find(address)
-        report = examine(subject() if build else subject, **given)
+        asked = _asked(given)
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2
-    finally:
-        last_resort.cancel()
-    colour = paints(sys.stdout)
-    summary = as_text(report, colour=colour, unfold="--details")
-    print(report.details if details else summary)
-    return 1 if report.wrong(strict=strict) else 0
+    # What a subject prints must not stand within what programs read.
+    others = given["format"] != "text"
+    with redirect_stdout(sys.stderr) if others else nullcontext():
+        results = [_examined(each) for each in asked]
+    unexamined = [each for each in results if each.report is None]
+    for each in unexamined:
+        print(each.error, file=sys.stderr)
+    shown = _shown(results, given)
+    try:
+        if shown and given["output"]:
+            write_whole(given["output"], shown)
+        elif shown:
+            print(shown)
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 2
+    if unexamined:
+        return 2
+    strict = given["strict"]
+    wrong = [r for r in results if r.report and r.report.wrong(strict=strict)]
+    return 1 if wrong else 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """What a shell may say: every argument of `surgeon.examine`, and more."""
+    words = argparse.ArgumentParser(
         prog="python -m surgeon.checkup",
         description="A check-up of anyone's attention.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
-    add = parser.add_argument
-    add("address", help="package.module:function, or a module's instance")
+    add = words.add_argument
+    add(
+        "address",
+        nargs="?",
+        help="package.module:function, or a module's instance; with"
+        " --subjects, one of them by its name",
+    )
+    add("--subjects", metavar="FILE", help="TOML with a table for each")
     add(
         "--build",
         action="store_true",
         help="call what the address names first, and examine the result",
     )
-    add("--layout", choices=LAYOUTS)
-    add("--mask", choices=(*MASKS, "find", "none"))
-    add("--mask-shape", choices=SHAPES)
-    add("--padding", help="the argument for a mask [B, S] over keys")
-    add(
-        "--causal",
-        help="the argument that asks for a causal mask; 'always' if it is"
-        " causal by itself",
-    )
-    add("--dropout", help="the argument for the probability of dropout")
-    add("--heads", type=int)
-    add("--kv-heads", type=int)
-    add("--width", type=int, help="of x, for a layer on x")
-    add("--dead-rows", choices=DEAD_ROWS)
-    add("--alignment", choices=ALIGNMENTS)
     add(
         "--accept",
         action="append",
@@ -82,14 +102,167 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--strict", action="store_true", help="exit with 1 for hazards, too")
     add("--details", action="store_true", help="print every finding")
-    add(
-        "--patience",
-        type=float,
-        default=60.0,
-        help="seconds after which it is given up; 60",
+    add("--format", choices=FORMATS, default="text")
+    add("--output", metavar="FILE", help="write there, once all is known")
+    said = words.add_argument_group(
+        "what the subject is",
+        "As surgeon.examine has it; values are Python's literals, or texts.",
+    ).add_argument
+    said(
+        "--declare",
+        action="append",
+        nargs="+",
+        default=[],
+        metavar="NAME=VALUE",
+        help="any of these, in other words",
     )
-    add("--seed", type=int, default=0)
-    return parser
+    for name in ARGUMENTS:
+        if name != "accept":
+            option = f"--{name.replace('_', '-')}"
+            said(option, dest=name, **HELP.get(name, {"metavar": "VALUE"}))
+    return words
+
+
+HELP: dict[str, dict[str, Any]] = {
+    "layout": {"choices": LAYOUTS},
+    "mask": {"choices": (*MASKS, "find", "none")},
+    "mask_shape": {"choices": SHAPES},
+    "dead_rows": {"choices": DEAD_ROWS},
+    "alignment": {"choices": ALIGNMENTS},
+    "names": {"metavar": "Q=NAME,…", "help": "what it calls Q, K, V, mask"},
+    "padding": {"metavar": "NAME", "help": "the argument for padding [B, S]"},
+    "causal": {
+        "metavar": "NAME",
+        "help": "the argument that asks for a causal mask; 'always' if it is"
+        " causal by itself",
+    },
+    "dropout": {"metavar": "NAME", "help": "the argument for dropout"},
+    "projections": {"metavar": "NAME,…", "help": "q, k, v, out; or qkv, out"},
+    "widths": {"metavar": "D_K,D_V"},
+    "width": {"metavar": "NUMBER", "help": "of x, for a layer on x"},
+    "options": {"metavar": "NAME=VALUE,…", "help": "further arguments"},
+    "patience": {
+        "metavar": "SECONDS",
+        "help": f"after which it is given up; {PATIENCE:g}",
+    },
+}
+
+
+def _asked(given: dict[str, Any]) -> list[Asked]:
+    """The subjects to examine, with what is said of all of them."""
+    told = {
+        name: value_of(name, given[name])
+        for name in ARGUMENTS
+        if name != "accept" and given[name] is not None
+    }
+    told |= dict(
+        declared(words) for each in given["declare"] for words in each
+    )
+    accepted = dict(map(reason, given["accept"]))
+    address, output = given["address"], given["output"]
+    if output and not Path(output).parent.is_dir():
+        raise ValueError(
+            f"output must be in a folder that is there, got {output!r}."
+        )
+    if given["subjects"] is None:
+        if address is None:
+            raise ValueError("address or subjects must be given.")
+        subjects = [Asked(address, address, given["build"], {})]
+    else:
+        subjects = read_subjects(given["subjects"])
+        known = ", ".join(each.name for each in subjects)
+        subjects = [s for s in subjects if address in (None, s.name)]
+        if not subjects:
+            raise ValueError(
+                f"address must name one of the subjects ({known}), got"
+                f" {address!r}."
+            )
+    return [_with(each, told, accepted) for each in subjects]
+
+
+def _with(
+    each: Asked, told: dict[str, Any], accepted: dict[str, str]
+) -> Asked:
+    """The subject, with what the shell says besides; that comes first."""
+    told = {"patience": PATIENCE} | each.told | told
+    if told.get("causal") == "always":
+        told["causal"] = True
+    if accepted:
+        told["accept"] = {**told.get("accept", {}), **accepted}
+    check_kinds(told)
+    return Asked(each.name, each.address, each.build, told)
+
+
+def _examined(asked: Asked) -> Result:
+    """Its report, or why there is none."""
+    seconds = asked.told["patience"] + GRACE
+    last_resort = threading.Timer(seconds, give_up, [asked.address, seconds])
+    last_resort.daemon = True
+    try:
+        # examine says what is wrong with any other patience
+        if GRACE < seconds < threading.TIMEOUT_MAX:
+            last_resort.start()
+        with _watching(asked.name):
+            told = with_functions(asked.told)
+            report = examine(asked.subject(), **told)
+        return Result(asked.name, report)
+    except ValueError as error:
+        return Result(asked.name, None, str(error))
+    finally:
+        last_resort.cancel()
+
+
+@contextmanager
+def _watching(name: str) -> Iterator[None]:
+    """The law that is tried, on a terminal, in a line that is wiped out."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    started = time.monotonic()
+
+    def show(law: str) -> None:
+        seconds = time.monotonic() - started
+        said = f"{name}: {law} ({seconds:.0f} s)"
+        print(f"\r\x1b[K{said[:78]}", end="", file=sys.stderr, flush=True)
+
+    try:
+        with watched(show):
+            yield
+    finally:
+        print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+
+def _shown(results: Sequence[Result], given: dict[str, Any]) -> str:
+    """What is printed, or written into a file."""
+    formats: dict[str, Callable[..., str]] = {
+        "json": as_json,
+        "junit": as_junit,
+    }
+    if given["format"] in formats:
+        return formats[given["format"]](results, strict=given["strict"])
+    colour = not given["output"] and paints(sys.stdout)
+    texts = []
+    for result in results:
+        if (report := result.report) is None:
+            continue
+        summary = as_text(report, colour=colour, unfold="--details")
+        texts.append(report.details if given["details"] else summary)
+    return "\n\n".join(texts)
+
+
+def write_whole(path: str, text: str) -> None:
+    """All of it or nothing: a file is there once it is complete."""
+    there = Path(path)
+    beside = there.with_name(f"{there.name}.part")
+    try:
+        beside.write_text(f"{text}\n", encoding="utf8")
+        os.replace(beside, there)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise ValueError(
+            f"output must be a file that can be written, got {path!r}:"
+            f" {error.strerror}."
+        ) from None
 
 
 def reason(accepted: str) -> tuple[str, str]:
@@ -119,36 +292,6 @@ def give_up(address: str, seconds: float) -> None:
     )
     sys.stderr.flush()
     os._exit(2)
-
-
-def find(address: str) -> Any:
-    """What `package.module:name` names.
-
-    The folder that one stands in is searched first.
-    """
-    module_name, _, path = address.partition(":")
-    if not module_name or not path:
-        raise ValueError(
-            f"address must be package.module:function, got {address!r}."
-        )
-    sys.path.insert(0, "")
-    try:
-        found = importlib.import_module(module_name)
-    except Exception as error:  # whatever the module raises
-        raise ValueError(
-            "address must name a module that can be imported, got"
-            f" {module_name!r}: {error}."
-        ) from None
-    finally:
-        sys.path.remove("")
-    for name in path.split("."):
-        if not hasattr(found, name):
-            raise ValueError(
-                f"address must name something in {module_name}, got {path!r},"
-                " which it lacks."
-            )
-        found = getattr(found, name)
-    return found
 
 
 if __name__ == "__main__":

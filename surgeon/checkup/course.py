@@ -1,38 +1,50 @@
 """The course of an examination: which probe follows which, and why."""
 
-import itertools
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 
-import torch
-from torch import Tensor
-
+from surgeon.checkup.adapting import settle_masks, takes
 from surgeon.checkup.exam import Exam
-from surgeon.checkup.finding import ALL_LAWS, FUTURE, LAWS, RAISES
-from surgeon.checkup.forms import Inputs, causal
+from surgeon.checkup.finding import ALL_LAWS, FUTURE, LAWS, RAISES, READING
 from surgeon.checkup.portrait import finish
 from surgeon.checkup.probes.answers import probe_answers, probe_repetition
 from surgeon.checkup.probes.behaviour import (
     probe_behaviour,
     probe_nobody_else,
 )
+from surgeon.checkup.probes.compiled import COMPILED, probe_compiled
 from surgeon.checkup.probes.core import probe_core
 from surgeon.checkup.probes.documents import probe_documents
+from surgeon.checkup.probes.gradients import probe_gradients
 from surgeon.checkup.probes.manners import (
     probe_inputs,
     probe_random_state,
     probe_strides,
 )
+from surgeon.checkup.probes.mask_shapes import (
+    BOTH,
+    MASK_SHAPES,
+    OBLONG,
+    ONE,
+    probe_both,
+    probe_oblong,
+    probe_one_mask,
+)
 from surgeon.checkup.probes.numerics import (
     probe_dropout,
-    probe_gradients,
-    probe_half,
     probe_large_scores,
-    probe_overflow,
     probe_weights,
 )
-from surgeon.checkup.probes.reading import moved, sight
+from surgeon.checkup.probes.order import probe_order
+from surgeon.checkup.probes.precision import (
+    AUTOCAST,
+    SINGLE,
+    probe_autocast,
+    probe_half,
+    probe_overflow,
+    probe_single,
+)
+from surgeon.checkup.probes.roads import ROADS, probe_roads
 from surgeon.checkup.probes.rows import (
     probe_dead_rows,
     probe_outbid,
@@ -46,8 +58,8 @@ from surgeon.checkup.probes.sight import (
     probe_future,
     probe_masks,
 )
+from surgeon.checkup.probes.widths import WIDE, WIDTHS, probe_width
 from surgeon.checkup.subjects.answering import SubjectError
-from surgeon.checkup.subjects.conventions import MASKS
 
 # What must hold before a mask is tried row by row
 MASKS_READ = (
@@ -71,7 +83,7 @@ def conduct(exam: Exam, *, find: bool = False) -> None:
         return
     try:
         settle_design(exam)
-        _settle_masks(exam, find)
+        settle_masks(exam, find)
         _probe(exam)
     except SubjectError as error:  # now and then
         meaning = f"It answers once, and then raises {error}"
@@ -80,32 +92,40 @@ def conduct(exam: Exam, *, find: bool = False) -> None:
 
 
 def conduct_again(exam: Exam) -> None:
-    """Where d_k and d_v differed and nothing was found: with equal widths.
+    """Where no fault was found, with other widths, if none were given.
 
-    They may lead another way through the subject: PyTorch's flash kernel
-    takes no others.
+    They may lead another way through the subject: fast programs take some
+    alone, or equal ones. Everything with one of them, and in short with more.
     """
-    if exam.held.widths or exam.d_k == exam.d_v or exam.broken(*ALL_LAWS):
+    wide = exam.declared.width
+    if exam.held.widths or exam.faulty(*ALL_LAWS):
         return
-    twin = Exam(exam.subject, exam.dead_rows, exam.alignment, exam.seed)
-    twin.demanded = exam.demanded
-    twin.declare(exam.declared)
-    wide = exam.declared.width or 8
-    twin.resize(wide, wide)
-    if "factor" in exam.how:  # nothing is broken: it was declared
-        twin.how["factor"] = twin.meant = exam.how["factor"]
-    exam.trying = "everything again with equal widths"
-    if not _takes(twin):
+    exam.trying = "everything again with other widths"
+    twin = exam.twin(wide or WIDE)
+    if exam.d_k == exam.d_v == twin.d_k or not takes(twin):
         return
     conduct(twin)
+    _say_where(exam, twin)
+    for width in () if exam.half or wide else WIDTHS:
+        other = exam.twin(width)
+        other.found(exam)
+        if exam.faulty(*ALL_LAWS) or exam.d_k == exam.d_v == width:
+            return
+        if takes(other):
+            probe_width(other, exam.blocked)
+            _say_where(exam, other)
+
+
+def _say_where(exam: Exam, twin: Exam) -> None:
+    """What fails with other widths, and not with the usual ones."""
     where = (
-        f"So it is where d_k and d_v are both {wide}; with"
+        f"So it is where d_k and d_v are both {twin.d_k}; with"
         f" {exam.d_k} and {exam.d_v} it holds."
     )
     held = exam.findings["known form"].passed
     for name, finding in twin.findings.items():
         meaning = f"{finding.meaning} {where}"
-        if finding.passed is False:
+        if finding.passed is False and not exam.broken(name):
             exam.findings[name] = replace(finding, meaning=meaning)
         elif name == "known form" and held and not finding.passed:
             exam.overrule(name, meaning)  # there, it is another form
@@ -114,7 +134,7 @@ def conduct_again(exam: Exam) -> None:
 def _probe(exam: Exam) -> None:
     """All probes: what one cannot tell after another's finding waits."""
     exam.trying = "same answer twice"
-    if not probe_repetition(exam):
+    if not (probe_repetition(exam) and probe_order(exam)):
         _guarded(exam, probe_inputs, "inputs unchanged")
         exam.skip_rest(exam.blocked)
         return
@@ -138,7 +158,7 @@ def _probe(exam: Exam) -> None:
     exam.under = ""
     if exam.blocked:
         exam.skip_rest(exam.blocked)
-    elif broken := exam.broken(*ALL_LAWS):
+    elif broken := exam.faulty(*ALL_LAWS) or exam.broken(*ALL_LAWS):
         exam.wait(*LAWS, *exam.designed, on=broken)
 
 
@@ -162,12 +182,32 @@ def _probe_what_is_left(exam: Exam) -> None:
             _guarded(exam, probe_dead_rows, *DEAD_ROWS)
     if not exam.broken("future, evaluating", "mask diagonal"):
         _guarded(exam, probe_rectangular, "rectangular causal")
+    _probe_other_questions(exam)
     _guarded(exam, probe_weights, "weights returned")
     _guarded(exam, probe_gradients, "gradients")
     _guarded(exam, probe_dropout, "dropout after softmax")
     if not exam.blocked:  # needs the scores
         _guarded(exam, probe_overflow, "scale before overflow")
         _guarded(exam, probe_half, "half precision")
+    if broken := exam.broken("large scores", "half precision"):
+        exam.wait(SINGLE, AUTOCAST, on=broken)
+    _guarded(exam, probe_single, SINGLE)
+    if not exam.faulty(*ALL_LAWS):
+        _guarded(exam, probe_compiled, COMPILED)
+    if not exam.broken(SINGLE):
+        _guarded(exam, probe_autocast, AUTOCAST)
+
+
+def _probe_other_questions(exam: Exam) -> None:
+    """The same asked in other ways, once masks are read at all."""
+    if broken := exam.faulty(*READING, *FUTURE, "mask diagonal"):
+        exam.wait(*MASK_SHAPES, ROADS, AUTOCAST, on=broken)
+        return
+    _guarded(exam, probe_one_mask, ONE)
+    _guarded(exam, probe_oblong, OBLONG)
+    _guarded(exam, probe_both, BOTH)
+    if not exam.faulty(*MASK_SHAPES):
+        _guarded(exam, probe_roads, ROADS)
 
 
 def _guarded(exam: Exam, probe: Callable[[Exam], None], *names: str) -> None:
@@ -177,118 +217,3 @@ def _guarded(exam: Exam, probe: Callable[[Exam], None], *names: str) -> None:
         probe(exam)
     except SubjectError as error:
         exam.skip(*names, why=f"{RAISES}{error}")
-
-
-def settle(exam: Exam, layout: str | None) -> None:
-    """The layout, the widths and the shape of masks that it takes."""
-    first = exam.held
-    ways = [first]
-    if layout is None and first.layout == "B T d":
-        by_heads = replace(first, layout="B H T d", heads=3, kv_heads=3)
-        ways.append(by_heads)
-    wide = exam.declared.width
-    usual = (wide or exam.d_k, exam.d_v) if not first.widths else first.widths
-    even = (wide or 8, wide or 8)
-    widths = [usual] if first.widths else [usual, even]
-    for way, width in itertools.product(ways, widths):
-        exam.subject.held = way
-        exam.resize(*width)
-        if _takes(exam):
-            break
-    else:
-        exam.subject.held = first
-        exam.resize(*usual)
-    if exam.held.takes_mask and not exam.held.mask_shape:
-        _settle_mask_shape(exam)
-
-
-def _settle_mask_shape(exam: Exam) -> None:
-    """The first shape of masks that it _takes, or else the plainest."""
-    by_heads = "H" in exam.held.layout
-    for shape in (*(("B 1 T S",) if by_heads else ()), "B T S", "T S"):
-        exam.subject.change(mask_shape=shape)
-        if _takes(exam, causal(exam.T)):
-            return
-
-
-def _takes(exam: Exam, allowed: Tensor | None = None) -> bool:
-    """Whether it answers, in float64 or else in float32."""
-    for dtype in (torch.float64, torch.float32):
-        try:
-            exam.ask(*exam.draw(dtype=dtype), allowed)
-        except SubjectError:
-            continue
-        return True
-    return False
-
-
-def _settle_masks(exam: Exam, find: bool) -> None:
-    """The convention, if it is asked for, and what a causal flag needs."""
-    inputs = exam.draw()
-    if not exam.held.takes_mask:
-        return
-    if find:
-        _find_convention(exam, inputs)
-    _settle_flag(exam)
-    if (
-        exam.held.causal is not True
-        and not exam.half
-        and _hides_unasked(exam, inputs)
-    ):
-        exam.subject.change(open_mask=True)
-
-
-def _hides_unasked(exam: Exam, inputs: Inputs) -> bool:
-    """Whether it is causal without a mask, and open with one of all ones."""
-    Q, K, V = inputs
-    last, T = V.clone(), exam.T
-    last[:, :, -1] += 1
-    off = moved(exam.ask(Q, K, last), exam.ask(Q, K, V))
-    if float(off[:, :, :-1].max()) > exam.tolerance:
-        return False
-    everything = torch.ones(T, T, dtype=torch.bool)
-    try:
-        behind = sight(exam, inputs, partial(exam.ask, allowed=everything))
-    except SubjectError:  # told where masks are tried
-        return False
-    alone = sight(exam, inputs) > exam.tolerance
-    opened = behind > exam.tolerance
-    return bool(torch.equal(alone, causal(T)) and opened.all())
-
-
-def _find_convention(exam: Exam, inputs: Inputs) -> None:
-    """Which convention the subject obeys; the first, if it obeys none."""
-    name, mask = "mask polarity", causal(exam.T)
-    for convention in MASKS:
-        if convention == "additive, lowest":
-            continue  # cannot be told from the other
-        exam.subject.change(mask=convention)
-        try:
-            obeyed = exam.agree(
-                exam.ask(*inputs, mask), exam.form(mask)(*inputs)
-            )
-        except SubjectError:  # a convention that it does not take
-            continue
-        if obeyed:
-            told = f"Found out, not declared: {convention}."
-            exam.note(name, None, convention, "", told)
-            return
-    exam.subject.change(mask=MASKS[0])
-
-
-def _settle_flag(exam: Exam) -> None:
-    """Whether the causal flag is but a hint, and wants its mask beside it."""
-    if not isinstance(exam.held.causal, str) or _answers_by_flag(exam):
-        return
-    exam.subject.change(flag_beside_mask=True)
-    if not _answers_by_flag(exam):
-        exam.subject.change(flag_beside_mask=False)
-
-
-def _answers_by_flag(exam: Exam) -> bool:
-    """Whether the causal flag, as it is sent now, is answered at all."""
-    try:
-        exam.ask_causal(*exam.draw())
-    except SubjectError:
-        return False
-    return True

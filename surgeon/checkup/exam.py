@@ -83,6 +83,21 @@ class Exam(Notes):
         self.d_k, self.d_v = d_k, d_v
         self.meant = 1 / math.sqrt(d_k)
 
+    def twin(self, width: int) -> "Exam":
+        """An examination of the same, where heads are so wide."""
+        twin = Exam(self.subject, self.dead_rows, self.alignment, self.seed)
+        twin.demanded, twin.dtype = self.demanded, self.dtype
+        twin.declare(self.declared)
+        twin.resize(width, width)
+        if "factor" in self.how:  # nothing is broken: it was declared
+            twin.how["factor"] = twin.meant = self.how["factor"]
+        return twin
+
+    def found(self, other: "Exam") -> None:
+        """Take over what another examination of the same found out."""
+        self.how, self.base = dict(other.how), other.base
+        self.single, self.meant = other.single, other.meant
+
     # What is asked
 
     def draw(
@@ -124,14 +139,16 @@ class Exam(Notes):
     ) -> Tensor:
         """The output [B, H, T, d_v] in float64, without a gradient."""
         with torch.no_grad():
-            return self.subject.ask(Q, K, V, allowed, **how).output.double()
+            answer = self.subject.ask(Q, K, V, allowed, **how)
+        return answer.output.detach().double()
 
     def ask_causal(
         self, Q: Tensor, K: Tensor, V: Tensor, **how: Any
     ) -> Tensor:
         """As `ask`, with what makes it causal: a flag, a mask, its nature."""
         with torch.no_grad():
-            return self.answer_causal(Q, K, V, **how).output.double()
+            answer = self.answer_causal(Q, K, V, **how)
+        return answer.output.detach().double()
 
     def answer_causal(
         self, Q: Tensor, K: Tensor, V: Tensor, **how: Any

@@ -10,14 +10,16 @@ from typing import Any
 from torch import Tensor, nn
 
 from surgeon.arguments import check_seed
+from surgeon.checkup.adapting import settle
 from surgeon.checkup.assent import assent, check_accept
-from surgeon.checkup.course import conduct, conduct_again, settle
+from surgeon.checkup.course import conduct, conduct_again
 from surgeon.checkup.designs.declared import Said
 from surgeon.checkup.exam import Exam
 from surgeon.checkup.finding import ALL_LAWS
 from surgeon.checkup.notes import Notes
 from surgeon.checkup.outside import Outside
 from surgeon.checkup.patience import OutOfPatience, listening, within
+from surgeon.checkup.probes.compiled import has_compiler
 from surgeon.checkup.probes.tokens import examine_layer
 from surgeon.checkup.report import Report
 from surgeon.checkup.subjects.answering import Aside
@@ -64,6 +66,7 @@ def examine(
     options: (
         Mapping[str, Any] | Callable[[int], Mapping[str, Any]] | None
     ) = None,
+    compiled: bool = False,
     patience: float | None = 120.0,
     seed: int = 0,
 ) -> Report:
@@ -120,9 +123,9 @@ def examine(
         given, the one in which they act as queries, keys and values.
     widths : (int, int), optional
         d_k and d_v to ask a function with. If not given, 7 and 11, and
-        everything again with 8 and 8, which may lead another way through it:
-        PyTorch's flash kernel takes no widths that differ. Where it takes
-        none, 8 and 8 alone.
+        everything again with 64 and 64, and in short with 8, 128 and 256,
+        which may lead another way through it: PyTorch's flash kernel takes no
+        widths that differ. Where it takes none, 8 and 8 first.
     scale : float or callable, optional
         What it is meant to multiply scores by, or a function of d_k, queries
         and keys; one over the root of d_k if not given.
@@ -176,6 +179,9 @@ def examine(
     options : mapping or callable, optional
         Further arguments for each call; a callable is given the number of
         tokens and returns them.
+    compiled : bool
+        Whether it is asked once more after `torch.compile`, which takes some
+        twenty seconds and a C++ compiler.
     patience : float or None
         Seconds after which the examination is given up: "answers" fails, and
         says during which law. None for no limit.
@@ -259,6 +265,8 @@ def examine(
             f" {patience}."
         )
     check_seed(seed)
+    if compiled:
+        has_compiler()  # what is imported late is not broken off
     heard: list[str] = []
     with ordinary(), listening(heard):
         choices = {"dead_rows": dead_rows, "alignment": alignment}
@@ -269,6 +277,7 @@ def examine(
                 notes, title, course = _prepare(
                     subject, declared, dead_rows or "zero", alignment, seed
                 )
+                notes.compiled = compiled
                 notes.demanded = {
                     name
                     for name, it in choices.items()

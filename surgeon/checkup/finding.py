@@ -119,6 +119,10 @@ ALL_LAWS = {
         "Asked twice, it answers alike: no dropout outside training.",
         "procedures/dropout",
     ),
+    "same by every road": (
+        "Weights or none, gradients or none: the output is the same.",
+        "anatomy/attention",
+    ),
     "batch elements apart": (
         "No sequence of a batch knows of another.",
         "anatomy/heads",
@@ -211,6 +215,18 @@ ALL_LAWS = {
         "Padding hides keys, from every query of its own sequence.",
         "anatomy/masking",
     ),
+    "one mask for all": (
+        "A mask with a batch of one hides the same in every sequence.",
+        "anatomy/masking",
+    ),
+    "rectangular mask": (
+        "A mask of more keys than queries, or of fewer, is obeyed.",
+        "anatomy/masking",
+    ),
+    "mask and padding": (
+        "With a mask and padding, a query sees what both show.",
+        "anatomy/masking",
+    ),
     "future, training": (
         "While training, no causal output depends on a later token.",
         "ablations/wrong-mask",
@@ -243,9 +259,21 @@ ALL_LAWS = {
         "Scores that fit into float16 once scaled do not overflow before.",
         "anatomy/scaling",
     ),
+    "single precision": (
+        "In float32 it is as in float64, but for rounding.",
+        "anatomy/softmax",
+    ),
     "half precision": (
         "Half precision costs no more than rounding each stage once.",
         "anatomy/softmax",
+    ),
+    "autocast": (
+        "Under autocast, it loses no more than rounding to bfloat16.",
+        "anatomy/softmax",
+    ),
+    "compiled": (
+        "torch.compile changes nothing but rounding.",
+        "anatomy/attention",
     ),
     "strided inputs": ("Inputs are read by their strides.", "anatomy/heads"),
     "inputs unchanged": (

@@ -3,6 +3,7 @@
 from torch import Tensor
 
 from surgeon.checkup.finding import ALL_LAWS, LAWS, Finding
+from surgeon.checkup.progress import tell
 from surgeon.checkup.repairs import instead_of
 
 AGREES, FORMULA = "agrees to rounding", "agrees with the formula"
@@ -27,6 +28,8 @@ class Notes:
         What kind of attention this is, in sentences.
     designed : list of str
         The laws of what was declared beyond plain attention.
+    compiled : bool
+        Whether it is to be asked once more, compiled.
     """
 
     def __init__(self) -> None:
@@ -37,6 +40,16 @@ class Notes:
         self.under = ""
         self.portrait: list[str] = []
         self.designed: list[str] = []
+        self.compiled = False
+
+    @property
+    def trying(self) -> str:
+        return self._trying
+
+    @trying.setter
+    def trying(self, law: str) -> None:
+        self._trying = law
+        tell(law)
 
     def note(
         self,
@@ -88,6 +101,11 @@ class Notes:
         """The law is broken, and that is what it means."""
         self.note(name, False, measured, bound, meaning, weight=weight)
 
+    def retract(self, *names: str) -> None:
+        """What was said of these laws holds no more."""
+        for name in names:
+            self.findings.pop(name, None)
+
     def overrule(self, name: str, meaning: str) -> None:
         """A fault was named: what was said of this law holds no more."""
         self.findings.pop(name, None)
@@ -118,3 +136,9 @@ class Notes:
         found = self.findings
         fails = (n for n in names if n in found and found[n].passed is False)
         return next(fails, "")
+
+    def faulty(self, *names: str) -> str:
+        """As `broken`, where neither hazards nor choices count."""
+        found = self.findings
+        fails = (n for n in names if n in found)
+        return next((n for n in fails if found[n].weight == "fault"), "")

@@ -30,7 +30,20 @@ REPAIRS: dict[str, tuple[tuple[str, str], ...]] = {
             "dropout",
             "Write F.dropout(weights, p, self.training), or p = 0 in use.",
         ),
+        (
+            "under too few",
+            "Keep nothing from one call to the next, or keep it under all"
+            " that it depends on: both lengths, precision, device.",
+        ),
+        ("half precision", "Keep it in float64, or once for each precision."),
         ("", "Keep nothing from one call to the next."),
+    ),
+    "same by every road": (
+        (
+            "mask",
+            "Hide the same on every road: build the mask before they part.",
+        ),
+        ("", "Compute the output in one place, whatever is handed back."),
     ),
     "batch elements apart": (
         ("by design", "Transpose to [batch, tokens, width] first."),
@@ -191,6 +204,11 @@ REPAIRS: dict[str, tuple[tuple[str, str], ...]] = {
         ("", "Hand back what multiplied V, mask and softmax included."),
     ),
     "gradients": (
+        (
+            "While training",
+            "On the way back, multiply by what dropout multiplied by: the"
+            " same zeros, and the same 1 / (1 - p).",
+        ),
         ("NaN", "Take no root or norm of zero, not even to hide it later."),
         ("", "Write no detach, .data or no_grad on the way to the output."),
     ),
@@ -230,6 +248,15 @@ REPAIRS: dict[str, tuple[tuple[str, str], ...]] = {
             " [batch, 1, keys] without heads.",
         ),
     ),
+    "one mask for all": (
+        ("", "Expand it: mask.expand(B, -1, -1), and repeat nothing else."),
+    ),
+    "rectangular mask": (
+        ("", "Take both lengths from the scores: *_, T, S = scores.shape."),
+    ),
+    "mask and padding": (
+        ("", "Hide what either hides: allowed = mask & padding[:, None]."),
+    ),
     "future, training": FUTURE,
     "future, evaluating": FUTURE,
     "rectangular causal": (
@@ -266,6 +293,24 @@ REPAIRS: dict[str, tuple[tuple[str, str], ...]] = {
         ("", "Clamp no scores, and subtract each row's own maximum."),
     ),
     "scale before overflow": (("", "Write (Q / d_k ** 0.5) @ K.mT."),),
+    "single precision": (
+        ("", "Make no half precision of float32, nor tables in it."),
+    ),
+    "autocast": (
+        (
+            "raises",
+            "Take the precision of a tensor that is there: scores.dtype, not"
+            " Q.dtype or a fixed one.",
+        ),
+        ("", "Add up in float32, and scale Q before the product."),
+    ),
+    "compiled": (
+        ("raises", "Compile what is around it, or keep to plain tensors."),
+        (
+            "",
+            "Branch on sizes and flags alone, on nothing that is kept.",
+        ),
+    ),
     "half precision": (
         (
             "",

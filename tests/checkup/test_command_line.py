@@ -1,5 +1,7 @@
 """The command line."""
 
+import inspect
+import math
 import os
 import re
 import subprocess
@@ -7,7 +9,9 @@ import sys
 
 import pytest
 
-from surgeon.checkup.__main__ import give_up, main
+from surgeon import examine
+from surgeon.checkup.__main__ import give_up, main, parser
+from surgeon.checkup.asked import value_of, with_functions
 
 
 def test_the_command_line_gives_up(tmp_path, monkeypatch, capsys):
@@ -87,12 +91,41 @@ def test_a_terminal_is_in_colour_unless_somebody_objects(terminal, variables, pa
         ),
         (
             ["surgeon:attention", "--patience", "-11"],
-            "patience must be a positive number of seconds or None, got -11.0.",
+            "patience must be a positive number of seconds or None, got -11.",
         ),
         (["surgeon:attention", "--accept", "scale"], "accept must be NAME=REASON, got 'scale'."),
         (["surgeon:attention", "--accept", "scale="], "accept must give a reason for 'scale', got ''."),
         (["surgeon:attention", "--accept", "size=x"], "accept must name findings, such as 'scale', got 'size'."),
         (["surgeon:attention", "--seed", "-1"], "seed must be an integer from 0 to 2**32 - 1, got -1."),
+        ([], "address or subjects must be given."),
+        (["surgeon:attention", "--declare", "heads"], "declare must be NAME=VALUE, got 'heads'."),
+        (
+            ["surgeon:attention", "--names", "query"],
+            "names must be texts by name, as in Q=query,mask=attn_mask, got 'query'.",
+        ),
+        (["surgeon:attention", "--widths", "7"], "widths must be two numbers, as in 64,64, got 7."),
+        (["surgeon:attention", "--widths", "7,0"], "widths must be an integer of at least 1, got 0."),
+        (["surgeon:attention", "--scale", "big"], "scale must be a number, or a function's address, got 'big'."),
+        (["surgeon:attention", "--padding", "5"], "padding must be an argument's name, got 5."),
+        (["surgeon:attention", "--causal", "5"], "causal must be an argument's name, or true or false, got 5."),
+        (["surgeon:attention", "--patience", "long"], "patience must be a number of seconds, got 'long'."),
+        (
+            ["surgeon:attention", "--options", "weights"],
+            "options must be values by name, as in need_weights=False, or a function's address, got 'weights'.",
+        ),
+        (
+            ["surgeon:attention", "--projections", "5"],
+            "projections must be names, as in q_proj,k_proj,v_proj,o_proj, or False, got 5.",
+        ),
+        (
+            ["surgeon:attention", "--output", "nowhere/at/all.txt"],
+            "output must be in a folder that is there, got 'nowhere/at/all.txt'.",
+        ),
+        (
+            ["surgeon:examine", "--build"],
+            "surgeon:examine must build something to examine, got TypeError: examine() missing 1 required positional"
+            " argument: 'subject'.",
+        ),
     ],
 )
 def test_a_bad_address_is_one_sentence_and_a_two(arguments, said, capsys):
@@ -118,3 +151,49 @@ def test_the_command_line_finds_a_module_in_the_folder_it_stands_in(tmp_path):
     assert done.stderr == ""
     done = subprocess.run([*command, "mine:build", "--build"], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_an_unknown_argument_is_told_which_there_are(capsys):
+    assert main(["surgeon:attention", "--declare", "head=3"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("an argument must be one of layout, names, mask, ")
+    assert said.endswith("got 'head'.\n")
+
+
+DECLARED = [
+    ["--layout", "B H T d", "--heads", "6", "--kv-heads", "2"],
+    ["--declare", "layout=B H T d", "heads=6", "--declare", "kv-heads=2"],
+    ["--declare", "layout='B H T d'", "heads=6", "kv_heads=2", "widths=(7, 11)"],
+]
+
+
+@pytest.mark.parametrize("told", DECLARED, ids=["options", "declared", "literals"])
+def test_what_a_subject_is_can_be_said_in_two_ways(told, capsys):
+    assert main(["surgeon:grouped_attention", *told]) == 0
+    assert "(B H T d, mask True attends" in capsys.readouterr().out
+
+
+def test_values_are_literals_or_texts():
+    assert value_of("widths", "64,64") == (64, 64)
+    assert value_of("names", "Q=query, mask=attn_mask") == {"Q": "query", "mask": "attn_mask"}
+    assert value_of("options", "need_weights=False,dim=3") == {"need_weights": False, "dim": 3}
+    assert value_of("options", "{'dim': 3}") == {"dim": 3}
+    assert value_of("projections", "to_q,to_k, to_v") == ("to_q", "to_k", "to_v")
+    assert value_of("projections", "False") is False
+    assert value_of("positions", "rotary base=5e5") == "rotary base=5e5"
+    assert with_functions({"scale": "math:sqrt", "padding": "a:b"}) == {"scale": math.sqrt, "padding": "a:b"}
+
+
+def test_every_argument_of_examine_has_an_option():
+    names = set(inspect.signature(examine).parameters) - {"subject"}
+    assert {action.dest for action in parser()._actions} >= names
+
+
+def test_progress_is_shown_on_a_terminal_alone(monkeypatch, capsys):
+    assert main(["surgeon:attention"]) == 0
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert main(["surgeon:attention"]) == 0
+    said = capsys.readouterr().err
+    assert "\r\x1b[Ksurgeon:attention: known form (0 s)" in said
+    assert said.endswith("\r\x1b[K")

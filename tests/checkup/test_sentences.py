@@ -12,6 +12,7 @@ import said_in_portraits
 import said_instead
 import said_of_functions
 import said_of_modules
+import said_of_questions
 
 import surgeon.checkup
 from surgeon import examine
@@ -19,7 +20,11 @@ from surgeon.checkup.repairs import instead_of
 from surgeon.zoo.catalogue import ZOO
 
 FOLDER = Path(surgeon.checkup.__file__).parent
-SAID = said_of_functions.SAID | {f"module, {name}": said for name, said in said_of_modules.SAID.items()}
+SAID = (
+    said_of_functions.SAID
+    | {f"module, {name}": said for name, said in said_of_modules.SAID.items()}
+    | said_of_questions.SAID
+)
 
 
 @pytest.mark.parametrize("name", SAID)
@@ -91,6 +96,9 @@ def test_sentences_are_found_in_the_source():
         assert some in TOLD
 
 
+TWENTY = examine(kinds.SOUND["a window of twenty"][0])["known form"].meaning
+
+
 @pytest.mark.parametrize("whole", TOLD)
 def test_every_sentence_is_expected_of_somebody(whole):
     """The laws themselves are said wherever they hold."""
@@ -101,7 +109,7 @@ def test_every_sentence_is_expected_of_somebody(whole):
     expected += [said for _, said in kinds.UNTOLD.values()]
     expected += [said for *_, said in designed.WRONG.values()]
     expected += [instead_of(law, said) for *_, law, said in designed.WRONG.values()]
-    expected += [examine(kinds.SOUND["a window of twenty"][0])["known form"].meaning]
+    expected += [TWENTY, *(text for said in said_of_questions.COMPILED.values() for text in said)]
     expected += [*said_by_the_zoo.SAID.values(), *(law for law, _ in surgeon.checkup.finding.ALL_LAWS.values())]
     expected += [*said_instead.OF_THE_ZOO.values(), *(text for _, text in said_instead.SAID.values())]
     assert any(re.search(TOLD[whole], text) for text in expected)

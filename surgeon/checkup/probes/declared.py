@@ -40,7 +40,8 @@ def sizes_to_try(exam: Exam) -> list[tuple[int, int, int]]:
         return []
     sizes = [(1, 1, 1), (3, 3, 1), (7, 7, 3), (61, 61, 1)]
     if exam.held.rectangular and exam.base is None:
-        sizes += [(3, 7, 2), (7, 3, 1), (1, 7, 1), (3, 193, 1)]
+        sizes += [(3, 7, 2), (7, 3, 1), (1, 7, 1), (3, 193, 1), (1, 521, 1)]
+    sizes.append((131, 131, 1))
     if isinstance(exam.design.positions, Table):
         sizes = [size for size in sizes if max(size) <= FAR]
     return sizes + _beyond_the_window(exam)

@@ -19,17 +19,20 @@ STRIDES = "Inputs that are not contiguous are read as if they were."
 
 
 def probe_strides(exam: Exam) -> None:
-    """The same numbers, laid out in memory by columns."""
+    """The same numbers, laid out in memory by columns, and permuted."""
     name, inputs = "strided inputs", exam.draw()
-    try:
-        strided = exam.ask(*inputs, strided=True)
-    except SubjectError as error:
-        why = f"It refuses inputs that are not contiguous: {error}"
+    right, offs, refused = exam.ask(*inputs), [], ""
+    for how in ("columns", "permuted"):
+        try:
+            offs.append(exam.off(exam.ask(*inputs, strided=how), right))
+        except SubjectError as error:
+            refused = refused or str(error)
+    if not offs:
+        why = f"It refuses inputs that are not contiguous: {refused}"
         exam.skip(name, why=why)
         return
-    off = exam.off(strided, exam.ask(*inputs))
-    meaning = STRIDES if off > exam.tolerance else ""
-    exam.note(name, not meaning, off, exam.tolerance, meaning)
+    meaning = STRIDES if max(offs) > exam.tolerance else ""
+    exam.note(name, not meaning, max(offs), exam.tolerance, meaning)
 
 
 def probe_inputs(exam: Exam) -> None:

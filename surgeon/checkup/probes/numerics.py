@@ -1,10 +1,6 @@
-"""Probes of arithmetic: large scores, half precision, gradients.
-
-And what the weights that are handed back are worth.
-"""
+"""Probes of arithmetic: large scores, dropout, and weights handed back."""
 
 import math
-from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -13,13 +9,12 @@ from torch import Tensor
 
 from surgeon.checkup.exam import Exam
 from surgeon.checkup.finding import FUTURE, READING
-from surgeon.checkup.forms import Inputs, attend, causal
+from surgeon.checkup.forms import causal
 from surgeon.checkup.probes.behaviour import NOT_LINEAR
 from surgeon.checkup.probes.reading import read_weights
-from surgeon.checkup.subjects.answering import SubjectError, answer
+from surgeon.checkup.subjects.answering import SubjectError
 
 LEAST = 0.01  # a weight that dropout is judged by
-HALVES = (torch.float16, torch.bfloat16)
 
 
 def probe_weights(exam: Exam) -> None:
@@ -54,87 +49,6 @@ def probe_weights(exam: Exam) -> None:
         )
         exam.fail(name, meaning, worst, bound)
     exam.note(name, True, worst, bound)
-
-
-def probe_gradients(exam: Exam) -> None:
-    """Of a weighted sum of the outputs, behind a causal mask if there is."""
-    name, bound = "gradients", 10 * exam.tolerance
-    masked = exam.held.takes_mask and not exam.broken(*READING, *FUTURE)
-    allowed = causal(exam.T) if masked else None
-    inputs = exam.draw()
-    for x in inputs:
-        x.requires_grad_()
-    output = exam.subject.ask(*inputs, allowed).output
-    if not output.requires_grad:
-        meaning = "No gradient reaches the inputs."
-        exam.fail(name, meaning, "none", "those of the formula")
-        return
-    direction = exam.normal(*output.shape)
-    along = (output.double() * direction).sum()
-    got = answer(torch.autograd.grad, along, inputs, materialize_grads=True)
-    if not all(x.isfinite().all() for x in got):
-        found = zip("QKV", got, strict=True)
-        whose = ", ".join(n for n, x in found if not x.isfinite().all())
-        meaning = f"The gradient of {whose} is NaN."
-        exam.fail(name, meaning, "NaN", "finite")
-        return
-    if exam.blocked:
-        _try_slopes(exam, inputs, allowed, direction, got)
-        return
-    twins = [x.detach().double().requires_grad_() for x in inputs]
-    expected = (exam.form(allowed)(*twins) * direction).sum()
-    right = torch.autograd.grad(expected, twins)
-    gaps = {
-        n: exam.off(a.double(), b) / max(1.0, float(b.abs().max()))
-        for n, a, b in zip("QKV", got, right, strict=True)
-    }
-    worst = max(gaps.values())
-    bad = ", ".join(n for n, gap in gaps.items() if gap > bound)
-    if bad:
-        meaning = f"The output is right, but the gradient of {bad} is not."
-        exam.fail(name, meaning, worst, bound)
-    exam.note(name, True, worst, bound)
-
-
-def _try_slopes(
-    exam: Exam,
-    inputs: Inputs,
-    allowed: Tensor | None,
-    direction: Tensor,
-    got: Sequence[Tensor],
-) -> None:
-    """Where the formula is not known: against differences of the output.
-
-    Along a direction in which each input moves; central differences, whose
-    step weighs what it leaves out against what it loses to rounding.
-    """
-    name, bound = "gradients", 1e-6
-    if exam.dtype != torch.float64:
-        why = "They are numbers; float32 is too coarse to try them by steps."
-        exam.skip(name, why=why)
-        return
-    step = torch.finfo(exam.dtype).eps ** (1 / 3)
-    plain = [x.detach() for x in inputs]
-    gaps = {}
-    for i, n in enumerate("QKV"):
-        towards = exam.normal(*plain[i].shape)
-        ends = []
-        for sign in (1, -1):
-            there = [*plain]
-            there[i] = plain[i] + sign * step * towards
-            Q, K, V = there
-            output = exam.ask(Q, K, V, allowed)
-            ends.append(float((output * direction).sum()))
-        slope = (ends[0] - ends[1]) / (2 * step)
-        along = float((got[i] * towards).sum())
-        gaps[n] = abs(along - slope) / max(1.0, abs(slope))
-    worst = max(gaps.values())
-    bad = ", ".join(n for n, gap in gaps.items() if not gap <= bound)
-    if bad:
-        meaning = f"The gradient of {bad} is not the slope of the output."
-        exam.fail(name, meaning, worst, bound)
-    told = "The gradients are the slopes of the output."
-    exam.note(name, True, worst, bound, told)
 
 
 def probe_large_scores(exam: Exam) -> None:
@@ -180,111 +94,14 @@ def probe_large_scores(exam: Exam) -> None:
             if not got.isfinite().all():
                 why = "the maximum of each row is not subtracted first"
             meaning = f"Scores {said} give wrong numbers: {why}."
-            exam.fail(name, meaning, _or_nan(off), "no change")
+            exam.fail(name, meaning, or_nan(off), "no change")
             return
     exam.note(name, True, off, bound)
 
 
-def _or_nan(off: float) -> float | str:
+def or_nan(off: float) -> float | str:
+    """A difference, or in a word that a number is missing."""
     return "NaN" if math.isinf(off) else off
-
-
-def probe_overflow(exam: Exam) -> None:
-    """float16: the product of Q and K is beyond 65504, scaled it is not."""
-    name, d, bound = "scale before overflow", exam.d_k, 0.02
-    if not math.isclose(exam.factor, 1 / math.sqrt(d)):
-        exam.skip(name, why="The subject is meant to have another scale.")
-    if exam.design.norm:
-        why = "Queries and keys are normalised: their product has a bound."
-        exam.skip(name, why=why)
-    if d < 4:
-        why = "Heads are so narrow that the scale makes no room."
-        exam.skip(name, why=why)
-    if exam.broken("large scores"):
-        exam.wait(name, on="large scores")
-    if name in exam.findings:
-        return
-    Q, K, V = exam.draw(dtype=torch.float16)
-    # The largest score is 1.25 times the largest float16; scaled, it is
-    # 1.25 / sqrt(d) of it.
-    still = exam.design.still(d)
-    size = math.sqrt(1.25 * torch.finfo(torch.float16).max / len(still))
-    lower = 1 - 0.1 * torch.arange(exam.T, dtype=torch.float64)
-    Q, K = torch.zeros_like(Q), torch.zeros_like(K)
-    Q[..., still] = size
-    K[..., still] = (size * lower)[:, None].half()
-    try:
-        got = exam.ask(Q, K, V)
-    except SubjectError as error:
-        exam.skip(name, why=f"It takes no float16 here: {error}")
-        return
-    off = exam.off(got, exam.form()(Q, K, V))
-    if off > bound:
-        meaning = (
-            "Q is multiplied by K before it is scaled, and the product"
-            " overflows float16."
-        )
-        exam.fail(name, meaning, _or_nan(off), bound, "hazard")
-    exam.note(name, True, off, bound)
-
-
-def probe_half(exam: Exam) -> None:
-    """Many keys with small scores, in both half precisions.
-
-    What is lost is measured in what rounding each stage once may cost.
-    """
-    name = "half precision"
-    if exam.design.linear or exam.tokens:
-        why = "It is tried with many keys, and softmax."
-        exam.skip(name, why=why)
-        return
-    few = exam.held.rectangular and exam.base is None
-    # Where queries must be as many, fewer of both: the sum of their powers is
-    # beyond 256 all the same, up to where bfloat16 counts.
-    S = 1021 if few else 521
-    seen = None if exam.base is None else causal(S)
-    shares: dict[torch.dtype, float] = {}
-    refused: SubjectError | None = None
-    for dtype in HALVES:
-        for T in (3, S) if few else (S,):
-            Q, K, V = exam.draw(T, S, 1)
-            Q, K, V = (x.to(dtype) for x in (0.1 * Q, K, 1 + 0.2 * V))
-            try:
-                got = exam.ask(Q, K, V)
-            except SubjectError as error:
-                refused = error
-                continue
-            off = exam.off(got, attend(Q, K, V, seen, **exam.how))
-            shares[dtype] = off / _budget(exam, Q, K, V)
-            break
-    if not shares:
-        why = f"It takes no half precision here: {refused}"
-        exam.skip(name, why=why)
-        return
-    worst = max(shares, key=lambda dtype: shares[dtype])
-    if shares[worst] > 1:
-        told = str(worst).removeprefix("torch.")
-        meaning = (
-            f"{told} loses more than rounding each stage once: a long sum is"
-            " kept in half precision."
-        )
-        exam.fail(name, meaning, shares[worst], 1.0, "hazard")
-    exam.note(name, True, shares[worst], 1.0)
-
-
-def _budget(exam: Exam, Q: Tensor, K: Tensor, V: Tensor) -> float:
-    """What it may cost to round each stage once.
-
-    The scores, twice; powers, shares, sums and the output.
-    """
-    q, k, _ = exam.design.compared(Q.double(), K.double())
-    k = exam.spread(k)
-    stages = 4 + 2 * float((q @ k.mT).abs().max()) * exam.factor
-    if exam.design.norm or exam.design.positions:  # more of them, in vectors
-        lengths = (x.norm(dim=-1).max() for x in (q, k))
-        stages += 4 * float(math.prod(lengths)) * exam.factor
-    largest = float(V.double().abs().max())
-    return torch.finfo(Q.dtype).eps * stages * largest
 
 
 def probe_dropout(exam: Exam) -> None:

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from surgeon.checkup.exam import Exam
-from surgeon.checkup.forms import Inputs
+from surgeon.checkup.finding import FUTURE, READING
+from surgeon.checkup.forms import Inputs, causal
 
 # From Q, K and V to the output: the exam's own question, or one with a mask.
 Ask = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -73,6 +74,23 @@ def random_mask(exam: Exam) -> Tensor:
         full = mask.all(-1).any() or mask.all(0).any()
         if not full and not torch.equal(mask, mask.T):
             return mask
+
+
+def mask_by_chance(exam: Exam, T: int, S: int) -> Tensor:
+    """[T, S]: everyone sees a key, and not all of them."""
+    while True:
+        chance = torch.rand(
+            T, S, generator=exam.generator, dtype=torch.float32
+        )
+        mask = chance < 0.5
+        if mask.any(-1).all() and not mask.all(-1).any():
+            return mask
+
+
+def may_hide(exam: Exam) -> Tensor | None:
+    """A causal mask, where masks are taken and obeyed, or none."""
+    hides = exam.held.takes_mask and not exam.broken(*READING, *FUTURE)
+    return causal(exam.T) if hides else None
 
 
 def moved(now: Tensor, then: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from surgeon.checkup.exam import Exam
-from surgeon.checkup.forms import Inputs, attend, causal
+from surgeon.checkup.forms import Inputs, causal
 from surgeon.checkup.notes import Notes
 from surgeon.checkup.probes.declared import ends_at
 from surgeon.checkup.probes.reading import moved, random_mask, sight
@@ -125,7 +125,7 @@ def probe_padding(exam: Exam) -> None:
         return
     base = torch.ones(T, T, dtype=torch.bool)
     base = base if exam.base is None else exam.base
-    seeing = lambda seen: attend(*inputs, seen & base, **exam.how)
+    seeing = lambda seen: exam.form(seen & base)(*inputs)
     if exam.agree(got, seeing(on_keys)):
         exam.agrees(name)
         return
@@ -165,7 +165,7 @@ def _see_padding(exam: Exam, inputs: Inputs, real: Tensor) -> None:
     else:
         mask = real[:, None, None].expand(-1, 1, T, -1)
         ask = partial(exam.ask, allowed=mask)
-    padded, plain = (_each(f, inputs) for f in (ask, exam.ask))
+    padded, plain = (each_sight(f, inputs) for f in (ask, exam.ask))
     words, keys = real[:, :, None], real[:, None]
     leaked = float((padded * (words & ~keys)).nan_to_num().max())
     lost = (plain > exam.tolerance) & ~(padded > exam.tolerance)
@@ -178,7 +178,7 @@ def _see_padding(exam: Exam, inputs: Inputs, real: Tensor) -> None:
     exam.note(name, True, leaked, exam.tolerance)
 
 
-def _each(ask: Callable[..., Tensor], inputs: Inputs) -> Tensor:
+def each_sight(ask: Callable[..., Tensor], inputs: Inputs) -> Tensor:
     """[B, T, S]: how far output i of each sequence moves with value j."""
     Q, K, V = inputs
     still, moves = ask(Q, K, V), []
@@ -229,7 +229,8 @@ def probe_dead_rows(exam: Exam) -> None:
         exam.skip(*both, why=why)
         return
     seen = output.detach().double()
-    before = exam.ask(Q.detach(), K.detach(), V.detach(), whole)
+    answered = exam.subject.ask(Q, K, V, whole).output
+    before = answered.detach().double()
     others = torch.arange(exam.T) != row
     if not exam.agree(seen[:, :, others], before[:, :, others]):
         exam.fail(

@@ -134,7 +134,7 @@ def _identify(exam: Exam, mask: Tensor, by_mask: bool) -> Hypothesis | None:
     inputs = _in_reach(exam)
     got = exam.ask(*inputs, mask) if by_mask else exam.ask_causal(*inputs)
     seen = mask if exam.base is None else mask & exam.base
-    if exam.agree(got, attend(*inputs, seen, **exam.how)):
+    if exam.agree(got, exam.form(seen)(*inputs)):
         return None
     for wrong in wrong_masks(mask, causal=not by_mask, **exam.how):
         if exam.agree(got, wrong.form(*inputs)):

@@ -6,10 +6,11 @@ from torch import Tensor
 LAYOUTS = ("B T d", "B H T d", "B T H d", "T B d", "B T (H d)", "T B (H d)")
 
 
-def lay_out(x: Tensor, layout: str, strided: bool = False) -> Tensor:
+def lay_out(x: Tensor, layout: str, strided: str = "") -> Tensor:
     """[B, H, T, d] in another layout, fresh.
 
-    `strided` changes how it lies in memory, and nothing else.
+    `strided` changes how it lies in memory, and nothing else: "columns" one
+    after another, or the rows "permuted".
     """
     if "(H d)" in layout:
         x = x.transpose(1, 2).flatten(2)
@@ -18,8 +19,13 @@ def lay_out(x: Tensor, layout: str, strided: bool = False) -> Tensor:
     elif layout == "B T H d":
         x = x.transpose(1, 2)
     x = x.transpose(0, 1) if layout.startswith("T B") else x
-    if strided:
+    if strided == "columns":
         return x.mT.clone(memory_format=torch.contiguous_format).mT
+    if strided:
+        first = x.ndim - 3
+        turned = x.transpose(first, first + 1)
+        turned = turned.clone(memory_format=torch.contiguous_format)
+        return turned.transpose(first, first + 1)
     return x.clone(memory_format=torch.contiguous_format)
 
 

@@ -82,6 +82,8 @@ class Subject:
     ----------
     said : list of str
         Sentences about how it is held, for the portrait.
+    beside : dict
+        Arguments that are set for a while, in every question.
     """
 
     def __init__(
@@ -95,6 +97,7 @@ class Subject:
         self.held = held
         self.said: list[str] = []
         self._copies: dict[torch.dtype, nn.Module] = {}
+        self.beside: dict[str, Any] = {}
 
     @property
     def is_module(self) -> bool:
@@ -103,6 +106,33 @@ class Subject:
     def change(self, **found: Any) -> None:
         """Hold it in another way from now on."""
         self.held = replace(self.held, **found)
+
+    def fresh(self) -> "Subject":
+        """The same subject, which nobody has asked yet.
+
+        What the module learned is shared, for it may be large.
+        """
+        twin = Subject(self.target, self.call, self.title, self.held)
+        for dtype, used in self._copies.items():
+            assert isinstance(self.target, nn.Module)
+            learned = dict(used.named_parameters())
+            shared: dict[int, Any] = {
+                id(x): learned[name]
+                for name, x in self.target.named_parameters()
+                if name in learned
+            }
+            copied = copy.deepcopy(self.target, shared)
+            twin._copies[dtype] = answer(copied.to, "cpu", dtype)
+        return twin
+
+    def compiled(self) -> "Subject":
+        """A fresh one, whose target is compiled when it is first asked."""
+        twin = self.fresh()
+        for copied in twin._copies.values():
+            copied.compile()
+        if not isinstance(self.target, nn.Module):
+            twin.target = torch.compile(self.target)
+        return twin
 
     def ask(
         self,
@@ -147,7 +177,7 @@ class Subject:
         documents: Tensor | None = None,
         causal: bool = False,
         dropout: float = 0.0,
-        strided: bool = False,
+        strided: str = "",
     ) -> Question:
         """A question in the subject's own terms.
 
@@ -160,11 +190,11 @@ class Subject:
             Integers [B, T], the number of each token's document; one document
             if not given.
         causal, dropout, strided
-            Whether the causal flag is set; the probability to ask for;
-            inputs with odd strides.
+            Whether the causal flag is set; the probability to ask for; how
+            inputs lie in memory: see `lay_out`.
         """
         held, (B, H, T), S = self.held, Q.shape[:3], K.shape[2]
-        extras = options_for(held.options, T, Q.dtype)
+        extras = options_for(held.options, T, Q.dtype) | self.beside
         mask_name = held.mask_name or "mask"
         if allowed is None and held.open_mask:
             allowed = torch.ones(T, S, dtype=torch.bool)
@@ -266,13 +296,13 @@ def _by_documents(by: str | Callable[..., Any], numbers: Tensor) -> dict:
 def options_for(options: Any, tokens: int, dtype: torch.dtype) -> dict:
     """Further arguments for a call, their tensors in its precision."""
     given = answer(options, tokens) if callable(options) else options or {}
-    return {name: _in_precision(x, dtype) for name, x in given.items()}
+    return {name: in_precision(x, dtype) for name, x in given.items()}
 
 
-def _in_precision(value: Any, dtype: torch.dtype) -> Any:
+def in_precision(value: Any, dtype: torch.dtype) -> Any:
     """Floating tensors, alone or in a tuple or list, in a precision."""
     if isinstance(value, (tuple, list)):
-        return type(value)(_in_precision(part, dtype) for part in value)
+        return type(value)(in_precision(part, dtype) for part in value)
     if isinstance(value, Tensor) and value.is_floating_point():
         return value.to(dtype)
     return value
