@@ -283,7 +283,7 @@ SAID = {
         "n/a rectangular causal": f"It takes no more keys than queries: {NOT_LIKE_THIS}",
     }),
     "an odd mask": (lambda: odd_mask, {}, {
-        "FAIL mask obeyed": "What the mask hides keeps a weight, of up to 0.944.",
+        "FAIL mask obeyed": "What the mask hides keeps a weight, of up to 0.59.",
     }),
     "a sink behind a mask": (lambda: masked_sink, {}, {
         "FAIL known form": "With a mask, the output agrees with no known form of attention.",

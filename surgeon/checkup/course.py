@@ -97,7 +97,8 @@ def conduct_again(exam: Exam) -> None:
     They may lead another way through the subject: fast programs take some
     alone, or equal ones. Everything with one of them, and in short with more.
     """
-    wide = exam.declared.width
+    # Products of features grow with their number: not with these widths.
+    wide = exam.declared.width or (8 if exam.declared.linear else 0)
     if exam.held.widths or exam.faulty(*ALL_LAWS):
         return
     exam.trying = "everything again with other widths"

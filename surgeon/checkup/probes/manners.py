@@ -22,6 +22,7 @@ def probe_strides(exam: Exam) -> None:
     """The same numbers, laid out in memory by columns, and permuted."""
     name, inputs = "strided inputs", exam.draw()
     right, offs, refused = exam.ask(*inputs), [], ""
+    bound = exam.tolerance * max(1.0, float(right.nan_to_num().abs().max()))
     for how in ("columns", "permuted"):
         try:
             offs.append(exam.off(exam.ask(*inputs, strided=how), right))
@@ -31,8 +32,8 @@ def probe_strides(exam: Exam) -> None:
         why = f"It refuses inputs that are not contiguous: {refused}"
         exam.skip(name, why=why)
         return
-    meaning = STRIDES if max(offs) > exam.tolerance else ""
-    exam.note(name, not meaning, max(offs), exam.tolerance, meaning)
+    meaning = STRIDES if max(offs) > bound else ""
+    exam.note(name, not meaning, max(offs), bound, meaning)
 
 
 def probe_inputs(exam: Exam) -> None:

@@ -37,7 +37,8 @@ def probe_outbid(exam: Exam) -> None:
         exam.skip(name, why="A norm keeps scores from being low.")
         return
     V = exam.draw()[2]
-    how_far = _reached if exam.blocked else _lost
+    unknown = exam.blocked or exam.design.linear
+    how_far = _reached if unknown else _lost
     # The square of a length must be a number.
     highest = 15 if exam.design.norm else 30
     sound = f"not outbid at -1e{highest}"
