@@ -158,6 +158,7 @@ QUESTIONS = {
     "mask and padding",
     "single precision",
     "autocast",
+    "compiled",  # only if asked for
 }
 
 
