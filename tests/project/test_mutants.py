@@ -78,11 +78,24 @@ def test_every_module_has_tests_that_are_there():
         ("surgeon.zoo.masking", ("tests/zoo",)),
         ("surgeon.arguments", ("tests/test_arguments.py",)),
         ("surgeon.checkup.probes.masks", ("tests/checkup",)),
-        ("surgeon_book.page.figures", ("tests/extension", "tests/site")),
+        ("surgeon_book.page.glossary", ("tests/site/test_reference.py",)),
+        (
+            "surgeon_book.execution.within.forkserver",
+            tuple(f"tests/extension/test_{n}.py" for n in ("kernels", "fingerprints")),
+        ),
+        ("surgeon_book.page.corners", ("tests/extension",)),
     ],
 )
 def test_a_module_is_guarded_by_its_own_tests_or_its_folders_or_those_that_are_named(module, tests):
     assert mutants.guards(module) == tests
+
+
+def test_what_tests_are_named_for_is_a_module_or_holds_some():
+    names = mutants.modules()
+    lost = [
+        named for named in mutants.SETTINGS["tests"] if not any(f"{name}.".startswith(f"{named}.") for name in names)
+    ]
+    assert lost == []
 
 
 def test_a_module_without_tests_is_said_to_have_none():
