@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from functools import partial
 from importlib.resources import files
 
 import numpy as np
@@ -223,15 +224,17 @@ def test_a_kept_number_is_its_head_s():
 def test_the_experiment_keeps_what_a_training_finds(monkeypatch):
     monkeypatch.setattr(experiment, "STEPS", 4)
     monkeypatch.setattr(experiment, "EVERY", 2)
+    on_few = partial(train_with_remedies, batch_size=5, held_out=11)
+    monkeypatch.setattr(experiment, "train_with_remedies", on_few)
     kept = experiment.at_rate(0.05, [3, 5])["remedies"]
     assert set(kept) == {*REMEDIES, "decayed"}
     how = {"learning_rate": 0.05, "steps": 4, "record_every": 2, "seeds": [5]}
-    one = train_with_remedies(["capped"], **how)
+    one = on_few(["capped"], **how)
     assert kept["capped"]["excess"][1] == one.losses.excess.iloc[-1]
     assert kept["capped"]["largest"][1][1] == one.heads.query("step == 2").largest.to_list()
     assert kept["capped"]["gradient"][1][1] == one.heads.query("step == 4").gradient.to_list()
     assert kept["capped"]["halves"]["float16"]["moved"][1] == one.halves.moved.iloc[0]
-    decayed = train_with_remedies(["none"], weight_decay=experiment.DECAY, **how)
+    decayed = on_few(["none"], weight_decay=experiment.DECAY, **how)
     assert kept["decayed"]["excess"][1] == decayed.losses.excess.iloc[-1]
 
 
