@@ -428,8 +428,8 @@ def test_the_first_use_of_a_term_becomes_a_link_to_it(tmp_path):
 
 
 @pytest.fixture
-def page(site):
-    return lambda name: soup((site[0] / f"book/{name}.html").read_text()).article
+def page(html):
+    return lambda name: html(f"book/{name}").article
 
 
 def imported(text: str) -> set[tuple[str, str]]:

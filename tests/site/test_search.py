@@ -5,7 +5,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
-from bs4 import BeautifulSoup
+from contents import parsed
 from playwright.sync_api import expect
 from questions import Search, asked
 from readers import new_context, served
@@ -27,7 +27,7 @@ def anchors(folder) -> dict[str, list[set[str]]]:
     """Of each page, the names of each of its sections: its own, and labels."""
     found = {}
     for file in sorted((folder / "book").rglob("*.html")):
-        article = BeautifulSoup(file.read_text(encoding="utf8"), "html.parser").article
+        article = parsed(file).article
         names = []
         for section in article.select("section[id]"):
             labels = {span["id"] for span in section.find_all("span", id=True, recursive=False)}
@@ -82,7 +82,7 @@ def test_the_section_that_answers_is_among_the_first_three(search, anchors, held
 
 
 def test_every_term_of_the_glossary_is_found_as_such(folder, search):
-    glossary = BeautifulSoup((folder / "book/reference/glossary.html").read_text(encoding="utf8"), "html.parser")
+    glossary = parsed(folder / "book/reference/glossary.html")
     terms = [term.find(string=True, recursive=False).strip() for term in glossary.select("dl.glossary > dt")]
     assert len(terms) > 50
     found = {term: [hit for hit in search.ask(term) if hit.page == "reference/glossary"] for term in terms}
