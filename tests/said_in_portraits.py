@@ -41,6 +41,11 @@ PORTRAITS = {
             " Say fused if it is another.",
         ],
     ),
+    "many heads of PyTorch's": (
+        lambda: nn.MultiheadAttention(560, 80, batch_first=True),
+        {"dead_rows": "any"},
+        [*PLAIN, "Of its 80 heads, which are alike, 73 are asked."],
+    ),
     "aside unless alike": (
         AsideUnlessAlike,
         {},

@@ -8,8 +8,11 @@ from odd_modules import (
     Interleaved,
     InterleavedMerge,
     LeaksInBothModes,
+    PastItsMask,
+    Reporting,
     SeedsInTraining,
     SelfAside,
+    Shifted,
     ViewedTwice,
     drawing,
     empty,
@@ -159,6 +162,19 @@ SAID = {
     "writes": (fused(change=lambda output, x, mask: (output.clone(), x.mul_(2))[0]), OUTSIDE, {
         "FAIL inputs unchanged": "It writes into x.",
     }),
+    "weights asked for, mask lost": (lambda: layer(PastItsMask), OUTSIDE, {
+        "FAIL same by every road": (
+            "With return_weights=True, outputs depend on later tokens: its mask is lost."
+        ),
+        "n/a one mask for all": "It is asked where queries, keys and values are given apart.",
+    }),
+    "weights asked for, another output": (lambda: layer(Shifted), OUTSIDE, {
+        "FAIL same by every road": "With return_weights=True, the output is another.",
+    }),
+    "weights asked for": (lambda: layer(Reporting), OUTSIDE, {
+        "pass same by every road": "Weights or none, gradients or none: the output is the same.",
+    }),
+    "one road": (fused(), OUTSIDE, {"n/a same by every road": "It answers by one road alone."}),
     "takes no mask": (lambda: torch.nn.Identity(), {"width": 5}, {
         "n/a future, evaluating": "The subject takes no mask and is not said to be causal.",
         "n/a padding on keys": "The subject takes no mask and is not said to be causal.",

@@ -17,6 +17,7 @@ from surgeon.checkup.forms import Inputs
 from surgeon.checkup.probes.maps import leak
 from surgeon.checkup.probes.reading import Ask, sight
 from surgeon.checkup.subjects.answering import SubjectError, answer
+from surgeon.checkup.subjects.layer import Layer
 from surgeon.checkup.subjects.subject import Subject
 
 ROADS = "same by every road"
@@ -93,7 +94,7 @@ def _differs(exam: Exam, road: Road, offs: list[float]) -> str:
 def _roads(exam: Exam) -> Iterator[Road]:
     """Those that there are: by its flags, and by what is handed to it."""
     subject, held = exam.subject, exam.held
-    for name, value in _flags(subject):
+    for name, value in flags(subject):
         flag = {name: value}
         yield Road(f"With {name}={value}", partial(_with, subject, flag))
     yield Road(
@@ -107,7 +108,7 @@ def _roads(exam: Exam) -> Iterator[Road]:
         )
 
 
-def _flags(subject: Subject) -> Iterator[tuple[str, bool]]:
+def flags(subject: Subject | Layer) -> Iterator[tuple[str, bool]]:
     """What can be asked for besides, and is not, or the other way round."""
     target, held = subject.target, subject.held
     asked = target.forward if isinstance(target, nn.Module) else target

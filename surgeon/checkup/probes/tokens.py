@@ -15,8 +15,10 @@ from surgeon.checkup.probes.manners import (
     generators,
     note_written,
 )
+from surgeon.checkup.probes.roads import ROADS
 from surgeon.checkup.probes.sight import EVALUATING
 from surgeon.checkup.probes.token_maps import probe_sight
+from surgeon.checkup.probes.token_roads import probe_layer_roads
 from surgeon.checkup.subjects.answering import SubjectError
 from surgeon.checkup.subjects.models import attentions
 from surgeon.checkup.subjects.surroundings import apart
@@ -55,6 +57,7 @@ def examine_layer(exam: Outside, *, find: bool = False) -> None:
         "known form": _order,
         EVALUATING: partial(probe_sight, find=find),
         "padding on keys": _padding,
+        ROADS: probe_layer_roads,
     }
     try:
         exam.trying = "same answer twice"

@@ -23,6 +23,7 @@ from surgeon.checkup.subjects.declaration import (
     Options,
 )
 from surgeon.checkup.subjects.subject import Subject
+from surgeon.checkup.subjects.surroundings import apart
 
 # The arguments of a layer for masks and padding, and how many sequences it
 # is called with.
@@ -31,6 +32,7 @@ LAYERS = {
     "TransformerDecoderLayer": ("tgt_mask", "tgt_key_padding_mask", 2),
 }
 STACK = "TransformerEncoder"
+NARROW = 512  # beyond it, fewer heads are asked
 INNER = "Its self_attn is examined, and nothing else of the layer."
 CROSS = "Its cross-attention is multihead_attn: hand it in as well."
 
@@ -83,13 +85,13 @@ def as_documented(module: Any, declared: Declaration) -> Declaration:
 
 def _attention(module: Any, title: str, declared: Declaration) -> Subject:
     """nn.MultiheadAttention, with identities for its projections."""
-    twin = copy.deepcopy(module).eval()
+    twin: Any = _narrowed(module) or copy.deepcopy(module).eval()
     _with_identities(twin)
     d = module.embed_dim // module.num_heads
     held = Held(
         layout="B T (H d)" if module.batch_first else "T B (H d)",
-        heads=module.num_heads,
-        kv_heads=module.num_heads,
+        heads=twin.num_heads,
+        kv_heads=twin.num_heads,
         widths=(d, d),
         mask=declared.convention or "True blocks",
         mask_name="attn_mask",
@@ -100,7 +102,37 @@ def _attention(module: Any, title: str, declared: Declaration) -> Subject:
         options=_with_every_head(declared.options),
     )
     said = f"{title} (identities for its projections)"
-    return Subject(twin, _ask_attention, said, held)
+    subject = Subject(twin, _ask_attention, said, held)
+    if twin.num_heads < module.num_heads:
+        few, many = twin.num_heads, module.num_heads
+        said = f"Of its {many} heads, which are alike, {few} are asked."
+        subject.said = [said]
+    return subject
+
+
+def _narrowed(module: Any) -> nn.Module | None:
+    """One with fewer heads, each as wide, where there are very many.
+
+    They are alike, and identities for all of them would take long. None of
+    what is but made of PyTorch's, and may be otherwise.
+    """
+    d, like = module.head_dim, module.in_proj_weight
+    few = max(2, NARROW // d)
+    if type(module) is not nn.MultiheadAttention or like is None:
+        return None
+    if few >= module.num_heads:
+        return None
+    with apart(0):
+        return nn.MultiheadAttention(
+            few * d,
+            few,
+            dropout=module.dropout,
+            bias=module.in_proj_bias is not None,
+            add_bias_kv=module.bias_k is not None,
+            add_zero_attn=module.add_zero_attn,
+            batch_first=module.batch_first,
+            dtype=like.dtype,
+        ).eval()
 
 
 def _with_identities(twin: Any) -> None:
