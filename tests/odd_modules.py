@@ -112,7 +112,7 @@ def refusing(when):
 
 def tiring():
     seen = itertools.count()
-    return refusing(lambda x, mask: next(seen) >= 2)()
+    return refusing(lambda x, mask: next(seen) >= 5)()
 
 
 def drawing(output, x, mask):

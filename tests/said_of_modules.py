@@ -35,7 +35,7 @@ OUTSIDE = {"width": 28}
 decoder = lambda: torch.nn.TransformerDecoder(torch.nn.TransformerDecoderLayer(28, 4, 16), 1)
 KEEP = {"width": 28, "padding": "keep"}
 NOT_LIKE_THIS = "RuntimeError: not like this"
-GIVEN_UP = "he examination was given up after 0.5 s, while “inputs unchanged” was tried."
+GIVEN_UP = "he examination was given up after 0.5 s, while “answers” was tried."
 
 SAID = {
     # by its projections
