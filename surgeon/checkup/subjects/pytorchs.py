@@ -118,12 +118,14 @@ def _narrowed(module: Any) -> nn.Module | None:
     """
     d, like = module.head_dim, module.in_proj_weight
     few = max(2, NARROW // d)
-    if type(module) is not nn.MultiheadAttention or like is None:
+    kind = type(module)
+    own = kind.__module__.startswith("torch.nn.")
+    if not own or kind.__name__ != "MultiheadAttention" or like is None:
         return None
     if few >= module.num_heads:
         return None
     with apart(0):
-        return nn.MultiheadAttention(
+        return kind(
             few * d,
             few,
             dropout=module.dropout,
