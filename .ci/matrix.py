@@ -1,0 +1,98 @@
+"""Every faulty and every sound attention that the project knows, examined from five seeds, in float64 and in float32.
+
+python .ci/matrix.py [word ...]; a word chooses the subjects whose names hold it. A fault must fail its finding and no
+other, a sound subject none. Exits with 1 if one does otherwise. `SEEDS=1 python .ci/matrix.py` asks from one seed.
+"""
+
+import functools
+import os
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+import torch  # noqa: E402
+from sound_layers import LAYERS  # noqa: E402
+from torch import nn  # noqa: E402
+
+from surgeon import examine  # noqa: E402
+from surgeon.zoo.catalogue import ZOO  # noqa: E402
+from surgeon.zoo.designs.catalogue import RIGHT, WRONG  # noqa: E402
+
+SEEDS = range(int(os.environ.get("SEEDS", "5")))
+PRECISIONS = ("float64", "float32")
+Case = tuple[str, Callable[[], Any], dict[str, Any], list[str]]  # name, maker, what is told, what must fail
+
+
+def cases() -> Iterator[Case]:
+    for name, fault in ZOO.items():
+        yield f"zoo: {name}", fault.subject, dict(fault.held), [fault.finding]
+    for name, bad in WRONG.items():
+        yield f"wrong: {name}", bad.subject, dict(bad.twin.held), [bad.finding]
+    for name, good in RIGHT.items():
+        yield f"right: {name}", good.subject, dict(good.held), []
+    for name, (make, held) in LAYERS.items():
+        yield f"sound: {name}", make, held, []
+
+
+def refuse(inputs: tuple[Any, ...], more: dict[str, Any]) -> None:
+    """What a subject says that computes in float32 alone."""
+    if any(isinstance(x, torch.Tensor) and x.dtype == torch.float64 for x in (*inputs, *more.values())):
+        raise TypeError("float64 is not supported")
+
+
+def in_float32(subject: Any) -> Any:
+    """The subject, of which float32 is the best that it can."""
+    if isinstance(subject, nn.Module):
+        subject.register_forward_pre_hook(lambda _, inputs, more: refuse(inputs, more), with_kwargs=True)
+        return subject
+
+    @functools.wraps(subject if hasattr(subject, "__name__") else type(subject).__call__)
+    def single(*inputs: Any, **more: Any) -> Any:
+        refuse(inputs, more)
+        return subject(*inputs, **more)
+
+    return single
+
+
+def asked(name: str) -> list[tuple[str, float, list[str], str]]:
+    """What was found of one subject: for each precision and seed, the seconds, the findings, and in words."""
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(1)
+    _, make, held, _ = next(case for case in cases() if case[0] == name)
+    found = []
+    for precision in PRECISIONS:
+        for seed in SEEDS:
+            subject = make()
+            report = examine(in_float32(subject) if precision == "float32" else subject, seed=seed, **held)
+            failed = [finding.name for finding in report.failed]
+            found.append((f"{precision}, seed {seed}", report.seconds, failed, report.diagnosis))
+    return found
+
+
+def main() -> int:
+    chosen = [case for case in cases() if not sys.argv[1:] or any(word in case[0] for word in sys.argv[1:])]
+    began, bad, slowest = time.perf_counter(), 0, ("", 0.0)
+    with ProcessPoolExecutor(int(os.environ.get("JOBS", "2"))) as pool:
+        for (name, _, _, expected), found in zip(chosen, pool.map(asked, [case[0] for case in chosen]), strict=True):
+            seconds = max(each[1] for each in found)
+            slowest = max(slowest, (name, seconds), key=lambda each: each[1])
+            for where, _, failed, words in found:
+                if failed != expected:
+                    bad += 1
+                    print(f"{name} ({where}): {failed or 'nothing'}, not {expected or 'nothing'}: {words}", flush=True)
+    asks = len(chosen) * len(SEEDS) * len(PRECISIONS)
+    print(f"{len(chosen)} subjects, {asks} reports, {bad} of them otherwise; the slowest {slowest[1]:.1f} s")
+    print(f"({slowest[0]}); {time.perf_counter() - began:.0f} s in all.")
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

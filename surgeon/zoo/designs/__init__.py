@@ -1,0 +1,1 @@
+"""Attentions of other designs than the textbook's: right, and wrong."""

@@ -1,0 +1,118 @@
+"""Designs: a wrong one fails its own finding and is told for what it is; its right twin fails nothing."""
+
+import re
+
+import pytest
+import torch
+from sound_layers import LAYERS
+from torch import Tensor, nn
+
+from surgeon import examine
+from surgeon.checkup.finding import LAWS
+from surgeon.zoo.catalogue import ZOO
+from surgeon.zoo.designs.catalogue import RIGHT, WRONG
+
+# What the diagnosis has to say of each: the finding's name alone does not tell one from the next.
+MEANINGS: dict[str, str] = {}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_design_fails_its_own_finding_and_is_told_for_what_it_is(name):
+    report = WRONG[name].examine()
+    assert [finding.name for finding in report.failed] == [WRONG[name].finding], report.diagnosis
+    assert MEANINGS[name] in report[WRONG[name].finding].meaning
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_a_right_design_fails_nothing(name):
+    report = RIGHT[name].examine()
+    assert report.failed == [], report.diagnosis
+    assert report["answers"].passed
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_layer_that_people_have_fails_nothing(name):
+    make, held = LAYERS[name]
+    report = examine(make(), **held)
+    assert report.failed == [], report.diagnosis
+    assert report["answers"].passed
+
+
+def question(held, T: int, S: int, d: int) -> list[Tensor]:
+    """Q, K and V of a design's shape."""
+    heads, kv_heads = held.get("heads"), held.get("kv_heads", held.get("heads"))
+    lead = [(2, h) if h else (2,) for h in (heads, kv_heads, kv_heads)]
+    return [torch.randn(*a, n, d, dtype=torch.float64) for a, n in zip(lead, (T, S, S), strict=True)]
+
+
+def answers(subject, held) -> list[Tensor]:
+    """Outputs and gradients, of short and long texts, with a mask, padding or documents where it takes them."""
+    torch.manual_seed(1)
+    if isinstance(subject, nn.Module):
+        x, given = torch.randn(2, 6, 28), {}
+        said = [subject.eval()(x[:, :4])]
+        if "padding" in held:
+            given = {held["padding"]: torch.arange(6) < torch.tensor([[6], [4]])}
+        if isinstance(held.get("causal"), str):
+            given[held["causal"]] = True
+        said.append(subject(x, **given))
+        subject.train()
+        x.requires_grad_()
+        torch.manual_seed(2)
+        said.append(subject(x, **given))
+        (said := [out[0] if isinstance(out, tuple) else out for out in said]).extend(
+            torch.autograd.grad(said[-1].sum(), x)
+        )
+        return [out.detach() for out in said]
+    said, more = [], {}
+    usual = [(6, 6, 8), (2, 6, 8), (2, 9, 8), (1, 6, 8), (5, 100, 8), (5, 5, 64)]
+    sizes = [(12, 12, 8)] if "picture" in held else usual
+    if "documents" in held:
+        sizes, more = usual[:1], {held["documents"]: torch.tensor([[0, 0, 1, 1, 1, 2], [0, 1, 1, 2, 2, 2]])}
+    for T, S, d in sizes:
+        Q, K, V = question(held, T, S, d)
+        if held.get("heads"):  # as they come out of a layer
+            Q, K, V = (x.transpose(1, 2).contiguous().transpose(1, 2) for x in (Q, K, V))
+        K.requires_grad_()
+        said.append(subject(Q, K, V, **more))
+        said.extend(torch.autograd.grad(said[-1].square().sum(), K))
+        if held.get("mask") != "none":
+            mask = torch.rand(2, *[1] * (Q.ndim - 3), T, S) > 0.3
+            mask[..., 0] = True
+            said.append(subject(Q, K, V, mask, **more))
+    return [out.detach() for out in said]
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_design_is_not_its_twin(name):
+    """Without the check-up: by what they answer."""
+    bad, good = (answers(it.subject(), WRONG[name].twin.held) for it in (WRONG[name], WRONG[name].twin))
+    assert max(float((a - b).abs().max()) for a, b in zip(bad, good, strict=True)) > 1e-3
+    assert all(out.isfinite().all() for out in bad + good)
+
+
+def test_the_designs_are_many_and_most_of_the_wrong_ones_were_shipped():
+    assert len(WRONG) >= 35
+    assert sum(bool(bad.thread) for bad in WRONG.values()) > len(WRONG) / 2
+    assert len(RIGHT) + len(LAYERS) >= 50
+    assert {bad.twin.name for bad in WRONG.values()} <= set(RIGHT)
+    assert not set(WRONG) & (set(RIGHT) | set(ZOO))
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_design_has_its_story(name):
+    bad = WRONG[name]
+    assert bad.name == name == bad.made.__name__
+    assert bad.story.endswith(".")
+    assert bad.twin.design.endswith(".")
+    assert bad.repair.endswith(".")
+    assert bad.finding in LAWS
+    assert re.fullmatch(r"([\w.-]+/[\w.-]+#\d+)?", bad.thread)
+    assert bad.address == "" or re.fullmatch(r"https://github.com/[\w.-]+/[\w.-]+/issues/\d+", bad.address)
+
+
+def test_designs_are_made_without_touching_the_global_generator():
+    state = torch.get_rng_state()
+    made = [it.subject() for it in (*RIGHT.values(), *WRONG.values())]
+    assert len(made) == len(RIGHT) + len(WRONG)
+    assert torch.equal(torch.get_rng_state(), state)
