@@ -202,17 +202,24 @@ def frequencies_from_one(Q, K, V, mask=None):
     return weighed(scored(*both(Q, K, first=-1)), mask) @ V
 
 
+@sound(positions="rotary", causal=True, mask="none")
+def rotary_writing(Q, K, V):
+    """Rotary and causal: new queries stand after what is kept."""
+    t, s = placed(Q, K)
+    return weighed(scored(*both(Q, K)), s <= t[:, None]) @ V
+
+
 @wrong(
-    rotary,
+    rotary_writing,
     "positions",
     thread="Blaizzy/mlx-vlm#1983",
     repair="Queries start at S - T.",
 )
-def starts_at_zero(Q, K, V, mask=None):
+def starts_at_zero(Q, K, V):
     """New queries stand at the first places, and not after what is kept."""
-    places = torch.arange(Q.shape[-2])
-    turned = halves(Q, angles(places, Q))
-    return weighed(scored(turned, both(Q, K)[1]), mask) @ V
+    t, s = placed(Q, K)
+    turned = halves(Q, angles(t - t[0], Q)), both(Q, K)[1]
+    return weighed(scored(*turned), s <= t[:, None]) @ V
 
 
 class RotaryTables:
