@@ -27,22 +27,12 @@ MEANINGS = {
     "not_stretched_back": "is not multiplied by c",
     "capped_before_scaling": "capped before they are scaled",
     "cut_off_hard": "where they should bend",
-    "documents_unread": "TODO",
-    "documents_out_of_order": "TODO",
-    "documents_of_the_first": "TODO",
-    "next_document_seen": "TODO",
     "PaddingOfAnother": "Padding acts",
     "CausalUnlessPadded": "TODO",
     "SlowRoadOpen": "training alone",
     "BackwardUnlikeForward": "with the same weights dropped",
     "FirstMaskKept": "what was asked before",
     "ShiftOfADecoder": "another query's scores",
-    "normaliser_of_all": "TODO",
-    "normaliser_missing": "TODO",
-    "keys_without_features": "TODO",
-    "normaliser_along_heads": "TODO",
-    "normaliser_cut": "TODO",
-    "maps_apart": "TODO",
     "norm_along_tokens": "over the tokens, not over the width",
     "norm_of_the_same_row": "the norm of another row",
     "norm_of_the_sequence": "over all tokens together",
@@ -53,9 +43,6 @@ MEANINGS = {
     "values_normed": "TODO",
     "NormOfAllHeads": "over all heads together",
     "root_besides": "TODO",
-    "round_the_edge": "TODO",
-    "rows_for_columns": "TODO",
-    "corners_lost": "TODO",
     "last_block_unhidden": "empty keys of a last block",
     "factor_grows_with_blocks": "Right for some sizes",
     "strides_of_wide_heads": "not contiguous",
@@ -63,6 +50,12 @@ MEANINGS = {
     "single_query_unmasked": "TODO",
     "mask_for_a_bias": "zeros and ones are added",
     "head_by_the_wrong_divisor": "the key heads 0 0 0 0 1 1 1 1",
+    "weights_without_the_mask": "its mask is lost",
+    "one_mask_for_the_first": "hides nothing from the sequences after the first",
+    "square_masks_alone": "what the mask hides is seen",
+    "padding_for_the_mask": "the mask is lost",
+    "multiplied_in_bfloat16": "computed in half precision",
+    "lowest_of_another_precision": "",
     "pairs_mixed": "angles that are laid out for neighbours",
     "halves_for_neighbours": "Halves are pairs, not neighbours",
     "neighbours_for_halves": "Neighbours are pairs, not halves",
@@ -104,7 +97,8 @@ def test_a_right_design_fails_nothing(name):
     assert report["answers"].passed
 
 
-@pytest.mark.parametrize("name", LAYERS)
+# `.ci/matrix.py` asks all of them, from five seeds and in both precisions.
+@pytest.mark.parametrize("name", [name for name in LAYERS if not name.endswith("sdpa")])
 def test_a_layer_that_people_have_fails_nothing(name):
     make, held = LAYERS[name]
     report = examine(make(), **held)
