@@ -1,7 +1,7 @@
 """Every faulty and every sound attention that the project knows, examined from five seeds, in float64 and in float32.
 
 python .ci/matrix.py [word ...]; a word chooses the subjects whose names hold it. A fault must fail its finding and no
-other, a sound subject none. Exits with 1 if one does otherwise. `SEEDS=1 python .ci/matrix.py` asks from one seed.
+other, a sound subject none; transformers' plain road has two hazards, which are true. Exits with 1 if one does otherwise. `SEEDS=1 python .ci/matrix.py` asks from one seed.
 """
 
 import functools
@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 import torch  # noqa: E402
-from sound_layers import LAYERS  # noqa: E402
+from sound_layers import HAZARDS, LAYERS  # noqa: E402
 from torch import nn  # noqa: E402
 
 from surgeon import examine  # noqa: E402
@@ -67,12 +67,15 @@ def asked(name: str) -> list[tuple[str, float, list[str], str]]:
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     _, make, held, _ = next(case for case in cases() if case[0] == name)
+    allowed = HAZARDS if name.endswith("eager") else set()
     found = []
     for precision in PRECISIONS:
         for seed in SEEDS:
             subject = make()
             report = examine(in_float32(subject) if precision == "float32" else subject, seed=seed, **held)
-            failed = [finding.name for finding in report.failed]
+            failed = [
+                finding.name for finding in report.failed if finding.name not in allowed or finding.weight == "fault"
+            ]
             found.append((f"{precision}, seed {seed}", report.seconds, failed, report.diagnosis))
     return found
 

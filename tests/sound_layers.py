@@ -131,7 +131,7 @@ EAGER = {"gpt_oss", "gemma2", "bloom", "t5"}
 TRANSFORMERS: dict[str, Made] = {
     f"transformers: {attention}, {implementation}": (
         partial(of_transformers, family, config, attention, implementation, **sizes),
-        {},
+        {"mask": "additive"},
     )
     for family, (config, attention, sizes) in LIBRARY.items()
     for implementation in ("eager", "sdpa")
@@ -139,3 +139,5 @@ TRANSFORMERS: dict[str, Made] = {
 }
 
 LAYERS = OURS | PYTORCH | TRANSFORMERS
+# what is true of transformers' plain road, and no fault of it
+HAZARDS = {"scale before overflow", "dead rows, forward"}
