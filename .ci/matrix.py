@@ -1,7 +1,8 @@
 """Every faulty and every sound attention that the project knows, examined from five seeds, in float64 and in float32.
 
 python .ci/matrix.py [word ...]; a word chooses the subjects whose names hold it. A fault must fail its finding and no
-other, a sound subject none; transformers' plain road has two hazards, which are true. Exits with 1 if one does otherwise. `SEEDS=1 python .ci/matrix.py` asks from one seed.
+other, a sound subject none; transformers' plain road has two hazards, which are true. Exits with 1 if one does
+otherwise. `SEEDS=1 python .ci/matrix.py` asks from one seed.
 """
 
 import functools
