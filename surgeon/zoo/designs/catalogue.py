@@ -5,8 +5,11 @@ from types import MappingProxyType
 from surgeon.zoo.designs import (
     biases,
     caps,
+    documents,
     layers,
+    linear,
     norms,
+    pictures,
     questions,
     roads,
     rotary,
@@ -19,8 +22,11 @@ from surgeon.zoo.designs.design import FAULTY, SOUND
 FILES = (
     biases,
     caps,
+    documents,
     layers,
+    linear,
     norms,
+    pictures,
     questions,
     roads,
     rotary,
