@@ -191,7 +191,7 @@ sound(causal=True)(Keeping)
 
 @wrong(
     Keeping,
-    "future, evaluating",
+    "same answer twice",
     thread="facebookresearch/xformers#66",
     repair="A mask for each length.",
 )

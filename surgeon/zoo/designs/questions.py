@@ -49,7 +49,7 @@ def square_masks_alone(Q, K, V, mask=None):
 @sound(padding="keys")
 def with_padding(Q, K, V, mask=None, *, keys=None):
     """The textbook's attention, with a mask and with padding."""
-    near = torch.ones(1, dtype=torch.bool)
+    near = torch.ones_like(ahead(Q, K), dtype=torch.bool)
     if mask is not None:
         near = near & seen(mask, scored(Q, K))
     if keys is not None:
@@ -98,7 +98,7 @@ def lowest_of_another_precision(Q, K, V, mask=None):
 @sound(causal="causal")
 def with_a_switch(Q, K, V, mask=None, *, causal=False):
     """The textbook's attention, causal if it is told so."""
-    near = ahead(Q, K) <= 0 if causal else torch.ones(1, dtype=torch.bool)
+    near = ahead(Q, K) <= (0 if causal else K.shape[-2])
     if mask is not None:
         near = near & seen(mask, scored(Q, K))
     return weighed(scored(Q, K), near) @ V

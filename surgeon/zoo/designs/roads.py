@@ -58,7 +58,7 @@ def in_blocks(Q, K, V, mask=None):
 
 @wrong(
     in_blocks,
-    "long texts",
+    "known form",
     thread="jax-ml/jax#27224",
     repair="Hide the columns that fill up the last block.",
 )
@@ -69,7 +69,7 @@ def last_block_unhidden(Q, K, V, mask=None):
 
 @wrong(
     in_blocks,
-    "long texts",
+    "known form",
     thread="flagos-ai/FlagGems#424",
     repair="A factor that no turn of the loop changes.",
 )
@@ -93,7 +93,7 @@ def strides_of_wide_heads(Q, K, V, mask=None):
 
 @wrong(
     plain,
-    "mask obeyed",
+    "padding on keys",
     repair="A mask for each sequence.",
 )
 def mask_of_the_first(Q, K, V, mask=None):
