@@ -640,6 +640,12 @@ WRONG = {
         "sink",
         "The sink has the other sign.",
     ),
+    "each sink twice": (
+        made(share=with_sink([s + math.log(2) for s in SINKS])),
+        {"sink": SINKS},
+        "sink",
+        "The sink is counted twice.",
+    ),
     "one for every sink": (
         made(share=with_sink(0.0)),
         {"sink": SINKS},

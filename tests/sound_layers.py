@@ -104,8 +104,6 @@ LIBRARY: dict[str, tuple[str, str, dict[str, Any]]] = {
     "gpt2": ("GPT2Config", "GPT2Attention", {"n_embd": 32, "n_head": 4, "n_layer": 2, "vocab_size": 50}),
     "gpt_neox": ("GPTNeoXConfig", "GPTNeoXAttention", SMALL),
     "opt": ("OPTConfig", "OPTAttention", {"hidden_size": 32, "num_attention_heads": 4, "ffn_dim": 64}),
-    "bloom": ("BloomConfig", "BloomAttention", {"hidden_size": 32, "n_head": 4, "n_layer": 2, "vocab_size": 50}),
-    "falcon": ("FalconConfig", "FalconAttention", SMALL),
     "llama": ("LlamaConfig", "LlamaAttention", GROUPED),
     "mistral": ("MistralConfig", "MistralAttention", GROUPED | {"sliding_window": 3}),
     "qwen2": ("Qwen2Config", "Qwen2Attention", GROUPED),
@@ -123,7 +121,6 @@ LIBRARY: dict[str, tuple[str, str, dict[str, Any]]] = {
     "bart": ("BartConfig", "BartAttention", {"d_model": 32}),
     "vit": ("ViTConfig", "ViTAttention", SMALL),
     "clip": ("CLIPVisionConfig", "CLIPAttention", SMALL),
-    "whisper": ("WhisperConfig", "WhisperAttention", {"d_model": 32}),
 }
 # they have one implementation, whose sinks or biases no other takes
 EAGER = {"gpt_oss", "gemma2", "bloom", "t5"}

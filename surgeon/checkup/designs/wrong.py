@@ -234,6 +234,7 @@ def _sinks(design: Design, heads: int) -> Iterator[Wrong]:
             sink, bare=True
         ),
         "The sink has the other sign.": Sink(-scores),
+        "The sink is counted twice.": Sink(scores + math.log(2)),
         "The sink is one of zero: softmax-plus-one.": Sink(
             torch.zeros_like(scores)
         ),

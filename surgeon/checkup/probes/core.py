@@ -162,7 +162,11 @@ def _named(
     for finding, meaning, form in wrong_cores(
         inputs, seen, packed, **exam.how
     ):
-        if not exam.agree(got, form(*inputs)):
+        try:
+            expected = form(*inputs)
+        except RuntimeError:  # numbers for each head, on another axis
+            continue
+        if not exam.agree(got, expected):
             continue
         exam.overrule(finding, meaning)
         if finding == "grouped heads in order":

@@ -252,7 +252,7 @@ sound(positions="rotary", causal=True, mask="none")(RotaryTables)
 
 @wrong(
     RotaryTables,
-    "same answer twice",
+    "positions",
     thread="lucidrains/rotary-embedding-torch#11",
     repair="Keep a table under its length and its offset.",
 )
