@@ -104,6 +104,8 @@ LIBRARY: dict[str, tuple[str, str, dict[str, Any]]] = {
     "gpt2": ("GPT2Config", "GPT2Attention", {"n_embd": 32, "n_head": 4, "n_layer": 2, "vocab_size": 50}),
     "gpt_neox": ("GPTNeoXConfig", "GPTNeoXAttention", SMALL),
     "opt": ("OPTConfig", "OPTAttention", {"hidden_size": 32, "num_attention_heads": 4, "ffn_dim": 64}),
+    "bloom": ("BloomConfig", "BloomAttention", {"hidden_size": 32, "n_head": 4, "n_layer": 2, "vocab_size": 50}),
+    "falcon": ("FalconConfig", "FalconAttention", SMALL),
     "llama": ("LlamaConfig", "LlamaAttention", GROUPED),
     "mistral": ("MistralConfig", "MistralAttention", GROUPED | {"sliding_window": 3}),
     "qwen2": ("Qwen2Config", "Qwen2Attention", GROUPED),
@@ -121,6 +123,7 @@ LIBRARY: dict[str, tuple[str, str, dict[str, Any]]] = {
     "bart": ("BartConfig", "BartAttention", {"d_model": 32}),
     "vit": ("ViTConfig", "ViTAttention", SMALL),
     "clip": ("CLIPVisionConfig", "CLIPAttention", SMALL),
+    "whisper": ("WhisperConfig", "WhisperAttention", {"d_model": 32}),
 }
 # they have one implementation, whose sinks or biases no other takes
 EAGER = {"gpt_oss", "gemma2", "bloom", "t5"}
@@ -128,7 +131,7 @@ EAGER = {"gpt_oss", "gemma2", "bloom", "t5"}
 TRANSFORMERS: dict[str, Made] = {
     f"transformers: {attention}, {implementation}": (
         partial(of_transformers, family, config, attention, implementation, **sizes),
-        {"mask": "additive"},
+        {},
     )
     for family, (config, attention, sizes) in LIBRARY.items()
     for implementation in ("eager", "sdpa")
@@ -136,5 +139,5 @@ TRANSFORMERS: dict[str, Made] = {
 }
 
 LAYERS = OURS | PYTORCH | TRANSFORMERS
-# what is true of transformers' plain road, and no fault of it
+# a hazard and a choice that are true of transformers' plain road, and no fault of it
 HAZARDS = {"scale before overflow", "dead rows, forward"}
