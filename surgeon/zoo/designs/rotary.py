@@ -252,7 +252,7 @@ sound(positions="rotary", causal=True, mask="none")(RotaryTables)
 
 @wrong(
     RotaryTables,
-    "positions",
+    "same answer twice",
     thread="lucidrains/rotary-embedding-torch#11",
     repair="Keep a table under its length and its offset.",
 )
