@@ -181,7 +181,8 @@ def answers(subject, held) -> list[Tensor]:
     return [out.detach() for out in said]
 
 
-@pytest.mark.parametrize("name", WRONG)
+# Those of `questions` differ in what is not asked here.
+@pytest.mark.parametrize("name", [name for name in WRONG if not WRONG[name].made.__module__.endswith("questions")])
 def test_a_wrong_design_is_not_its_twin(name):
     """Without the check-up: by what they answer."""
     bad, good = (answers(it.subject(), WRONG[name].twin.held) for it in (WRONG[name], WRONG[name].twin))
