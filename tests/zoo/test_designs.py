@@ -27,7 +27,7 @@ MEANINGS = {
     "not_stretched_back": "is not multiplied by c",
     "capped_before_scaling": "capped before they are scaled",
     "cut_off_hard": "where they should bend",
-    "PaddingOfAnother": "Padding acts",
+    "PaddingOfAnother": "padding of other sequences",
     "CausalUnlessPadded": "later tokens",
     "SlowRoadOpen": "training alone",
     "BackwardUnlikeForward": "with the same weights dropped",
