@@ -27,6 +27,7 @@ from surgeon.checkup.subjects.declaration import Declaration, one_of
 from surgeon.checkup.subjects.holds import hold, title_of
 from surgeon.checkup.subjects.layer import hold_layer
 from surgeon.checkup.subjects.library import of_transformers, with_masks
+from surgeon.checkup.subjects.pytorchs import with_added_keys
 from surgeon.checkup.subjects.surroundings import ordinary
 
 DEAD_ROWS = ("zero", "nan", "uniform", "any")
@@ -83,9 +84,10 @@ def examine(
     subject : callable or torch.nn.Module
         ``f(Q, K, V, mask)``, or a module on `x`. Modules are copied: the one
         that is given is left alone. A module on `x` is asked through its
-        projections, which are found by their usual names or given; so is
-        `torch.nn.MultiheadAttention`, through identities. Without them, less
-        can be told.
+        projections, which are found by their usual names or given; so are
+        `torch.nn.MultiheadAttention` and the layers made of it, through
+        identities. Without them, less can be told. Of a layer of
+        `transformers`, its class and configuration say the rest.
     layout : str, optional
         How a function takes Q, K and V, and gives the output: "B T d", "B H T
         d", "B T H d", "T B d", "B T (H d)" or "T B (H d)". If not given, "B T
@@ -198,8 +200,9 @@ def examine(
     Raises
     ------
     ValueError
-        If an argument is none of what is listed here. What the subject raises
-        becomes a finding.
+        If an argument is none of what is listed here, or if the subject takes
+        integers, as a language model does; it says what to hand in instead.
+        What the subject raises otherwise becomes a finding.
 
     Notes
     -----
@@ -311,6 +314,7 @@ def _prepare(
     on_x = declared.width is not None and not isinstance(subject, nn.Module)
     known = None if on_x else of_transformers(subject, declared)
     declared = known.declared if known else with_masks(subject, declared)
+    declared = with_added_keys(subject, declared)
     aside = ""
     try:
         held = None if on_x else hold(subject, declared, known)

@@ -6,6 +6,7 @@ through the layer, masks and all.
 """
 
 import copy
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -59,6 +60,22 @@ def pytorchs_own(
             through = Through(mask, padding, sequences)
             return _layer(module, title, declared, through)
     return None
+
+
+def with_added_keys(module: Any, declared: Declaration) -> Declaration:
+    """With the keys that nn.MultiheadAttention adds by itself.
+
+    As identities have them, their scores are 0, and so are their values: a
+    sink.
+    """
+    probed = declared.projections is not False
+    if not probed or not is_pytorchs(module, "MultiheadAttention"):
+        return declared
+    several = int(module.bias_k is not None) + int(module.add_zero_attn)
+    if not several or declared.meant.sink is not None:
+        return declared
+    meant = replace(declared.meant, sink=math.log(several))
+    return replace(declared, meant=meant)
 
 
 def as_documented(module: Any, declared: Declaration) -> Declaration:
