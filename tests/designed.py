@@ -130,10 +130,14 @@ def root(x):
     return (x.square().mean(-1, keepdim=True) + 1e-6).sqrt()
 
 
-def other_row(Q, K):
+def unit_of(x):
+    return x.norm(dim=-1, keepdim=True)
+
+
+def other_row(Q, K, length=root):
     """Both divided row by row, which broadcasts where there are as many keys as queries."""
     same = Q.shape[-2] == K.shape[-2]
-    return (Q / root(Q) / root(K), K) if same else (rms(Q), rms(K))
+    return (Q / length(Q) / length(K), K) if same else (Q / length(Q), K / length(K))
 
 
 def of_the_query(Q, K):
@@ -282,6 +286,18 @@ def hidden_beyond_two(T, S):
 def past(Q, K):
     T, S = Q.shape[-2], K.shape[-2]
     return torch.ones(T, S, dtype=torch.bool).tril(S - T)
+
+
+def kept_by_length():
+    """Rotary whose angles are remembered by the number of tokens alone, whatever their offset."""
+    kept = {}
+
+    def turn(Q, K):
+        offsets = K.shape[-2] - Q.shape[-2], 0
+        firsts = (kept.setdefault((x.shape[-2], x.dtype), first) for x, first in zip((Q, K), offsets, strict=True))
+        return tuple(turned(x, first) for x, first in zip((Q, K), firsts, strict=True))
+
+    return lambda Q, K, V: made(turn)(Q, K, V, past(Q, K))
 
 
 def everything(Q, K, V, mask=None):
@@ -611,6 +627,12 @@ WRONG = {
         "window",
         "The window counts from the first query, not from the last.",
     ),
+    "angles of an earlier call": (
+        kept_by_length(),
+        ROTARY | CAUSAL,
+        "same answer twice",
+        "Angles are kept between calls: they are those of an earlier call with as many tokens, and another offset.",
+    ),
     "angles from the other end than the mask": (
         lambda Q, K, V: made(from_the_first)(Q, K, V, past(Q, K)),
         ROTARY | CAUSAL,
@@ -783,6 +805,12 @@ WRONG = {
         {"qk_norm": "l2", "scale": 10.0},
         NORM,
         "Rows are divided by their root mean square, which is another norm.",
+    ),
+    "cosines by the norm of another row, of an unknown factor": (
+        made(lambda Q, K: other_row(Q, K, unit_of), factor=lambda *_: 7.0),
+        {"qk_norm": "l2"},
+        NORM,
+        "A score is divided by the norm of another row: that of the key in the query's own place, not of its own key.",
     ),
     "a norm after the rotation": (
         made(normed_late),

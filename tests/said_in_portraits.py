@@ -207,7 +207,7 @@ PORTRAITS = {
         lambda: designed.WRONG["turned the other way"][0],
         {"positions": "rotary"},
         [
-            "Attention as it was declared (positions), but for the positions.",
+            "Attention, but not as declared: see “positions”.",
             "Every query sees every key.",
         ],
     ),

@@ -157,8 +157,9 @@ def _plain(exam: Exam) -> str:
     if exam.findings["known form"].passed and exam.designed:
         parts = ", ".join(exam.designed)
         wrong = exam.broken(*exam.designed)
-        but = f", but for the {wrong}" if wrong else ""
-        return f"Attention as it was declared ({parts}){but}."
+        if wrong:
+            return f"Attention, but not as declared: see “{wrong}”."
+        return f"Attention as it was declared ({parts})."
     if exam.findings["known form"].passed:
         return f"Plain attention, {factor}, to rounding."
     return f"What it is cannot be told while “{broken}” fails."

@@ -4,6 +4,7 @@ import math
 from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from surgeon.checkup.designs.design import Design
@@ -18,8 +19,14 @@ from surgeon.checkup.probes.fitting import (
     other_numbers,
 )
 from surgeon.checkup.probes.reading import read_weights
-from surgeon.checkup.probes.settling import FAR
+from surgeon.checkup.probes.settling import FAR, read
+from surgeon.checkup.subjects.answering import SubjectError
 
+UNASKED = (4, 9)  # tokens that no other question has
+KEPT = (
+    "Angles are kept between calls: they are those of an earlier call with as"
+    " many tokens, and another offset."
+)
 WIDEST = 60  # window that the usual question shows
 SQUARE = 1100  # as many queries as keys, at most
 
@@ -99,13 +106,15 @@ def named(
         return False
     Q, K, _ = inputs
     reading = _read(exam, Q, K)
+    more = read(exam) if _learns(exam) else None
     sizes = exam.held.heads, Q.shape[2], K.shape[2]
-    for fresh in (False, True) if _learns(exam) and reading else (False,):
-        right = replace(exam.design, norm=exam.declared.norm)
+    for fresh in (False, True) if more else (False,):
+        norm, scale = exam.declared.norm, exam.declared.scale
+        right = replace(exam.design, norm=norm, scale=scale)
         right = right if fresh else exam.design
         for law, meaning, design in wrong_ways(right, *sizes, later=later):
-            if reading and (fresh or design.norm != right.norm):
-                design = complete(design, reading, gains=fresh)
+            if more and (fresh or design.norm != right.norm):
+                design = complete(design, more, gains=fresh)
             if _fits(exam, inputs, got, seen, design):
                 _adopt(exam, law, meaning, design)
                 return True
@@ -178,9 +187,25 @@ def ends_at(
             if found[where] and top_left == first:
                 return found
             if found[where] and exam.design.positions:
-                _from_the_other_end(exam, where)
+                if _kept(exam, where):
+                    exam.overrule("same answer twice", KEPT)
+                else:
+                    _from_the_other_end(exam, where)
                 return found
     return found
+
+
+def _kept(exam: Exam, where: str) -> bool:
+    """Whether places are right for numbers of tokens never asked before."""
+    T, S = UNASKED
+    inputs, first = exam.draw(T, S), where == "top-left"
+    seen = torch.ones(T, S, dtype=torch.bool).tril(0 if first else S - T)
+    try:
+        got = exam.ask(*inputs, causal=True)
+    except SubjectError:
+        return False
+    design = replace(exam.design, top_left=first)
+    return _fits(exam, inputs, got, seen, design)
 
 
 def _from_the_other_end(exam: Exam, where: str) -> None:

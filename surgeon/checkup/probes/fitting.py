@@ -12,6 +12,7 @@ from surgeon.checkup.designs.bounds import Cap
 from surgeon.checkup.designs.design import Design, spread
 from surgeon.checkup.designs.norms import SMALL, RowNorm
 from surgeon.checkup.designs.schemes import Slopes, Turning
+from surgeon.checkup.probes.gains import gains_of_products
 
 FEW = 4  # heads that numbers which all share are fitted to
 STEPS = 40
@@ -130,9 +131,23 @@ def complete(
 
 
 def _with_gains(design: Design, reading: Reading) -> Design:
-    """Weights of the norm, which all heads share."""
+    """Weights of the norm, which all heads share.
+
+    Where scores are not bent they are linear in products of two weights;
+    otherwise, they are sought step by step.
+    """
     assert isinstance(design.norm, RowNorm)
     norm, d = design.norm, reading.Q.shape[-1]
+    turned = design.positions
+    plain = not isinstance(turned, Turning) or design.norm_last
+    simple = (
+        isinstance(turned, Turning)
+        and not turned.angles
+        and (turned.axis == "tokens" and not turned.only)
+    )
+    if not design.cap and (plain or simple):
+        gains = gains_of_products(design, reading, paired=not plain)
+        return replace(design, norm=replace(norm, gains=gains))
 
     def made(numbers: Tensor) -> Design:
         gains = numbers[:d], numbers[d:]

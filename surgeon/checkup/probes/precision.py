@@ -61,7 +61,8 @@ def probe_half(exam: Exam) -> None:
     What is lost is measured in what rounding each stage once may cost.
     """
     name = "half precision"
-    if exam.design.linear or exam.tokens:
+    short = exam.tokens or isinstance(exam.design.positions, Table)
+    if exam.design.linear or short:
         why = "It is tried with many keys, and softmax."
         exam.skip(name, why=why)
         return
