@@ -68,6 +68,11 @@ OF_THE_ZOO = {
 # of what `said_of_functions` and `said_of_modules` have: the law, and what to write
 SAID = {
     "bent, mask too narrow": ("mask polarity", "Hide what the mask hides, and nothing else."),
+    "half a gradient": (
+        "gradients",
+        "Send back what each step forward multiplies by: let autograd do it, or try your own with"
+        " torch.autograd.gradcheck.",
+    ),
     "the slope of a root of nothing": ("gradients", "Take no root or norm of zero, not even to hide it later."),
     "raises": ("answers", TOLD),
     "tires": ("answers", "Find what differs from one call to the next."),

@@ -210,6 +210,11 @@ REPAIRS: dict[str, tuple[tuple[str, str], ...]] = {
             " same zeros, and the same 1 / (1 - p).",
         ),
         ("NaN", "Take no root or norm of zero, not even to hide it later."),
+        (
+            "slope",
+            "Send back what each step forward multiplies by: let autograd do"
+            " it, or try your own with torch.autograd.gradcheck.",
+        ),
         ("", "Write no detach, .data or no_grad on the way to the output."),
     ),
     "mask obeyed": (

@@ -134,7 +134,7 @@ def test_a_bug_in_a_probe_comes_out(probe, monkeypatch):
 INSIDE = [
     "exam.Exam.off",
     "exam.Exam.agree",
-    "probes.core.read_weights",
+    "probes.unknown.read_weights",
     "exam.spread",
     "designs.design.stable_softmax",
     "adapting.causal",
@@ -151,7 +151,7 @@ INSIDE = [
     "probes.sight._identify",
     "probes.sight.reach",
     "probes.precision._budget",
-    "probes.core._fit_factor",
+    "probes.unknown.fit_factor",
     "probes.manners.generators",
 ]
 

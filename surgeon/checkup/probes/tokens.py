@@ -9,7 +9,6 @@ from surgeon.checkup.finding import LAWS, RAISES
 from surgeon.checkup.forms import causal
 from surgeon.checkup.outside import B, Outside, T
 from surgeon.checkup.probes.answers import note_unlike
-from surgeon.checkup.probes.core import NO_NUMBERS
 from surgeon.checkup.probes.manners import (
     STRIDES,
     generators,
@@ -19,6 +18,7 @@ from surgeon.checkup.probes.roads import ROADS
 from surgeon.checkup.probes.sight import EVALUATING
 from surgeon.checkup.probes.token_maps import probe_sight
 from surgeon.checkup.probes.token_roads import probe_layer_roads
+from surgeon.checkup.probes.unknown import NO_NUMBERS
 from surgeon.checkup.subjects.answering import SubjectError
 from surgeon.checkup.subjects.models import attentions
 from surgeon.checkup.subjects.surroundings import apart
