@@ -631,7 +631,7 @@ WRONG = {
         kept_by_length(),
         ROTARY | CAUSAL,
         "same answer twice",
-        "Angles are kept between calls: they are those of an earlier call with as many tokens, and another offset.",
+        "The answer depends on what was asked before: something is kept between calls, under too few of its sizes.",
     ),
     "angles from the other end than the mask": (
         lambda Q, K, V: made(from_the_first)(Q, K, V, past(Q, K)),

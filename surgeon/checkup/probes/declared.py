@@ -4,7 +4,6 @@ import math
 from dataclasses import replace
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from surgeon.checkup.designs.design import Design
@@ -20,13 +19,7 @@ from surgeon.checkup.probes.fitting import (
 )
 from surgeon.checkup.probes.reading import read_weights
 from surgeon.checkup.probes.settling import FAR, read
-from surgeon.checkup.subjects.answering import SubjectError
 
-UNASKED = (4, 9)  # tokens that no other question has
-KEPT = (
-    "Angles are kept between calls: they are those of an earlier call with as"
-    " many tokens, and another offset."
-)
 WIDEST = 60  # window that the usual question shows
 SQUARE = 1100  # as many queries as keys, at most
 
@@ -187,25 +180,9 @@ def ends_at(
             if found[where] and top_left == first:
                 return found
             if found[where] and exam.design.positions:
-                if _kept(exam, where):
-                    exam.overrule("same answer twice", KEPT)
-                else:
-                    _from_the_other_end(exam, where)
+                _from_the_other_end(exam, where)
                 return found
     return found
-
-
-def _kept(exam: Exam, where: str) -> bool:
-    """Whether places are right for numbers of tokens never asked before."""
-    T, S = UNASKED
-    inputs, first = exam.draw(T, S), where == "top-left"
-    seen = torch.ones(T, S, dtype=torch.bool).tril(0 if first else S - T)
-    try:
-        got = exam.ask(*inputs, causal=True)
-    except SubjectError:
-        return False
-    design = replace(exam.design, top_left=first)
-    return _fits(exam, inputs, got, seen, design)
 
 
 def _from_the_other_end(exam: Exam, where: str) -> None:

@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor
 
+from surgeon.checkup.designs.schemes import Table
 from surgeon.checkup.exam import Exam, tolerance
 from surgeon.checkup.forms import Inputs, causal
 from surgeon.checkup.probes.numerics import or_nan
