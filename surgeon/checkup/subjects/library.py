@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from surgeon.checkup.subjects.answering import SubjectError, answer
 from surgeon.checkup.subjects.declaration import Declaration
-from surgeon.checkup.subjects.library_places import (
+from surgeon.checkup.subjects.places import (
     HALVES,
     Beside,
     Places,

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from surgeon.checkup.subjects.answering import Aside, answer
 from surgeon.checkup.subjects.fused import side_by_side
-from surgeon.checkup.subjects.library_places import Beside
+from surgeon.checkup.subjects.places import Beside
 from surgeon.checkup.subjects.projections import sizes
 
 

@@ -8,6 +8,7 @@ import math
 import torch
 from torch.nn.functional import pad
 
+from surgeon.anatomy.softmax import stable_softmax
 from surgeon.zoo.designs.design import scored, sound, weighed, wrong
 
 ROWS, COLUMNS, SIDE = 3, 5, 2
@@ -53,7 +54,7 @@ def edge_filled_and_seen(Q, K, V):
     filled = torch.zeros(shown.shape, dtype=Q.dtype)
     filled = filled.masked_fill(~shown, -math.inf)
     filled = filled.expand(*scores.shape[:-2], -1, -1)
-    weights = torch.cat([scores, filled], -1).softmax(-1)
+    weights = stable_softmax(torch.cat([scores, filled], -1), -1)
     return weights @ pad(V, (0, 0, 0, SIDE**2))
 
 

@@ -5,6 +5,7 @@
 
 import torch
 
+from surgeon.anatomy.softmax import stable_softmax
 from surgeon.zoo.designs.design import ahead, scored, sound, weighed, wrong
 from surgeon.zoo.designs.roads import plain
 from surgeon.zoo.fault import right, seen
@@ -91,7 +92,7 @@ def lowest_of_another_precision(Q, K, V, mask=None):
         return weighed(scores) @ V
     near = seen(mask, scores)
     lowest = torch.finfo(Q.dtype).min
-    weights = scores.masked_fill(~near, lowest).softmax(-1)
+    weights = stable_softmax(scores.masked_fill(~near, lowest), -1)
     return (weights * near.any(-1, keepdim=True)) @ V
 
 

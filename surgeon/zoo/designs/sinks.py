@@ -7,6 +7,7 @@ import math
 
 import torch
 
+from surgeon.anatomy.softmax import stable_softmax
 from surgeon.zoo.designs.design import scored, sound, wrong
 from surgeon.zoo.fault import seen
 
@@ -19,7 +20,7 @@ def sunk(scores, V, sinks, mask=None):
         scores = scores.masked_fill(~seen(mask, scores), -math.inf)
     sinks = sinks.to(scores).expand(*scores.shape[:-1], -1)
     row = torch.cat([scores, sinks], -1)
-    return row.softmax(-1)[..., : scores.shape[-1]] @ V
+    return stable_softmax(row, -1)[..., : scores.shape[-1]] @ V
 
 
 @sound(sink=SINKS, layout="B H T d", heads=3)
