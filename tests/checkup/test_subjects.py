@@ -225,3 +225,13 @@ def test_a_flag_that_is_a_hint_comes_with_its_mask(on):
     for name in ("mask obeyed", "mask polarity", "mask diagonal", "future, training", "future, evaluating"):
         assert report[name].passed, name
     assert not any('""' in finding.meaning for finding in report)
+
+
+def test_padding_that_is_called_like_a_mask_is_no_mask():
+    def subject(Q, K, V, attention_mask=None):
+        return attention(Q, K, V, None if attention_mask is None else attention_mask[:, None])
+
+    report = examine(subject, padding="attention_mask")
+    assert report.passed, report.diagnosis
+    assert report["padding on keys"].passed
+    assert "takes no mask" in report["mask obeyed"].meaning

@@ -2,7 +2,7 @@
 
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import torch
@@ -41,17 +41,21 @@ def shape(allowed: Tensor, wanted: str, B: int, H: int) -> Tensor:
 
 
 def mask_argument(
-    function: Callable[..., Any], named: str | None
+    function: Callable[..., Any],
+    named: str | None,
+    others: Collection[Any] = (),
 ) -> tuple[bool, str | None, bool]:
     """Whether it takes a mask, by which name, and whether one must be given.
 
-    True, if a callable will not say.
+    True, if a callable will not say. Of the usual names, those of `others`
+    were declared to be something else.
     """
     try:
         parameters = inspect.signature(function).parameters
     except (TypeError, ValueError):
         return True, named, False
-    for name in (named,) if named else MASK_NAMES:
+    usual = [name for name in MASK_NAMES if name not in others]
+    for name in [named] if named else usual:
         if name in parameters:
             needed = parameters[name].default is inspect.Parameter.empty
             return True, name, needed

@@ -101,7 +101,10 @@ def _as_pytorch_calls_it(declared: Declaration) -> Declaration:
 def arguments(subject: Callable[..., Any], declared: Declaration) -> Held:
     """What it takes besides Q, K and V, as far as its signature says."""
     asked = getattr(subject, "forward", subject)
-    takes, name, needed = mask_argument(asked, declared.names.get("mask"))
+    known = [declared.padding, declared.causal, declared.dropout]
+    others = [*known, declared.meant.documents]
+    named = declared.names.get("mask")
+    takes, name, needed = mask_argument(asked, named, others)
     mask = declared.convention or ("True attends" if takes else "none")
     held = Held(
         mask=mask,
@@ -114,8 +117,7 @@ def arguments(subject: Callable[..., Any], declared: Declaration) -> Held:
         documents=declared.meant.documents,
         options=declared.options,
     )
-    known = {declared.padding, declared.causal, declared.dropout}
-    if not declared.padding or takes or _has_fourth(asked, known):
+    if not declared.padding or takes or _has_fourth(asked, set(known)):
         return held
     reads = declared.convention or "True attends"
     return replace(held, mask="none", padding_reads=reads)
