@@ -5,6 +5,7 @@ import math
 from torch import Tensor
 
 from surgeon.checkup.exam import Exam
+from surgeon.checkup.finding import FUTURE
 from surgeon.checkup.forms import Inputs, attend, causal
 from surgeon.checkup.probes.behaviour import sums_to_one
 from surgeon.checkup.probes.declared import (
@@ -17,6 +18,7 @@ from surgeon.checkup.probes.declared import (
 from surgeon.checkup.probes.guesses import window_of
 from surgeon.checkup.probes.hypotheses import factors, wrong_cores
 from surgeon.checkup.probes.reading import read_weights
+from surgeon.checkup.probes.sight import probe_future
 from surgeon.checkup.probes.unknown import (
     CORE,
     are_shares,
@@ -45,9 +47,26 @@ def probe_core(exam: Exam) -> None:
     elif named(exam, inputs, got, seen):
         _but_for_that(exam)
     elif not (
-        _scaled(exam, inputs, got, seen) or _named(exam, inputs, got, seen)
+        _scaled(exam, inputs, got, seen)
+        or _named(exam, inputs, got, seen)
+        or _sees_ahead(exam)
     ):
         probe_unknown(exam, inputs, got)
+
+
+def _sees_ahead(exam: Exam) -> bool:
+    """Whether a window shows the future that it was meant to hide.
+
+    Nothing else can be told of it then.
+    """
+    meant = exam.held.causal is True and exam.declared.window is not None
+    if not meant or exam.base is not None:
+        return False
+    probe_future(exam)
+    broken = exam.broken(*FUTURE)
+    if broken:
+        block(exam, broken)
+    return bool(broken)
 
 
 def _skip_what_heads_lack(exam: Exam) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from surgeon.checkup.designs.design import Design
-from surgeon.checkup.designs.norms import RowNorm
+from surgeon.checkup.designs.norms import SMALL, RowNorm
 from surgeon.checkup.designs.schemes import Slopes, Table, Turning
 from surgeon.checkup.designs.wrong import wrong_ways
 from surgeon.checkup.exam import Exam
@@ -19,6 +19,7 @@ from surgeon.checkup.probes.fitting import (
 )
 from surgeon.checkup.probes.reading import read_weights
 from surgeon.checkup.probes.settling import FAR, read
+from surgeon.checkup.probes.unknown import fit_factor, wrong_scale
 
 WIDEST = 60  # window that the usual question shows
 SQUARE = 1100  # as many queries as keys, at most
@@ -102,6 +103,8 @@ def named(
     more = read(exam) if _learns(exam) else None
     sizes = exam.held.heads, Q.shape[2], K.shape[2]
     for fresh in (False, True) if more else (False,):
+        if fresh and _of_another_scale(exam, inputs, got, seen, later):
+            return True  # weights of a norm would explain that as well
         norm, scale = exam.declared.norm, exam.declared.scale
         right = replace(exam.design, norm=norm, scale=scale)
         right = right if fresh else exam.design
@@ -115,6 +118,34 @@ def named(
         if _fits(exam, inputs, got, seen, design):
             _adopt(exam, *_number(exam.design, design), design)
             return True
+    return False
+
+
+def _of_another_scale(
+    exam: Exam,
+    inputs: Inputs,
+    got: Tensor,
+    seen: Tensor | None,
+    later: bool,
+) -> bool:
+    """Whether another factor than the declared one stands beside a norm."""
+    norm, meant = exam.declared.norm, exam.design
+    declared = "factor" in exam.how and not later
+    if not isinstance(norm, RowNorm) or norm.kind != "l2" or not declared:
+        return False
+    Q, K, _ = inputs
+    weights = read_weights(exam, Q, K)
+    # The small number was read off by the declared factor: that may be wrong.
+    for eps in SMALL if math.isnan(norm.eps) else (norm.eps,):
+        design = replace(meant, norm=replace(norm, eps=eps))
+        exam.how["design"] = design
+        factor = None if weights is None else fit_factor(exam, Q, K, weights)
+        how: dict[str, Any] = exam.how | {"factor": factor}
+        if factor and exam.agree(got, attend(*inputs, seen, **how)):
+            unusual = "Scores are multiplied by an unusual factor."
+            wrong_scale(exam, factor, unusual)
+            return True
+    exam.how["design"] = meant
     return False
 
 

@@ -39,6 +39,8 @@ def probe_always_causal(exam: Exam) -> bool:
         return True
     if found.finding == "known form":
         return True  # no known form, and it does not hide the future
+    if _has_no_mask(exam, found):
+        return True  # that is not the mask's fault, but the future's
     lost = found.finding == "mask obeyed" and exam.subject.is_module
     if lost and not leak(_map(exam, TRAINING)):
         return True  # causal while it trains: no mask is what it has now
@@ -47,6 +49,12 @@ def probe_always_causal(exam: Exam) -> bool:
     exam.blocked = f'Cannot be told while "{found.finding}" fails.'
     exam.under = found.finding
     return False
+
+
+def _has_no_mask(exam: Exam, found: Hypothesis) -> bool:
+    """Whether documents show the future, and no mask could hide it."""
+    maskless = not exam.held.takes_mask and exam.declared.documents
+    return maskless and found.finding == "mask obeyed"
 
 
 def probe_masks(exam: Exam) -> None:
@@ -68,6 +76,7 @@ def probe_masks(exam: Exam) -> None:
         read = wrong is not None or exam.broken(*READING)
         if not read and exam.base is None:
             wrong = _identify(exam, causal(exam.T), by_mask=False)
+            wrong = None if wrong and _has_no_mask(exam, wrong) else wrong
         probe_future(exam, wrong)
     except SubjectError as error:
         by = f" by {held.causal}" if isinstance(held.causal, str) else ""
