@@ -36,6 +36,7 @@ import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -110,9 +111,14 @@ class Recorder:
         self.page, self.against, self.made = page, against, []
 
     def claim(self, statement: str, value: Any, *, at_least=None, at_most=None, within=None) -> Any:
+        self.note(statement, value, within or (at_least, at_most), sys._getframe(1))
+        return value
+
+    def note(self, statement: str, value: Any, ends: tuple, frame: FrameType) -> dict[str, Any]:
+        """What a claim measured that stands in this frame, bound by these ends, and what its counter-example gives."""
         from surgeon.book.bound import Bound
 
-        bound = Bound(*(within or (at_least, at_most)))
+        bound = Bound(*ends)
         measured = bound.read(value)
         made = {
             "says": statement,
@@ -123,7 +129,6 @@ class Recorder:
         }
         found = entry(self.page, statement)
         if self.against and found and "value" in found:
-            frame = sys._getframe(1)
             began = time.perf_counter()
             try:
                 rival = bound.read(evaluate(found["value"], {**frame.f_globals, **frame.f_locals}))
@@ -132,7 +137,7 @@ class Recorder:
                 made |= {"error": f"{type(error).__name__}: {error}"}
             made["rival_seconds"] = time.perf_counter() - began
         self.made.append(made)
-        return value
+        return made
 
 
 def strict(pick: Callable[..., Any]) -> Callable[..., Any]:

@@ -10,8 +10,10 @@ import pytest
 # By the fixtures that a test asks for, itself or through others. What is marked with none is a unit test.
 ASKED = {"site": {"site", "folder"}, "browser": {"browser", "reader"}, "lab": {"reader"}}
 ROOT = Path(__file__).resolve().parents[1]
-# One look at a page serves all tests of it, which have its name in theirs.
-BY_PAGE = re.compile(r"(tests/site/test_(?:lab|every_page)\.py)::\w+\[(.*?)(?:-(?:desktop|phone), \w+)?\]")
+# One look at a page serves all tests of it, which have its name in theirs; and so does one run of it.
+BY_PAGE = re.compile(
+    r"tests/site/test_(?:(every_page)|lab|counter_examples)\.py::\w+\[(.*?)(?:-(?:desktop|phone), \w+)?\]"
+)
 
 
 def arrange(items: list[pytest.Item]) -> None:
@@ -34,7 +36,7 @@ def company(name: str) -> str:
     """Tests with the same company run in one process, one after the other; its own name, if a test needs none."""
     by_page = BY_PAGE.match(name)
     if by_page:
-        return f"{by_page[1]}: {by_page[2]}"
+        return f"{by_page[1] or 'run'}: {by_page[2]}"
     file, _, test = name.partition("::")
     shared = families(ROOT / file).get(test.partition("[")[0]) if file.endswith(".py") else None
     return f"{file}: {', '.join(sorted(shared))}" if shared else name

@@ -8,12 +8,19 @@ import functools
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from built import book
+from chromium import chromium
+from contents import parsed
 from playwright.sync_api import BrowserContext, Page
 from readers import SIZES, new_context, served
 from survey import Findings, Trouble, survey, watched
+
+if TYPE_CHECKING:
+    from lab import Ran
 
 
 @pytest.fixture(scope="session")
@@ -71,10 +78,71 @@ def seen(browser, address) -> Iterator[Callable[[str, str], Findings]]:
     for context in contexts.values():
         context.set_default_timeout(120_000)  # axe takes its time on a long page
 
+    well: dict[str, set[str]] = {}
+
     @functools.cache
     def views_of(name: str) -> dict[str, Findings]:
-        return survey(contexts, address, name)
+        return survey(contexts, address, name, well)
 
     yield lambda name, view: views_of(name)[view]
     for context in contexts.values():
         context.close()
+
+
+# JupyterLab, and pages that run in it
+
+
+@pytest.fixture(scope="session")
+def launch(folder):
+    """Where a page's launch button leads, from the site."""
+
+    def path(page: str) -> str:
+        links = {link["href"] for link in parsed(folder / f"{page}.html").select("a[href*='mybinder.org']")}
+        ours = {link for link in links if page in link}
+        assert len(ours) == 1, f"{page} has the launch buttons {sorted(links)}"
+        (query,) = (urlsplit(link).query for link in ours)
+        return parse_qs(query)["urlpath"][0]
+
+    return path
+
+
+@pytest.fixture(scope="session")
+def noted(tmp_path_factory) -> Path:
+    """Where the kernels note what came of each claim and of its counter-example."""
+    return tmp_path_factory.mktemp("noted")
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory, trained, noted):
+    from lab import kernels, started
+
+    if not chromium():
+        pytest.skip("NO_BROWSER=1 asks for no browser.")
+    with started(tmp_path_factory.mktemp("binder"), forked=kernels.CAN_FORK, once=trained, noted=noted) as lab:
+        yield lab
+
+
+@pytest.fixture(scope="session")
+def reader():
+    from lab import Reader
+
+    reader = Reader()
+    yield reader
+    reader.close()
+
+
+@pytest.fixture(scope="session")
+def begun(request, lab, reader, launch):
+    """From a page to what it shows once it has run. A process that runs all tests begins all pages at once; where there
+    are several, each has its pages, as they come."""
+    wanted = [item.callspec.params["page"] for item in request.session.items if {"ran", "made"} & {*item.fixturenames}]
+    alone = not hasattr(request.config, "workerinput")
+    begin = functools.cache(lambda page: reader.begin(lab, page, launch(page)))
+    for page in wanted if alone else ():
+        begin(page)
+    return begin
+
+
+@pytest.fixture
+def ran(begun, page) -> "Ran":
+    return begun(page).result()

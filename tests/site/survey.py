@@ -1,5 +1,6 @@
 """What a page shows: its complaints, what axe finds, whether it scrolls sideways, its equations and its figures."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -20,7 +21,14 @@ GIVEN_UP = "net::ERR_ABORTED"
 
 def watched(context: BrowserContext, address: str) -> tuple[Page, Trouble]:
     """A new page, and the list into which its complaints go."""
-    page, trouble = context.new_page(), Trouble()
+    page = context.new_page()
+    trouble, _ = listened_to(page, address)
+    return page, trouble
+
+
+def listened_to(page: Page, address: str) -> tuple[Trouble, Callable[[], None]]:
+    """The list into which a page's complaints go from now on, and what ends that."""
+    trouble = Trouble()
 
     def requested(request):
         if urlsplit(request.url).scheme in ("http", "https", "ws", "wss") and not request.url.startswith(f"{address}/"):
@@ -30,19 +38,25 @@ def watched(context: BrowserContext, address: str) -> tuple[Page, Trouble]:
         if request.failure != GIVEN_UP:
             trouble.append(f"failed request: {request.url} ({request.failure})")
 
-    page.on(
-        "console", lambda m: trouble.append(f"console {m.type}: {m.text}") if m.type in ("error", "warning") else None
-    )
-    page.on("pageerror", lambda error: trouble.append(f"uncaught: {error}"))
-    page.on("request", requested)
-    page.on("requestfailed", failed)
-    page.on("response", lambda r: trouble.append(f"status {r.status}: {r.url}") if r.status >= 400 else None)
-    return page, trouble
+    def said(message):
+        if message.type in ("error", "warning"):
+            trouble.append(f"console {message.type}: {message.text}")
+
+    def answered(response):
+        if response.status >= 400:
+            trouble.append(f"status {response.status}: {response.url}")
+
+    handlers = {"console": said, "request": requested, "requestfailed": failed, "response": answered}
+    handlers["pageerror"] = lambda error: trouble.append(f"uncaught: {error}")
+    for event, handler in handlers.items():
+        page.on(event, handler)
+    return trouble, lambda: [page.remove_listener(*each) for each in handlers.items()] and None
 
 
 @dataclass
 class Findings:
     trouble: Trouble
+    kinds: list[str]  # of texts and of links, that were looked at
     violations: list[str]  # one for each element: rule, element, why
     sideways: list[str]  # what sticks out where the page scrolls sideways
     equations: int
@@ -63,12 +77,13 @@ UNFOLD = r"""async () => {
     await document.fonts.ready;
 }"""
 
-# Of axe's rules, only those on colours can tell light from dark. The one on contrast takes longer than all others
-# together, so it is shown one text of each kind: of each colour, size and weight on each background; and for as long as
-# it looks, all that neither holds such a text nor a link is taken away, since axe lays a grid over whatever there is.
-# For as long as the other rules look, what an equation shows to the eye alone, a hundred elements that readers are not
-# told of, is an empty box; by night all of the equation is.
-LOOK = r"""async (scheme) => {
+# Of axe's rules, only those on colours can tell light from dark. They take longer than all others together, since axe
+# lays a grid over whatever there is. So they are shown one text of each kind, of each colour, size and weight on each
+# background, and one link of each kind in a text of each; none of a kind that is known to be well; and for as long as
+# they look, all that holds none of these is taken away.
+# For as long as they and the other rules look, what an equation shows to the eye alone, a hundred elements that readers
+# are not told of, is an empty box; by night and on a phone all of the equation is a letter in a box.
+LOOK = r"""async (scheme, known = []) => {
     const all = (selector) => [...document.querySelectorAll(selector)];
     const texts = function* (root) {
         const walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
@@ -88,12 +103,30 @@ LOOK = r"""async (scheme) => {
         }
         return behind.get(e);
     };
+    const kind = (e) => {
+        const { color, fontSize, fontWeight } = getComputedStyle(e);
+        return [color, fontSize, fontWeight, ground(e)].join(" | ");
+    };
+    const well = new Set(known);
     const kinds = new Map();
     for (const { parentElement: e } of texts(document.body)) {
         if (e.closest("[aria-hidden=true], .katex-mathml, script, style, noscript") || !e.checkVisibility()) continue;
-        const { color, fontSize, fontWeight } = getComputedStyle(e);
-        const kind = [color, fontSize, fontWeight, ground(e)].join(" | ");
-        if (!(kinds.get(kind)?.childElementCount <= e.childElementCount)) kinds.set(kind, e);
+        const its = kind(e);
+        if (!well.has(its) && !(kinds.get(its)?.childElementCount <= e.childElementCount)) kinds.set(its, e);
+    }
+    const block = (e) => {
+        while (e.parentElement && getComputedStyle(e).display === "inline") e = e.parentElement;
+        return e;
+    };
+    const length = (e) => e.textContent.trim().length;
+    const linked = new Map();
+    for (const e of all("a[href]")) {
+        const text = block(e);
+        const alone = [...text.querySelectorAll("a[href]")].reduce((sum, a) => sum + length(a), 0) >= length(text);
+        if (alone || text === e || !e.checkVisibility()) continue;
+        const { textDecorationLine, borderBottom, fontStyle } = getComputedStyle(e);
+        const its = `link: ${kind(e)} | ${textDecorationLine} ${borderBottom} ${fontStyle} in ${kind(text)}`;
+        if (!well.has(its) && !linked.has(its)) linked.set(its, text);
     }
 
     const equations = all(".math");
@@ -113,24 +146,27 @@ LOOK = r"""async (scheme) => {
     const sticks = all("body *").filter((e) => scrollWidth > clientWidth && ends(e) > clientWidth && !clipped(e));
 
     const found = { equations: equations.length, raw_equations: raw, figures: all("img").length };
-    const equation = scheme === "light" ? ".katex-html[aria-hidden=true]" : ".katex";
+    const whole = scheme === "light" && innerWidth > 1000;
+    const equation = whole ? ".katex-html[aria-hidden=true]" : ".katex";
     const boxes = all(equation).map((e) => [e, e.getBoundingClientRect(), [...e.childNodes]]);
     for (const [e, { width, height }] of boxes) {
-        e.replaceChildren();
+        e.replaceChildren(...(whole ? [] : ["x"]));
         e.style = `display: inline-block; height: ${height}px; width: ${width}px`;
     }
     const quick = { preload: false, resultTypes: ["violations"] };
-    const but_contrast = { ...quick, rules: { "color-contrast": { enabled: false } } };
-    const violations = scheme === "light" ? (await axe.run(document, but_contrast)).violations : [];
+    const on_colours = ["color-contrast", "link-in-text-block"];
+    const others = { ...quick, rules: Object.fromEntries(on_colours.map((rule) => [rule, { enabled: false }])) };
+    const violations = scheme === "light" ? (await axe.run(document, others)).violations : [];
 
     const samples = new Set(kinds.values());
+    const wholes = new Set(linked.values());
     const kept = new Set();
     const live = all("body *").filter((e) => e.localName.includes("-")); // would begin anew
-    for (let e of [...samples, ...live, ...all("a[href]")]) for (; e && !kept.has(e); e = e.parentElement) kept.add(e);
+    for (let e of [...samples, ...live, ...wholes]) for (; e && !kept.has(e); e = e.parentElement) kept.add(e);
     const away = [];
     const thin_out = (parent) => {
         for (const e of [...parent.children]) {
-            if (samples.has(e) || live.includes(e)) continue;
+            if (samples.has(e) || wholes.has(e) || live.includes(e)) continue;
             if (kept.has(e)) thin_out(e);
             else if (!e.matches("style, link, script")) {
                 const place = document.createComment("");
@@ -142,9 +178,7 @@ LOOK = r"""async (scheme) => {
     thin_out(document.body);
     for (const e of samples) e.dataset.sample = "";
     axe.configure({ rules: [{ id: "color-contrast", selector: "[data-sample]" }] });
-    const links = scheme === "light" ? [] : ["link-in-text-block"];
-    const colours = { ...quick, runOnly: ["color-contrast", ...links] };
-    violations.push(...(await axe.run(document, colours)).violations);
+    violations.push(...(await axe.run(document, { ...quick, runOnly: on_colours })).violations);
     for (const e of samples) delete e.dataset.sample;
     for (const [place, e] of away) place.replaceWith(e);
     for (const [e, , children] of boxes) {
@@ -154,6 +188,7 @@ LOOK = r"""async (scheme) => {
     const why = (node) => [...node.any, ...node.all, ...node.none].map((check) => check.message).join("; ");
     return {
         ...found,
+        kinds: [...kinds.keys(), ...linked.keys()],
         violations: violations.flatMap((rule) =>
             rule.nodes.map((node) => `${rule.id}: ${node.target.flat().join(" ")}: ${why(node)}`)),
         sideways: scrollWidth <= clientWidth ? [] : [
@@ -166,22 +201,35 @@ LOOK = r"""async (scheme) => {
 }"""
 
 
-def survey(contexts: dict[str, BrowserContext], address: str, name: str) -> dict[str, Findings]:
-    """One page in every view. The widths are looked at side by side, a process each; night falls on the loaded page."""
-    opened = {width: watched(context, address) for width, context in contexts.items()}
-    for page, _ in opened.values():
+def survey(
+    contexts: dict[str, BrowserContext], address: str, name: str, well: dict[str, set[str]] | None = None
+) -> dict[str, Findings]:
+    """One page in every view. The widths are looked at side by side, a process each; night falls on the loaded page.
+
+    A context's tab is used for one page after the other, so that what they share is compiled once. `well` has, by view,
+    the kinds of texts and links that pages before had and axe found nothing wrong with; it grows.
+    """
+    well = {} if well is None else well
+    pages = {width: context.pages[0] if context.pages else context.new_page() for width, context in contexts.items()}
+    heard = {width: listened_to(page, address) for width, page in pages.items()}
+    for page in pages.values():
         page.emulate_media(color_scheme="light")
         page.goto(f"{address}/{name}.html", wait_until="commit")
-    for page, _ in opened.values():
+    for page in pages.values():
         page.wait_for_load_state("load")
         page.evaluate(AXE)
     found = {}
     for scheme in ("light", "dark"):
-        for page, _ in opened.values():
+        for width, page in pages.items():
+            known = sorted(well.setdefault(f"{width}, {scheme}", set()))
             page.emulate_media(color_scheme=scheme)
-            page.evaluate(f"(scheme) => {{ window.look = ({UNFOLD})().then(() => ({LOOK})(scheme)); }}", scheme)
-        for width, (page, trouble) in opened.items():
-            found[f"{width}, {scheme}"] = Findings(trouble=trouble, **page.evaluate("look"))
-    for page, _ in opened.values():
-        page.close()
+            page.evaluate(
+                f"(asked) => {{ window.look = ({UNFOLD})().then(() => ({LOOK})(...asked)); }}", [scheme, known]
+            )
+        for width, page in pages.items():
+            view = f"{width}, {scheme}"
+            found[view] = Findings(trouble=heard[width][0], **page.evaluate("look"))
+            well[view].update(() if found[view].violations else found[view].kinds)
+    for _, leave in heard.values():
+        leave()
     return found

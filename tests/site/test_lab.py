@@ -1,65 +1,15 @@
 """Every page that a launch button opens: run from top to bottom in JupyterLab, as Binder starts it."""
 
 import re
-from functools import cache
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from bs4 import BeautifulSoup
-from chromium import chromium
-from lab import MIB, ROOT, Ran, Reader, kernels, run_all, started
+from contents import parsed
+from lab import MIB, ROOT, run_all, started
 from survey import PAGES
 
 LAUNCHED = [
     page for page in PAGES if (ROOT / f"{page}.md").exists() and "kernelspec:" in (ROOT / f"{page}.md").read_text()
 ]
-
-
-@pytest.fixture(scope="session")
-def launch(folder):
-    """Where a page's launch button leads, from the site."""
-
-    def path(page: str) -> str:
-        html = BeautifulSoup((folder / f"{page}.html").read_text(), "html.parser")
-        links = {link["href"] for link in html.select("a[href]") if "mybinder.org" in link["href"]}
-        ours = {link for link in links if page in link}
-        assert len(ours) == 1, f"{page} has the launch buttons {sorted(links)}"
-        (query,) = (urlsplit(link).query for link in ours)
-        return parse_qs(query)["urlpath"][0]
-
-    return path
-
-
-@pytest.fixture(scope="session")
-def lab(tmp_path_factory, trained):
-    if not chromium():
-        pytest.skip("NO_BROWSER=1 asks for no browser.")
-    with started(tmp_path_factory.mktemp("binder"), forked=kernels.CAN_FORK, once=trained) as lab:
-        yield lab
-
-
-@pytest.fixture(scope="session")
-def reader():
-    reader = Reader()
-    yield reader
-    reader.close()
-
-
-@pytest.fixture(scope="session")
-def begun(request, lab, reader, launch):
-    """From a page to what it shows once it has run. A process that runs all tests begins all pages at once; where there
-    are several, each has its pages, as they come."""
-    wanted = [item.callspec.params["page"] for item in request.session.items if "ran" in item.fixturenames]
-    alone = not hasattr(request.config, "workerinput")
-    begin = cache(lambda page: reader.begin(lab, page, launch(page)))
-    for page in wanted if alone else ():
-        begin(page)
-    return begin
-
-
-@pytest.fixture
-def ran(begun, page) -> Ran:
-    return begun(page).result()
 
 
 @pytest.mark.parametrize("page", LAUNCHED)
@@ -77,7 +27,7 @@ def test_a_page_runs_where_its_button_opens_it(ran, page, record_property):
 
 @pytest.mark.parametrize("page", LAUNCHED)
 def test_a_page_shows_its_figures_and_claims_there(ran, folder, page):
-    article = BeautifulSoup((folder / f"{page}.html").read_text(), "html.parser").article
+    article = parsed(folder / f"{page}.html").article
     assert ran.figures == len(article.select("figure.measured img"))
     assert ran.claims == len(article.select("p.claim"))
 

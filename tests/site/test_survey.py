@@ -105,6 +105,22 @@ def test_axe_reads_what_was_folded_and_looks_again_at_night(surveyed):
     assert "link-in-text-block" not in rules["phone, light"]
 
 
+def test_what_is_known_to_be_well_is_not_looked_at_again_and_what_is_not_is(browser, tmp_path):
+    (tmp_path / "favicon.ico").touch()
+    for name, text in {"good": GOOD, "again": GOOD, "bad": BAD, "worse": BAD}.items():
+        (tmp_path / f"{name}.html").write_text(text)
+    contexts, well = {"desktop": new_context(browser, width="desktop")}, {}
+    with served(tmp_path) as address:
+        found = {name: survey(contexts, address, name, well) for name in ("good", "again", "bad", "worse")}
+        contexts["desktop"].close()
+    assert found["good"]["desktop, light"].kinds
+    assert found["again"]["desktop, light"].kinds == []
+    bad, worse = (found[name]["desktop, dark"] for name in ("bad", "worse"))
+    assert any(kind.startswith("link: ") for kind in bad.kinds)
+    assert len(bad.violations) > 1
+    assert worse.violations == bad.violations
+
+
 def test_what_is_wide_or_raw_or_missing_is_named(surveyed):
     bad = surveyed["bad"]
     assert bad["desktop, light"].sideways == []
