@@ -6,7 +6,8 @@ from .ablations.no_scale import (
     experiment_scaling_factor,
     train_with_and_without_scale,
 )
-from .anatomy.cache import KeyValueCache
+from .anatomy.cache import KeyValueCache, WindowCache
+from .anatomy.document_masks import create_document_mask, number_documents
 from .anatomy.dot_product import Stages, attention, dissect
 from .anatomy.groups import grouped_attention
 from .anatomy.heads import (
@@ -92,6 +93,7 @@ __all__ = [
     "Sinusoidal",
     "Stages",
     "TopK",
+    "WindowCache",
     "alibi",
     "analyze_attention_patterns",
     "as_additive",
@@ -103,6 +105,7 @@ __all__ = [
     "compare_masking",
     "count_places",
     "create_causal_mask",
+    "create_document_mask",
     "create_padding_mask",
     "create_reverse_mask",
     "create_window_mask",
@@ -125,6 +128,7 @@ __all__ = [
     "merge_heads",
     "naive_softmax",
     "normalized_entropy",
+    "number_documents",
     "partial_attention",
     "plot_attention_heatmap",
     "plot_matrix",

@@ -3,7 +3,9 @@
 import torch
 from torch import Tensor
 
-from surgeon.arguments import positive_integer
+from surgeon.anatomy.mask_reading import Device
+from surgeon.anatomy.masks import steps_back
+from surgeon.arguments import natural_number, positive_integer
 
 
 class KeyValueCache:
@@ -82,8 +84,26 @@ class KeyValueCache:
         return room_K[..., :stop, :], room_V[..., :stop, :]
 
     def __len__(self) -> int:
-        """The number of tokens kept, S."""
+        """The number of tokens that came, and the next one's place."""
         return self._length
+
+    def coming(self, tokens: int, device: Device = "cpu") -> Tensor:
+        """Where the keys stand that `append` will hand back next.
+
+        Parameters
+        ----------
+        tokens : int
+            How many are to be appended.
+        device : str or torch.device
+            Where the places are made.
+
+        Returns
+        -------
+        Tensor
+            int64 [S], in the order of the keys; the first token that ever
+            came has the place 0.
+        """
+        return torch.arange(self._length + tokens, device=device)
 
     @property
     def nbytes(self) -> int:
@@ -123,11 +143,165 @@ class KeyValueCache:
                     f"{name} must be as what is kept,"
                     f" {_look(room, expected)}, got {_look(x)}."
                 )
-        if self._length + K.shape[-2] > self.capacity:
+        self._check_room(K.shape[-2])
+
+    def _check_room(self, tokens: int) -> None:
+        if self._length + tokens > self.capacity:
             raise ValueError(
                 f"cache must hold at most {self.capacity} tokens, got"
-                f" {K.shape[-2]} to add to {self._length}."
+                f" {tokens} to add to {self._length}."
             )
+
+
+class WindowCache(KeyValueCache):
+    r"""The last keys and values of one layer, in a ring.
+
+    A token at place `p` lies in slot :math:`p \bmod R` of
+    `R` = `window` + 1. The one that it finds there stands `R` places before
+    it, and is seen by no later token. So the memory stays the same however
+    long the text grows.
+
+    Parameters
+    ----------
+    window : int, optional
+        How far back a token sees, in tokens, at least 0; itself not counted.
+    sliding_window : int, optional
+        In its place: how many keys a token sees, its own counted, as in
+        `surgeon.create_window_mask`.
+    sinks : int
+        How many of the first tokens are kept for good, and seen by all that
+        come later, at least 0. They have slots before the ring.
+
+    Raises
+    ------
+    ValueError
+        If both or none of the two ways to count are given, or if a number is
+        no integer or too small.
+
+    Notes
+    -----
+    It takes the place of a `KeyValueCache`: masks and places are still told
+    of all tokens that came, the dropped ones included, and `len` counts
+    them. Source: beltagy2020, xiao2024 (sinks) (book/references.bib).
+
+    Examples
+    --------
+    >>> cache = WindowCache(2)
+    >>> for token in range(5):
+    ...     x = torch.full((1, 1), float(token))
+    ...     K, V = cache.append(x, x)
+    >>> K.flatten(), len(cache), cache.nbytes
+    (tensor([3., 4., 2.]), 5, 24)
+    """
+
+    def __init__(
+        self,
+        window: int | None = None,
+        *,
+        sliding_window: int | None = None,
+        sinks: int = 0,
+    ) -> None:
+        self.window = steps_back(window, sliding_window, causal=True)
+        self.sinks = natural_number("sinks", sinks)
+        super().__init__(self.sinks + self.window + 1)
+
+    def append(self, K: Tensor, V: Tensor) -> tuple[Tensor, Tensor]:
+        """Keep the next tokens' keys and values, and hand back what they see.
+
+        Parameters
+        ----------
+        K, V : Tensor
+            [..., H_kv, T, d], T at least 1, without gradients.
+
+        Returns
+        -------
+        K, V : Tensor
+            [..., H_kv, S, d], these tokens and those before them that the
+            first of them may see, in the order that `coming` tells. For one
+            token they are views, which the next one writes to.
+
+        Raises
+        ------
+        ValueError
+            As `KeyValueCache.append`, but there is always room.
+        """
+        self._check(K, V)
+        if self._rooms is None:
+            self._rooms = self._room_for(K), self._room_for(V)
+        write = self._write_one if K.shape[-2] == 1 else self._write_several
+        room_K, room_V = self._rooms
+        all_K, all_V = write(room_K, K), write(room_V, V)
+        self._length += K.shape[-2]
+        return all_K, all_V
+
+    def _write_one(self, room: Tensor, x: Tensor) -> Tensor:
+        """One token takes the slot of a token that is not seen any more."""
+        place, R = self._length, self.window + 1
+        slot = place
+        if place >= self.capacity:
+            slot = self.sinks + (place - self.sinks) % R
+        room[..., slot : slot + 1, :] = x
+        return room[..., : place + 1, :]
+
+    def _write_several(self, room: Tensor, x: Tensor) -> Tensor:
+        """The first of several still sees what the last drops."""
+        start, stop = self._length, self._length + x.shape[-2]
+        old, kept = (self._held(came, x.device) for came in (start, stop))
+        # 1. What is kept, and beside it what comes: nothing is dropped yet.
+        both = torch.cat([room[..., : len(old), :], x], -2)
+        # 2. A slot keeps its token, or takes the one that it would hold now.
+        slots = torch.arange(len(kept), device=x.device)
+        chosen = torch.where(kept < start, slots, len(old) + kept - start)
+        room[..., : len(kept), :] = both[..., chosen, :]
+        return both
+
+    def coming(self, tokens: int, device: Device = "cpu") -> Tensor:
+        """Where the keys stand that `append` will hand back next.
+
+        Parameters
+        ----------
+        tokens, device
+            As `KeyValueCache.coming`.
+
+        Returns
+        -------
+        Tensor
+            int64 [S]. They do not rise: a ring starts anywhere.
+        """
+        start, stop = self._length, self._length + tokens
+        if tokens == 1:
+            return self._held(stop, device)
+        new = torch.arange(start, stop, device=device)
+        return torch.cat([self._held(start, device), new])
+
+    def seen(self, tokens: int, device: Device = "cpu") -> Tensor:
+        """Which of the keys to come each new token may look at.
+
+        Parameters
+        ----------
+        tokens, device
+            As `KeyValueCache.coming`.
+
+        Returns
+        -------
+        Tensor
+            Boolean [T, S]: itself, the window before it, and the sinks.
+        """
+        stop = self._length + tokens
+        here = torch.arange(self._length, stop, device=device)[:, None]
+        there = self.coming(tokens, device)
+        near = (here - there <= self.window) | (there < self.sinks)
+        return (there <= here) & near
+
+    def _held(self, came: int, device: Device) -> Tensor:
+        """The places in the slots, once so many tokens came."""
+        slots = torch.arange(min(came, self.capacity), device=device)
+        steps_before_the_last = (came - 1 - slots) % (self.window + 1)
+        in_ring = came - 1 - steps_before_the_last
+        return torch.where(slots < self.sinks, slots, in_ring)
+
+    def _check_room(self, tokens: int) -> None:
+        """What is too old makes room."""
 
 
 def _kind(x: Tensor) -> tuple[torch.dtype, torch.device]:

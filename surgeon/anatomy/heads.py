@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from surgeon.anatomy.cache import KeyValueCache
+from surgeon.anatomy.cache import KeyValueCache, WindowCache
 from surgeon.anatomy.dot_product import check_tokens
 from surgeon.anatomy.groups import attend_in_groups
 from surgeon.anatomy.mask_reading import as_additive, block, rows_as_additive
@@ -219,7 +219,8 @@ class MultiHeadAttention(nn.Module):
             and are added to them. The layer is then causal, whatever `mask`
             says: a token sees itself and all before it, or what `mask` leaves
             of these. The S keys are the cached and the new ones. Gradients
-            must be off.
+            must be off. With a `WindowCache`, it sees no more than a window;
+            `mask` and `places` are of all tokens that came, kept or not.
         places : Tensor, optional
             Where the S tokens stand, [S] or [B, S], for the layer's
             `positions`: with a cache, the kept ones first. 0, 1, 2, ... if
@@ -230,7 +231,8 @@ class MultiHeadAttention(nn.Module):
         output : Tensor
             [B, T, d_model].
         weights : Tensor
-            [B, H, T, S].
+            [B, H, T, S]; with a `WindowCache`, the S keys that it hands back,
+            in its order.
 
         Raises
         ------
@@ -261,6 +263,9 @@ class MultiHeadAttention(nn.Module):
             Q, K = self.qk_norm(Q, K)
         if self.positions is not None:
             Q, K = (self.positions.turn(z, here) for z in (Q, K))
+            if cache is not None:  # a ring has keys in an order of its own
+                coming = cache.coming(x.shape[-2], x.device)
+                places = places[..., coming]
             bias = self.positions.bias(here, places)
             additive = together(additive, bias, Q.dtype)
         if cache is not None:
@@ -317,7 +322,26 @@ def read_for_heads(
         read = as_additive if cache is None else rows_as_additive
         additive = read(mask, shape, dtype=dtype, device=Q.device)
         additive = additive.unsqueeze(-3) if for_all_heads else additive
+    if isinstance(cache, WindowCache):
+        return within(cache, additive, Q)
     return additive if cache is None else causal_after(past, additive, Q)
+
+
+def within(
+    cache: WindowCache, additive: Tensor | None, Q: Tensor
+) -> Tensor | None:
+    """What new tokens may see of the keys that a ring hands back.
+
+    `additive` is of all tokens that came: of its columns, those of the keys
+    are taken, in their order.
+    """
+    T = Q.shape[-2]
+    if additive is not None:
+        additive = additive[..., cache.coming(T, Q.device)]
+    if T == 1:
+        return additive  # a ring holds what one token sees, and no more
+    hidden = block(~cache.seen(T, Q.device))
+    return hidden if additive is None else hidden + additive
 
 
 def causal_after(

@@ -220,6 +220,17 @@ def check_lengths(
     lengths: Sequence[int] | Tensor, seq_len: int, device: Device
 ) -> Tensor:
     """The lengths as a tensor [B], if each is from 0 to `seq_len`."""
+    counts = as_counts(lengths)
+    if ((counts < 0) | (counts > seq_len)).any():
+        raise ValueError(
+            f"lengths must lie between 0 and seq_len ({seq_len}), got"
+            f" {counts.tolist()}."
+        )
+    return counts.to(device)
+
+
+def as_counts(lengths: Sequence[int] | Tensor) -> Tensor:
+    """The lengths as a tensor [B], where they are; or a ValueError."""
     place = lengths.device if isinstance(lengths, Tensor) else "cpu"
     try:
         counts = torch.as_tensor(lengths, device=place)
@@ -233,12 +244,7 @@ def check_lengths(
             f"lengths must be a sequence of integers, got {counts.dtype}"
             f" values of shape {list(counts.shape)}."
         )
-    if ((counts < 0) | (counts > seq_len)).any():
-        raise ValueError(
-            f"lengths must lie between 0 and seq_len ({seq_len}), got"
-            f" {counts.tolist()}."
-        )
-    return counts.to(device)
+    return counts
 
 
 def combine_masks(*masks: Tensor) -> Tensor:

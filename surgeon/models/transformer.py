@@ -1,13 +1,14 @@
 """A small transformer language model that looks through our attention."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 
+from surgeon.anatomy.cache import KeyValueCache
 from surgeon.anatomy.heads import MultiHeadAttention
 from surgeon.anatomy.masks import create_causal_mask
-from surgeon.anatomy.positions import Positions, Sinusoidal
+from surgeon.anatomy.positions import Positions, Sinusoidal, checked
 from surgeon.anatomy.softmax import log_sum_exp, stable_softmax
 from surgeon.arguments import check_seed, generator_from, positive_integer
 from surgeon.models.automaton import check_tokens
@@ -52,10 +53,16 @@ class Block(nn.Module):
         )
 
     def forward(
-        self, x: Tensor, mask: Tensor | None = None
+        self,
+        x: Tensor,
+        mask: Tensor | None = None,
+        cache: KeyValueCache | None = None,
+        places: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """[B, T, d_model] to the same, and the weights [B, H, T, T]."""
-        looked, weights = self.attention(self.norm_1(x), mask=mask)
+        """[B, T, d_model] to the same, and the weights [B, H, T, S]."""
+        looked, weights = self.attention(
+            self.norm_1(x), mask=mask, cache=cache, places=places
+        )
         x = x + looked
         return x + self.mlp(self.norm_2(x)), weights
 
@@ -113,8 +120,10 @@ class TransformerLM(nn.Module):
         self.word = nn.Embedding(self.vocab_size, d_model)
         learned = nn.Embedding(self.max_len, d_model)
         scheme = checked_scheme(positions)
+        self.has_places = positions is not None
         self.added = scheme if isinstance(scheme, Sinusoidal) else None
         in_layers = None if self.added else scheme
+        self.has_places_in_layers = in_layers is not None
         self.blocks = nn.ModuleList(
             Block(d_model, num_heads, scale=scale, positions=in_layers)
             for _ in range(num_layers)
@@ -128,7 +137,12 @@ class TransformerLM(nn.Module):
         self.position = learned if positions == "learned" else None
 
     def forward(
-        self, tokens: Tensor, mask: Tensor | None = None
+        self,
+        tokens: Tensor,
+        mask: Tensor | None = None,
+        *,
+        places: Tensor | None = None,
+        caches: Sequence[KeyValueCache] | None = None,
     ) -> tuple[Tensor, list[Tensor]]:
         """Read texts, and score the words that may follow each token.
 
@@ -139,20 +153,27 @@ class TransformerLM(nn.Module):
         mask : Tensor, optional
             [T, T], or any other that `MultiHeadAttention` reads; without it,
             everyone sees everything.
+        places : Tensor, optional
+            Where the S tokens stand, int64 [S] or [B, S]: with caches, those
+            that came before are the first. 0, 1, 2, ... if not given.
+        caches : sequence of KeyValueCache, optional
+            One for each layer: the tokens follow those that it holds, and the
+            model is causal.
 
         Returns
         -------
         logits : Tensor
             [B, T, V]: scores for the token at `t + 1`, told at `t`.
         weights : list of Tensor
-            Attention weights, [B, H, T, T] a layer.
+            Attention weights, [B, H, T, S] a layer.
 
         Raises
         ------
         ValueError
             If the tokens are no int64 tensor [B, T] from 0 to `vocab_size` -
-            1, if there are none or more than `max_len`, or if the mask does
-            not fit.
+            1, if there are none or more than `max_len`, if the mask or the
+            places do not fit, if learned places do not lie from 0 to
+            `max_len` - 1, or if there are not as many caches as layers.
         """
         check_tokens(tokens, self.vocab_size)
         if tokens.ndim != 2 or not 1 <= tokens.shape[1] <= self.max_len:
@@ -160,17 +181,69 @@ class TransformerLM(nn.Module):
                 "tokens must have shape [B, T] with T from 1 to"
                 f" {self.max_len}, got {list(tokens.shape)}."
             )
+        kept = one_for_each(caches, len(self.blocks))
+        places = self.check_places(tokens, places, kept[0])
+        told = places if self.has_places_in_layers else None
+        here = places[..., -tokens.shape[1] :]
         x = self.word(tokens)  # [B, T, d_model]
         if self.position is not None:
-            x = x + self.position.weight[: tokens.shape[1]]
+            x = x + self.position(here)
         if self.added is not None:
-            places = torch.arange(tokens.shape[1], device=tokens.device)
-            x = self.added.add(x, places)
+            x = self.added.add(x, here)
         weights = []
-        for block in self.blocks:
-            x, looked_at = block(x, mask)
+        for block, cache in zip(self.blocks, kept, strict=True):
+            x, looked_at = block(x, mask, cache, told)
             weights.append(looked_at)
         return self.unembed(self.norm(x)), weights
+
+    def check_places(
+        self,
+        tokens: Tensor,
+        places: Tensor | None,
+        cache: KeyValueCache | None,
+    ) -> Tensor:
+        """The tokens' places, [S] or [B, S]; a ValueError if they misfit."""
+        S = tokens.shape[1] + (0 if cache is None else len(cache))
+        if places is None:
+            places = torch.arange(S, device=tokens.device)
+        elif not self.has_places:
+            raise ValueError(
+                "places must come with a model that has positions, got some"
+                " for one that has none."
+            )
+        if checked(places).shape not in ((S,), (len(tokens), S)):
+            raise ValueError(
+                f"places must have shape [{S}] or {[len(tokens), S]}, got"
+                f" {list(places.shape)}."
+            )
+        if self.position is None:
+            return places
+        if places.is_floating_point():
+            raise ValueError(
+                "places must be integers, which find learned ones, got"
+                f" {places.dtype}."
+            )
+        first, last = int(places.min()), int(places.max())
+        if first < 0 or last >= self.max_len:
+            raise ValueError(
+                f"places must lie between 0 and {self.max_len - 1}, got"
+                f" {first if first < 0 else last}."
+            )
+        return places.long()
+
+
+def one_for_each(
+    caches: Sequence[KeyValueCache] | None, layers: int
+) -> Sequence[KeyValueCache | None]:
+    """One cache or None for each layer; a ValueError if they misfit."""
+    if caches is None:
+        return [None] * layers
+    if len(caches) != layers:
+        raise ValueError(
+            f"caches must be one for each of the {layers} layers, got"
+            f" {len(caches)}."
+        )
+    return caches
 
 
 def checked_scheme(positions: Positions | str | None) -> Positions | None:

@@ -2,13 +2,16 @@ import re
 
 import pytest
 import torch
+from foreign import foreign_defaults
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracle import normal
 
-from surgeon.anatomy.cache import KeyValueCache
+from surgeon.anatomy.cache import KeyValueCache, WindowCache
 from surgeon.anatomy.heads import MultiHeadAttention, causal_after
+from surgeon.anatomy.latent import LatentAttention
 from surgeon.anatomy.masks import create_causal_mask, create_padding_mask
+from surgeon.anatomy.positions import Alibi, DistanceBias, Rotary, Sinusoidal, count_places
 
 T = 11
 no_grad = torch.no_grad()
@@ -274,3 +277,169 @@ def test_the_layer_refuses_and_keeps_nothing(call, message):
 def test_it_refuses_to_cut_gradients_silently():
     with pytest.raises(ValueError, match=r"^K and V must come without gradients"):
         built(2)(tokens(2), cache=KeyValueCache(T))
+
+
+# A ring
+
+WINDOWS = [(0, 0), (2, 0), (2, 3), (5, 1), (20, 2)]
+
+
+def banded(window, sinks):
+    """What the whole text sees: a causal band, and the first tokens."""
+    i, j = torch.arange(T)[:, None], torch.arange(T)
+    return (j <= i) & ((i - j <= window) | (j < sinks))
+
+
+def wound(layer, x, sizes, cache, mask=None, places=None):
+    """The outputs of a text that is read in chunks into a ring."""
+    outputs = []
+    for chunk in x.split(sizes, -2):
+        start, stop = len(cache), len(cache) + chunk.shape[-2]
+        told = {"mask": None if mask is None else mask[..., start:stop, :stop]}
+        told["places"] = None if places is None else places[..., :stop]
+        output, weights = layer(chunk, cache=cache, **told)
+        assert len(cache) == stop
+        torch.testing.assert_close(weights.sum(-1).max(), torch.ones((), dtype=x.dtype))
+        outputs.append(output)
+    return torch.cat(outputs, -2)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.composite(chunks)(), st.sampled_from(WINDOWS), st.sampled_from([1, 6]), st.sampled_from([(), (2,)]))
+@no_grad
+def test_a_ring_is_a_window_over_the_whole(sizes, kept, num_kv_heads, lead):
+    (window, sinks), layer, x = kept, built(num_kv_heads), tokens(*lead)
+    cache = WindowCache(window, sinks=sinks)
+    expected, _ = layer(x, mask=banded(window, sinks))
+    torch.testing.assert_close(wound(layer, x, sizes, cache), expected, rtol=0, atol=1e-12)
+    assert cache.nbytes == 2 * max(1, *lead, 1) * num_kv_heads * min(T, window + 1 + sinks) * 7 * 8
+
+
+@pytest.mark.parametrize("sizes", [[1] * T, [T], [5, 1, 2, 3], [2, 9]], ids=str)
+@pytest.mark.parametrize("scheme", [Sinusoidal(), Rotary(), Alibi(7), DistanceBias(7)], ids=lambda s: type(s).__name__)
+@no_grad
+def test_places_are_those_of_the_text_not_of_the_slots(scheme, sizes):
+    """Padding first, in two of three texts: places are counted from the first word."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        layer = MultiHeadAttention(42, 7, positions=scheme).double()
+    for parameter in scheme.parameters():
+        parameter.copy_(normal(*parameter.shape, grad=False))
+    x, real = tokens(3), torch.arange(T) >= torch.tensor([[0], [2], [4]])
+    mask = (real[:, None] & banded(3, 1)) | torch.eye(T, dtype=torch.bool)
+    expected, _ = layer(x, mask=mask, places=count_places(real))
+    found = wound(layer, x, sizes, WindowCache(3, sinks=1), mask, count_places(real))
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("sizes", [[1] * T, [5, 1, 2, 3]], ids=str)
+@no_grad
+def test_numbers_to_add_are_those_of_the_keys(sizes):
+    layer, x, bias = built(2), tokens(3), normal(6, T, T, grad=False)
+    mask = torch.where(banded(2, 1), bias, -torch.inf).expand(3, 6, T, T)
+    found = wound(layer, x, sizes, WindowCache(2, sinks=1), bias.expand(3, 6, T, T))
+    torch.testing.assert_close(found, layer(x, mask=mask)[0], rtol=0, atol=1e-12)
+
+
+@no_grad
+def test_latents_lie_in_a_ring_as_well():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        layer = LatentAttention(42, 6, 5, d_rotary=4).double()
+    x, cache = tokens(3), WindowCache(2, sinks=1)
+    expected, _ = layer(x, mask=banded(2, 1))
+    found = torch.cat([layer(chunk, cache=cache)[0] for chunk in x.split([4, 1, 1, 3, 2], 1)], 1)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+
+
+def test_a_token_lies_in_the_slot_of_one_that_is_not_seen_any_more():
+    cache, rows = WindowCache(2, sinks=1), []
+    for token in range(6):
+        coming = cache.coming(1).tolist()
+        K, V = cache.append(torch.full((1, 1), float(token)), torch.full((1, 2), float(token)))
+        assert K.flatten().tolist() == V[:, 1].tolist() == coming
+        rows.append(coming)
+    assert rows == [[0], [0, 1], [0, 1, 2], [0, 1, 2, 3], [0, 4, 2, 3], [0, 4, 5, 3]]
+    assert cache.coming(2).tolist() == [0, 4, 5, 3, 6, 7]
+    assert cache.seen(2).int().tolist() == [[1, 1, 1, 0, 1, 0], [1, 0, 1, 0, 1, 1]]
+
+
+def test_nothing_that_is_still_seen_is_dropped_while_several_come():
+    """A prompt longer than the window: keys are handed back before they are overwritten."""
+    cache, K = WindowCache(1), torch.arange(5.0)[:, None]
+    handed, _ = cache.append(K, K)
+    assert torch.equal(handed, K)
+    assert cache.nbytes == 2 * 2 * 4
+    handed, _ = cache.append(K[:2] + 5, K[:2] + 5)
+    assert handed.flatten().tolist() == [4, 3, 5, 6]
+
+
+def test_a_sliding_window_counts_the_token_itself():
+    ring = WindowCache(sliding_window=3, sinks=2)
+    assert (ring.window, ring.sinks, ring.capacity) == (2, 2, 5)
+    assert WindowCache(2).window == 2
+
+
+def test_an_unbounded_cache_tells_its_places_too():
+    cache = KeyValueCache(5)
+    assert cache.coming(2).tolist() == [0, 1]
+    cache.append(torch.ones(2, 7), torch.ones(2, 7))
+    assert cache.coming(1).tolist() == [0, 1, 2]
+    assert cache.coming(1, "meta").device.type == WindowCache(1).coming(2, "meta").device.type == "meta"
+
+
+@pytest.mark.parametrize("then", MODES)
+@pytest.mark.parametrize("first", MODES)
+def test_a_ring_goes_on_in_another_mode_than_it_was_filled_in(first, then):
+    layer, x = built(2).requires_grad_(False), tokens(2)
+    cache, outputs = WindowCache(3), []
+    for mode, chunk in zip((first, then, first), x.split([5, 1, 5], 1), strict=True):
+        with MODES[mode]():
+            outputs.append(layer(chunk.clone(), cache=cache)[0])
+    expected, _ = layer(x, mask=banded(3, 0))
+    torch.testing.assert_close(torch.cat(outputs, 1), expected, rtol=0, atol=1e-12)
+
+
+@no_grad
+def test_a_ring_works_where_its_tokens_are_whatever_the_defaults():
+    layer, x, cache = built(2), tokens(2), WindowCache(2)
+    with foreign_defaults():
+        found = torch.cat([layer(chunk, cache=cache)[0] for chunk in x.split([1, 1, 1, 1, 7], 1)], 1)
+    torch.testing.assert_close(found, layer(x, mask=banded(2, 0))[0], rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (WindowCache, "one of window and sliding_window must be given, got none."),
+        (lambda: WindowCache(1, sliding_window=2), "one of window and sliding_window must be given, got both."),
+        (lambda: WindowCache(-1), "window must be an integer of at least 0, got -1."),
+        (lambda: WindowCache(sliding_window=0), "sliding_window must be an integer of at least 1, got 0."),
+        (lambda: WindowCache(1, sinks=-1), "sinks must be an integer of at least 0, got -1."),
+        (lambda: WindowCache(1, sinks=0.5), "sinks must be an integer of at least 0, got 0.5."),
+    ],
+)
+def test_a_ring_is_made_of_numbers(call, message):
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        call()
+
+
+def test_a_ring_refuses_what_a_cache_refuses_and_is_left_alone():
+    cache = WindowCache(2)
+    cache.append(*pair(2, 3, 7))
+    for K, V in (pair(2, 2, 5), pair(3, 2, 7), pair(2, 1, 7, dtype=torch.float64), pair(2, 1, 7, requires_grad=True)):
+        with pytest.raises(ValueError, match=r"^K (and V )?must"):
+            cache.append(K, V)
+    assert len(cache) == 3
+
+
+@pytest.mark.parametrize("past", [0, 4])
+@no_grad
+def test_a_mask_is_of_all_tokens_that_came(past):
+    layer, x, cache = built(2), tokens(2), WindowCache(1)
+    if past:
+        layer(x[:, :past], cache=cache)
+    message = f"mask must end in (queries, keys) = (1, {past + 1}), got shape [1, {past + 2}]."
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        layer(x[:, past : past + 1], mask=torch.ones(1, past + 2).bool(), cache=cache)
+    assert len(cache) == past

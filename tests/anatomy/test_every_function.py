@@ -15,6 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import surgeon
 from surgeon.anatomy import mask_reading
 from surgeon.anatomy.cache import KeyValueCache
+from surgeon.anatomy.document_masks import create_document_mask
 from surgeon.anatomy.dot_product import attend, attention, dissect
 from surgeon.anatomy.groups import grouped_attention
 from surgeon.anatomy.heads import MultiHeadAttention, merge_heads, split_heads
@@ -113,6 +114,8 @@ UNMASKED = {
     "rule": lambda: mask_of(causal, (3, 5), kind="additive"),
     "padding": lambda: create_padding_mask([1, 5], 5),
     "padding from NumPy": lambda: create_padding_mask(np.array([1, 5]), 5),
+    "documents": lambda: create_document_mask([0, 0, 1], causal=True),
+    "documents from NumPy": lambda: create_document_mask(lengths=np.array([1, 5])),
     "everything visible": lambda: visible(None, (3, 5)),
     "naive softmax": lambda: naive_softmax(floats(3, 5)),
     "stable softmax": lambda: stable_softmax(floats(3, 5)),
@@ -275,6 +278,7 @@ SWITCHES = {
     "scale of grouped_attention": lambda value: grouped_attention(*qkv(2), scale=value),
     "scale of MultiHeadAttention": lambda value: MultiHeadAttention(21, 3, scale=value),
     "temperature of MultiHeadAttention": lambda value: MultiHeadAttention(21, 3, temperature=value),
+    "causal of create_document_mask": lambda value: create_document_mask([0, 0, 1], causal=value),
     "causal of create_window_mask": lambda value: create_window_mask(5, 2, causal=value),
     "keepdim of log_sum_exp": lambda value: log_sum_exp(floats(3, 5), keepdim=value),
 }
@@ -291,7 +295,7 @@ def test_a_switch_is_true_or_false(switch, value):
 
 
 def test_every_switch_of_a_public_function_is_among_these():
-    rooms = {"softmax", "masks", "mask_reading", "dot_product", "groups", "cache", "heads", "latent"}
+    rooms = {"softmax", "masks", "document_masks", "mask_reading", "dot_product", "groups", "cache", "heads", "latent"}
     found = set()
     for name in surgeon.__all__:
         thing = getattr(surgeon, name)
@@ -310,6 +314,7 @@ INTEGERS = {
         create_causal_mask(3),
     ),
     "padding": (lambda n: create_padding_mask([n, n], n), create_padding_mask([3, 3], 3)),
+    "documents": (lambda n: create_document_mask(lengths=[n], seq_len=n), create_document_mask(lengths=[3], seq_len=3)),
     "heads": (lambda n: split_heads(torch.ones(5, 21), n), split_heads(torch.ones(5, 21), 3)),
     "layer": (
         lambda n: MultiHeadAttention(n * 7, n, num_kv_heads=n)(torch.zeros(5, 21))[1],

@@ -12,7 +12,9 @@ from foreign import foreign_defaults
 from oracle import normal
 from torch import nn
 
-from surgeon import create_causal_mask, create_reverse_mask
+from surgeon import create_causal_mask, create_document_mask, create_reverse_mask, create_window_mask
+from surgeon.anatomy.cache import KeyValueCache, WindowCache
+from surgeon.anatomy.positions import Alibi, Rotary, Sinusoidal, count_places
 from surgeon.models.english import english_grammar
 from surgeon.models.grammar import Grammar
 from surgeon.models.training import learning_rate_at, train
@@ -96,6 +98,58 @@ def test_a_word_moves_only_the_predictions_that_may_see_it(name, unmoved):
     moved = (model(tokens, mask)[0] != model(changed, mask)[0]).any(-1)
     for t in range(T):
         assert moved[:, t].all() if t not in unmoved else not moved[:, t].any()
+
+
+SCHEMES = {"learned": lambda: "learned", "sinusoidal": Sinusoidal, "rotary": Rotary, "alibi": lambda: Alibi(3)}
+
+
+def placed(scheme):
+    return make_model(V, T, d_model=12, num_heads=3, positions=SCHEMES[scheme]()).double().eval()
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@torch.no_grad()
+def test_places_that_are_told_are_those_that_are_counted(scheme):
+    model, tokens, mask = placed(scheme), words(2, 5), create_causal_mask(5)
+    expected, _ = model(tokens, mask)
+    for places in (torch.arange(5), torch.arange(5).expand(2, 5)):
+        torch.testing.assert_close(model(tokens, mask, places=places)[0], expected, rtol=0, atol=1e-12)
+    later, _ = model(tokens, mask, places=torch.arange(5) + 2)
+    moved = float((later - expected).abs().max())
+    assert (moved > 1e-3) is (scheme in ("learned", "sinusoidal"))
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@torch.no_grad()
+def test_a_text_is_the_same_alone_and_behind_padding(scheme):
+    model, tokens, real = placed(scheme), words(2, T), torch.arange(T) >= torch.tensor([[3], [0]])
+    mask = (real[:, None] & (create_causal_mask(T) == 0)) | torch.eye(T, dtype=torch.bool)
+    logits, _ = model(tokens, mask, places=count_places(real))
+    alone, _ = model(tokens[:1, 3:], create_causal_mask(T - 3))
+    torch.testing.assert_close(logits[:1, 3:], alone, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@torch.no_grad()
+def test_packed_texts_are_each_as_alone(scheme):
+    model, tokens, lengths = placed(scheme), words(1, T), [2, 4, 1]
+    mask = create_document_mask(lengths=lengths, causal=True)
+    logits, _ = model(tokens, mask, places=mask.sum(-1) - 1)
+    alone = [model(text, create_causal_mask(text.shape[1]))[0] for text in tokens.split(lengths, 1)]
+    torch.testing.assert_close(logits, torch.cat(alone, 1), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["whole", "window"])
+@pytest.mark.parametrize("sizes", [[1] * T, [T], [3, 1, 3]], ids=str)
+@pytest.mark.parametrize("scheme", SCHEMES)
+@torch.no_grad()
+def test_caches_answer_as_the_whole(scheme, sizes, kind):
+    model, tokens = placed(scheme), words(2, T)
+    make = {"whole": lambda: KeyValueCache(T), "window": lambda: WindowCache(2)}[kind]
+    mask = create_causal_mask(T) if kind == "whole" else create_window_mask(T, 2, causal=True)
+    caches = [make() for _ in model.blocks]
+    found = [model(chunk, caches=caches)[0] for chunk in tokens.split(sizes, 1)]
+    torch.testing.assert_close(torch.cat(found, 1), model(tokens, mask)[0], rtol=0, atol=1e-12)
 
 
 def test_without_scale_the_scores_are_larger_by_the_root_of_d_k():
@@ -326,6 +380,17 @@ def calls(model, text):
         "tokens must have shape [B, T] with T from 1 to 7, got [2, 0].": lambda: model(text[:, :0]),
         "tokens must have shape [B, T] with T from 1 to 7, got [4].": lambda: model(text[0]),
         "mask must end in (queries, keys) = (4, 4), got shape [5, 5].": lambda: model(text, create_causal_mask(5)),
+        "caches must be one for each of the 2 layers, got 1.": lambda: model(text, caches=[KeyValueCache(5)]),
+        "places must have shape [4] or [2, 4], got [5].": lambda: model(text, places=torch.arange(5)),
+        "places must lie between 0 and 6, got 7.": lambda: model(text, places=torch.arange(4) + 4),
+        "places must lie between 0 and 6, got -1.": lambda: model(text, places=torch.arange(4) - 1),
+        "places must be integers, which find learned ones, got torch.float32.": lambda: model(
+            text, places=torch.arange(4.0)
+        ),
+        "places must be a tensor of real numbers, got list.": lambda: model(text, places=[0, 1, 2, 3]),
+        "places must come with a model that has positions, got some for one that has none.": lambda: small(
+            positions=None
+        )(text, places=torch.arange(4)),
         "targets must have the shape of logits but for the last axis, [2, 4], got [2, 3].": lambda: losses(
             torch.zeros(2, 4, V), text[:, 1:]
         ),

@@ -11,6 +11,7 @@ from tensors import assert_same, inputs, lower
 from torch.nn.attention.flex_attention import create_block_mask
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from surgeon.anatomy.document_masks import create_document_mask, number_documents
 from surgeon.anatomy.dot_product import attention
 from surgeon.anatomy.mask_rules import (
     all_of,
@@ -23,6 +24,7 @@ from surgeon.anatomy.mask_rules import (
     shifted,
     window,
 )
+from surgeon.anatomy.masks import create_causal_mask
 from surgeon.procedures.flash import flash_attention
 from surgeon.procedures.online import partial_attention
 from surgeon.procedures.rule_tiles import EMPTY, FULL, PARTIAL, RuleTiles, tiles_of
@@ -274,3 +276,28 @@ DEEP = (
 def test_bad_input_gets_one_sentence(call, message):
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         call()
+
+
+# Texts packed in a row
+
+
+@pytest.mark.parametrize("other", ["each text alone", "the mask"])
+@pytest.mark.parametrize("how", ["one rule", "a rule, and causal"])
+def test_packed_texts_in_tiles_are_each_as_alone_with_their_gradients(how, other):
+    lengths, x = [19, 2, 30, 13], inputs(3, T=64, S=64)
+    numbers = number_documents(lengths)
+    ways = {"one rule": {"rule": all_of(causal, documents(numbers))}}
+    ways["a rule, and causal"] = {"rule": documents(numbers), "causal": True}
+    packed = flash_attention(*x, block_q=8, block_k=8, **ways[how])
+    if other == "the mask":
+        assert_same(packed, attention(*x, create_document_mask(numbers, causal=True))[0], x)
+        return
+    texts = zip(*(part.split(lengths, 1) for part in x), strict=True)
+    alone = [attention(Q, K, V, create_causal_mask(Q.shape[1]))[0] for Q, K, V in texts]
+    assert_same(packed, torch.cat(alone, 1), x)
+
+
+def test_tiles_of_two_texts_are_skipped():
+    numbers = number_documents([32, 32])
+    tiles = tiles_of(all_of(causal, documents(numbers)), (64, 64), block_q=16, block_k=16)
+    assert tiles.kinds.tolist() == [[1, 0, 0, 0], [2, 1, 0, 0], [0, 0, 1, 0], [0, 0, 2, 1]]
