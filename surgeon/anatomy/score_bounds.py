@@ -15,12 +15,14 @@ EPS = 1e-6
 SHORTEST = 1e-12
 
 
-def rms_norm(x: Tensor, weight: Tensor | None = None) -> Tensor:
+def rms_norm(
+    x: Tensor, weight: Tensor | None = None, *, epsilon: float = EPS
+) -> Tensor:
     r"""Each row over its root mean square, times learned weights.
 
     .. math::
 
-        y_i = \frac{x_i}{\sqrt{\tfrac1d \sum_j x_j^2 + 10^{-6}}}\, w_i
+        y_i = \frac{x_i}{\sqrt{\tfrac1d \sum_j x_j^2 + \epsilon}}\, w_i
 
     Without weights the row has length :math:`\sqrt d`, whatever it had.
 
@@ -30,6 +32,8 @@ def rms_norm(x: Tensor, weight: Tensor | None = None) -> Tensor:
         [..., d], floating point.
     weight : Tensor, optional
         [d]; ones if not given.
+    epsilon : float
+        What is added to the mean square, so that a row of zeros stays one.
 
     Returns
     -------
@@ -55,7 +59,7 @@ def rms_norm(x: Tensor, weight: Tensor | None = None) -> Tensor:
     wide = x.to(at_least_float32(x.dtype))
 
     # 1. The root of the mean square of each row.
-    root = (wide.square().mean(-1, keepdim=True) + EPS).sqrt()
+    root = (wide.square().mean(-1, keepdim=True) + epsilon).sqrt()
     # 2. Over it, every row has the same length.
     normed = wide / root
     # 3. Learned weights make some coordinates count for more.

@@ -4,16 +4,16 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from surgeon.anatomy.dot_product import dissect
-from surgeon.anatomy.mask_reading import as_additive, visible
-from surgeon.arguments import natural_number
+from surgeon.anatomy.mask_rules import all_of, any_of, causal, mask_of, window
+from surgeon.anatomy.positions import Positions, Sinusoidal
+from surgeon.arguments import natural_number, positive_integer, truth
 
 Which = int | Sequence[int] | None  # one, some or all of a model's
+Tokens = int | Sequence[int]  # one or some of a text's
 MaskOf = Callable[[int], Tensor]  # from a number of tokens to their mask
 # from weights, and who may see whom, to other weights
 WeightsOf = Callable[[Tensor, Tensor], Tensor]
@@ -30,7 +30,9 @@ def own_diagonal(weights: Tensor, seen: Tensor) -> Tensor:
 
     The rest goes to nobody.
     """
-    return weights.diagonal(dim1=-2, dim2=-1).diag_embed()
+    T, S = weights.shape[-2:]  # the last query stands beside the last key
+    own = torch.ones(T, S, dtype=torch.bool, device=weights.device)
+    return weights * own.tril(S - T).triu(S - T)
 
 
 def silent(weights: Tensor, seen: Tensor) -> Tensor:
@@ -41,12 +43,34 @@ def silent(weights: Tensor, seen: Tensor) -> Tensor:
     return torch.zeros_like(weights)
 
 
+def top_k(k: int) -> WeightsOf:
+    """For `Cut`: each query keeps its `k` largest weights.
+
+    They are shared out again to one. Of equal ones any may be kept.
+
+    Raises
+    ------
+    ValueError
+        If `k` is no positive integer.
+    """
+    k = positive_integer("k", k)
+
+    def keep(weights: Tensor, seen: Tensor) -> Tensor:
+        best = weights.topk(min(k, weights.shape[-1]), dim=-1)
+        kept = torch.zeros_like(weights).scatter(-1, *best[::-1])
+        total = kept.sum(-1, keepdim=True)  # 0 where nothing was looked at
+        return kept / total.masked_fill(total == 0, 1.0)
+
+    return keep
+
+
 @dataclass(frozen=True)
 class Cut:
     r"""One intervention in the attention of some heads of some layers.
 
     Several cuts in one head act in the order of attention, whatever theirs:
-    all the scales, all the masks, then the weights, one after the other.
+    positions (the last that are given, and the sum of all shifts), all the
+    scales, all the masks, then the weights, one after the other.
 
     Parameters
     ----------
@@ -64,14 +88,39 @@ class Cut:
     weights : callable, optional
         ``weights(a, seen)``: from weights `a` [B, H, T, T] of the chosen
         heads, and booleans of that shape that tell which keys each query may
-        see, to the weights to use instead. Here are `uniform`, `own_diagonal`
-        and `silent`.
+        see, to the weights to use instead. Here are `uniform`,
+        `own_diagonal`, `silent` and `top_k`.
+    hide : int or sequence of int
+        Tokens whose keys no query of these heads may see, not even their own;
+        a text that is shorter has none of them. A row that may then look at
+        nothing is zero.
+    mute : int or sequence of int
+        Tokens whose values count as zero: they are looked at, and give
+        nothing.
+    causal : bool
+        False takes a language model's own mask away. What `mask` says is then
+        all there is: without one, every query sees every key.
+    positions : Positions, optional
+        What a language model's heads use in place of their own rotation: a
+        scheme of `surgeon.anatomy.positions` but for `Sinusoidal`, which
+        changes tokens and no heads. ``Positions()`` changes nothing, so that
+        the heads do not know where tokens stand.
+    shift_queries, shift_keys : float
+        How many places later than they do the queries, or the keys, are said
+        to stand. Only the difference counts.
 
     Raises
     ------
     ValueError
         If one of these is of another kind, or a number is out of its range.
-        Whether a model has that layer and head is seen when it is cut.
+        Whether a model has that layer and head is seen when it is cut, and so
+        is that an encoder has neither a mask nor a rotation of its own.
+
+    Notes
+    -----
+    Where tokens follow those in a cache, the last query stands beside the
+    last key: a mask is made for all `S` tokens, of which the new ones are the
+    last `T` rows, and `weights` are given [B, H, T, S].
 
     Examples
     --------
@@ -85,13 +134,25 @@ class Cut:
     scale: float = 1.0
     mask: MaskOf | None = None
     weights: WeightsOf | None = None
+    hide: Tokens = ()
+    mute: Tokens = ()
+    causal: bool = True
+    positions: Positions | None = None
+    shift_queries: float = 0
+    shift_keys: float = 0
 
     def __post_init__(self) -> None:
         _check_which("layers", self.layers)
         _check_which("heads", self.heads)
-        _check_scale(self.scale)
+        _check_number("scale", self.scale)
         _check_function("mask", self.mask)
         _check_function("weights", self.weights)
+        _check_tokens("hide", self.hide)
+        _check_tokens("mute", self.mute)
+        truth("causal", self.causal)
+        _check_positions(self.positions)
+        _check_number("shift_queries", self.shift_queries)
+        _check_number("shift_keys", self.shift_keys)
 
     def layers_of(self, count: int) -> list[int]:
         """The layers that are cut, one by one, in a model of so many."""
@@ -100,6 +161,20 @@ class Cut:
     def heads_of(self, count: int) -> list[int]:
         """The heads that are cut, one by one, in a layer of so many."""
         return _listed("heads", self.heads, count)
+
+    def hidden_of(self, count: int) -> list[int]:
+        """The tokens that nobody sees, one by one, in a text of so many."""
+        return _there(self.hide, count)
+
+    def muted_of(self, count: int) -> list[int]:
+        """The tokens that give nothing, one by one, in a text of so many."""
+        return _there(self.mute, count)
+
+    @property
+    def moves(self) -> bool:
+        """Whether it changes where tokens are said to stand."""
+        shifted = self.shift_queries != 0 or self.shift_keys != 0
+        return self.positions is not None or shifted
 
 
 def unscaled(
@@ -110,60 +185,64 @@ def unscaled(
     r"""The cut that takes back the division by :math:`\sqrt{d_k}`.
 
     `layers` and `heads` are those of `Cut`, and `d_k` is the width of the
-    heads, which is 32 in the specimen.
+    heads, which is 32 in the specimen, and 64 in the language model.
     """
     return Cut(layers, heads, scale=math.sqrt(d_k))
 
 
-def attend(
-    Q: Tensor, K: Tensor, V: Tensor, real: Tensor, cuts: Sequence[Cut]
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Attention with cuts: output, scores and weights.
-
-    Without cuts it is `surgeon.attention`, which is two of the five stages of
-    `dissect`.
+def windowed(
+    width: int,
+    sinks: int = 0,
+    layers: Which = None,
+    heads: Which = None,
+) -> Cut:
+    """The cut that lets queries see the nearby keys, and the first ones.
 
     Parameters
     ----------
-    Q, K, V : Tensor
-        [B, H, T, d_k] and, for the values, [B, H, T, d_v].
-    real : Tensor
-        Booleans [B, 1, T]: which tokens are no padding.
-    cuts : sequence of Cut
-        The cuts in this layer.
+    width : int
+        How many keys a query sees at most, its own counted, at least 1.
+    sinks : int
+        How many tokens at the beginning every later query sees besides.
+    layers, heads
+        As `Cut` takes them.
 
     Returns
     -------
-    output, scores, weights : Tensor
-        [B, H, T, d_v] and twice [B, H, T, T].
+    Cut
 
     Raises
     ------
     ValueError
-        If there is no such head, or if a cut's mask or weights do not fit.
+        If `width` is no integer of at least 1, or `sinks` none of at least 0,
+        or as `Cut`.
+
+    Notes
+    -----
+    Source: xiao2024 (book/references.bib).
+
+    Examples
+    --------
+    >>> windowed(2, sinks=1).mask(4).int()
+    tensor([[1, 0, 0, 0],
+            [1, 1, 0, 0],
+            [1, 1, 1, 0],
+            [1, 0, 1, 1]], dtype=torch.int32)
     """
-    H = Q.shape[1]
-    # 1. What multiplies the queries multiplies the scores.
-    factor = Q.new_ones(H, 1, 1)
-    for cut in cuts:
-        factor[cut.heads_of(H)] *= cut.scale
-    # 2. Padding is hidden from every head, and more from some.
-    mask = real[:, None]  # [B, 1, 1, T]
-    if any(cut.mask is not None for cut in cuts):
-        mask = _bias(cuts, Q).masked_fill(~mask, -torch.inf)  # [B, H, T, T]
-    # 3. Attention.
-    stages = dissect(Q * factor, K, V, mask)
-    output, weights = stages.output, stages.weights
-    # 4. Some heads are given other weights to take their values with.
-    if any(cut.weights is not None for cut in cuts):
-        seen = visible(mask, weights.shape, weights.device)
-        weights = _replace(weights, seen, real, cuts)
-        output = weights @ V
-    return output, stages.scores, weights
+    width = positive_integer("width", width)
+    sinks = natural_number("sinks", sinks)
+    near = any_of(window(width - 1, 0), lambda b, h, i, j: j < sinks)
+    rule = all_of(causal, near)
+    return Cut(layers, heads, mask=lambda T: mask_of(rule, (T, T)))
 
 
-def check_cuts(cuts: Sequence[Cut], layers: int, heads: int) -> None:
-    """Raise a ValueError unless a model of that many layers has them all."""
+def check_cuts(
+    cuts: Sequence[Cut], layers: int, heads: int, *, ordered: bool = False
+) -> None:
+    """Raise a ValueError unless a model of that many layers has them all.
+
+    `ordered` says whether its attention has a causal mask and positions.
+    """
     if not isinstance(cuts, Sequence) or not all(
         isinstance(cut, Cut) for cut in cuts
     ):
@@ -174,56 +253,12 @@ def check_cuts(cuts: Sequence[Cut], layers: int, heads: int) -> None:
     for cut in cuts:
         cut.layers_of(layers)
         cut.heads_of(heads)
-
-
-def _bias(cuts: Sequence[Cut], Q: Tensor) -> Tensor:
-    """What the cuts' masks add to the scores of each head, [H, T, T]."""
-    H, T = Q.shape[1:3]
-    bias = Q.new_zeros(H, T, T)
-    for cut in cuts:
-        if cut.mask is not None:
-            bias[cut.heads_of(H)] += as_additive(
-                cut.mask(T), (T, T), dtype=Q.dtype, device=Q.device
+        if not ordered and (cut.moves or not cut.causal):
+            raise ValueError(
+                "cuts of an encoder must leave causal, positions,"
+                " shift_queries and shift_keys as they are, since its heads"
+                " have no mask and no rotation to cut, got one that does not."
             )
-    return bias
-
-
-def _replace(
-    weights: Tensor, seen: Tensor, real: Tensor, cuts: Sequence[Cut]
-) -> Tensor:
-    """Weights [B, H, T, T], with those that the cuts give in their place."""
-    weights = weights.clone()
-    for cut in cuts:
-        if cut.weights is not None:
-            heads = cut.heads_of(weights.shape[1])
-            before = weights[:, heads]
-            after = cut.weights(before, seen[:, heads])
-            weights[:, heads] = _without_padding(after, before, real)
-    return weights
-
-
-def _without_padding(after: Any, before: Tensor, real: Tensor) -> Tensor:
-    """Weights that a cut gave: none for padding, and an error for any on it.
-
-    As wide as the weights before the cut, of their kind, and where they are.
-    """
-    whole = before.shape
-    if not isinstance(after, Tensor) or after.shape not in (whole, whole[2:]):
-        tensor = isinstance(after, Tensor)
-        got = list(after.shape) if tensor else type(after).__name__
-        raise ValueError(
-            f"weights of a cut must give a tensor {list(whole)}, as they were"
-            f" given, got {got}."
-        )
-    keys = real[:, None]  # [B, 1, 1, T]
-    queries = keys.mT  # [B, 1, T, 1]
-    after = after.to(before).expand(whole).masked_fill(~queries, 0.0)
-    if (after.masked_fill(keys, 0.0) != 0).any():
-        raise ValueError(
-            "weights of a cut must be 0 on padding, where its second argument"
-            " is False, got other numbers."
-        )
-    return after
 
 
 def _listed(name: str, which: Which, count: int) -> list[int]:
@@ -238,6 +273,29 @@ def _listed(name: str, which: Which, count: int) -> list[int]:
     return [int(one) for one in chosen]
 
 
+def _there(tokens: Tokens, count: int) -> list[int]:
+    chosen = tokens if isinstance(tokens, Sequence) else [tokens]
+    return [int(one) for one in chosen if one < count]
+
+
+def _check_tokens(name: str, tokens: Tokens) -> None:
+    if tokens is None:
+        raise ValueError(
+            f"{name} must be an integer or a sequence of them, got None."
+        )
+    _check_which(name, tokens)
+
+
+def _check_positions(positions: Positions | None) -> None:
+    fits = positions is None or isinstance(positions, Positions)
+    if not fits or isinstance(positions, Sinusoidal):
+        raise ValueError(
+            "positions must be a scheme of surgeon.anatomy.positions that"
+            " changes queries, keys or scores, or None, got"
+            f" {type(positions).__name__}."
+        )
+
+
 def _check_which(name: str, which: Which) -> None:
     if which is None:
         return
@@ -250,10 +308,10 @@ def _check_which(name: str, which: Which) -> None:
         natural_number(name, one)
 
 
-def _check_scale(scale: float) -> None:
-    number = isinstance(scale, Real) and not isinstance(scale, bool)
-    if not number or not math.isfinite(scale):
-        raise ValueError(f"scale must be a finite number, got {scale!r}.")
+def _check_number(name: str, value: float) -> None:
+    number = isinstance(value, Real) and not isinstance(value, bool)
+    if not number or not math.isfinite(value):
+        raise ValueError(f"{name} must be a finite number, got {value!r}.")
 
 
 def _check_function(name: str, function: object) -> None:

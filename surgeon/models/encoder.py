@@ -12,7 +12,8 @@ from torch.nn.functional import gelu
 
 from surgeon.anatomy.heads import merge_heads, split_heads
 from surgeon.anatomy.masks import create_padding_mask
-from surgeon.models.cuts import Cut, attend, check_cuts
+from surgeon.models.cut_attention import attend
+from surgeon.models.cuts import Cut, check_cuts
 
 LAYERS, HEADS, WIDTH, INNER = 6, 12, 384, 1536
 # rows of the three tables of embeddings

