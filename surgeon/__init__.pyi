@@ -44,6 +44,7 @@ from .anatomy.softmax import (
 )
 from .checkup.examination import examine
 from .checkup.finding import Finding
+from .checkup.models.examination import examine_model
 from .checkup.report import Report
 from .imaging.heatmaps import (
     plot_attention_heatmap,
@@ -115,6 +116,7 @@ __all__ = [
     "effective_rank",
     "empty_partial",
     "examine",
+    "examine_model",
     "experiment_scaling_factor",
     "flash_attention",
     "grouped_attention",

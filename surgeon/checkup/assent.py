@@ -7,17 +7,20 @@ from difflib import get_close_matches
 from surgeon.checkup.finding import LAWS, Finding
 
 
-def check_accept(accept: Mapping[str, str] | None) -> dict[str, str]:
+def check_accept(
+    accept: Mapping[str, str] | None, laws: Iterable[str] = LAWS
+) -> dict[str, str]:
     """Whether these are findings, each with a reason."""
     if not isinstance(accept, Mapping | None):
         raise ValueError(
             "accept must be a mapping from findings to reasons, got"
             f" {type(accept).__name__}."
         )
-    accepted = dict(accept or {})
+    accepted, known = dict(accept or {}), list(laws)
     for name, reason in accepted.items():
-        if name not in LAWS:
-            near = get_close_matches(str(name), LAWS, 1) or ["scale"]
+        if name not in known:
+            usual = [law for law in known if law == "scale"] or known
+            near = get_close_matches(str(name), known, 1) or usual
             raise ValueError(
                 f"accept must name findings, such as {near[0]!r}, got"
                 f" {name!r}."

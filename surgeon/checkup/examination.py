@@ -201,7 +201,8 @@ def examine(
     ------
     ValueError
         If an argument is none of what is listed here, or if the subject takes
-        integers, as a language model does; it says what to hand in instead.
+        integers, as a language model does, which `surgeon.examine_model` is
+        for; it says what to hand in instead.
         What the subject raises otherwise becomes a finding.
 
     Notes

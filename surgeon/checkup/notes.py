@@ -1,10 +1,13 @@
 """What is written down while an examination is under way."""
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 from torch import Tensor
 
 from surgeon.checkup.finding import ALL_LAWS, LAWS, Finding
 from surgeon.checkup.progress import tell
-from surgeon.checkup.repairs import instead_of
+from surgeon.checkup.repairs import REPAIRS, instead_of
 
 AGREES, FORMULA = "agrees to rounding", "agrees with the formula"
 
@@ -30,7 +33,15 @@ class Notes:
         The laws of what was declared beyond plain attention.
     compiled : bool
         Whether it is to be asked once more, compiled.
+    known, usual : mapping
+        The laws that may be written of, and those of everyone.
+    repairs : mapping
+        What to write instead, by laws.
     """
+
+    known: ClassVar[Mapping[str, tuple[str, str]]] = ALL_LAWS
+    usual: ClassVar[Mapping[str, tuple[str, str]]] = LAWS
+    repairs: ClassVar[Mapping[str, tuple[tuple[str, str], ...]]] = REPAIRS
 
     def __init__(self) -> None:
         self.findings: dict[str, Finding] = {}
@@ -67,7 +78,7 @@ class Notes:
         """
         if name in self.findings:
             return
-        law, page = ALL_LAWS[name]
+        law, page = self.known[name]
         broken = passed is False and not self.under
         if passed is False and self.under:
             passed, measured, bound = None, "", ""
@@ -82,7 +93,7 @@ class Notes:
             page,
             found,
             weight if broken else "",
-            instead_of(name, meaning) if broken else "",
+            (instead_of(name, meaning, self.repairs) if broken else ""),
         )
 
     def agrees(self, *names: str, meaning: str = "") -> None:
@@ -129,7 +140,7 @@ class Notes:
         self.skip(*names, why=f'Cannot be told while "{on}" fails.')
 
     def skip_rest(self, why: str) -> None:
-        self.skip(*LAWS, *self.designed, why=why)
+        self.skip(*self.usual, *self.designed, why=why)
 
     def broken(self, *names: str) -> str:
         """The first of these laws that is broken, or nothing."""

@@ -1,5 +1,7 @@
 """What to write instead of what broke a law."""
 
+from collections.abc import Mapping
+
 HIDE = "Write scores.masked_fill(hidden, -inf), before softmax"
 TRIANGLE = "Write torch.ones(T, S, dtype=torch.bool).tril(S - T)"
 EMPTY = (
@@ -333,9 +335,13 @@ REPAIRS: dict[str, tuple[tuple[str, str], ...]] = {
 }
 
 
-def instead_of(name: str, meaning: str) -> str:
+def instead_of(
+    name: str,
+    meaning: str,
+    repairs: Mapping[str, tuple[tuple[str, str], ...]] = REPAIRS,
+) -> str:
     """What to write instead where a law is broken, and means that."""
-    for words, repair in REPAIRS.get(name, ()):
+    for words, repair in repairs.get(name, ()):
         if words in meaning:
             return repair
     return ""

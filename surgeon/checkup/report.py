@@ -1,6 +1,7 @@
 """What an examination found, the gravest first."""
 
 from collections.abc import Iterator, Sequence
+from typing import ClassVar
 
 from surgeon.checkup.finding import RAISES, WEIGHTS, Finding
 from surgeon.checkup.report_html import as_html
@@ -30,7 +31,15 @@ class Report:
         What the subject, or PyTorch, warned of meanwhile, each once.
     portrait : sequence of str
         What kind of attention it is, in sentences, which come first.
+
+    Attributes
+    ----------
+    says_what : set of str
+        One of these laws must be told, or nobody knows `what`.
     """
+
+    says_what: ClassVar[set[str]] = SAYS_WHAT
+    what: ClassVar[str] = "whether it is attention"
 
     def __init__(
         self,
@@ -154,11 +163,11 @@ class Report:
         So little that nobody knows whether this is attention.
         """
         told = {f.name for f in self.findings if f.passed is not None}
-        if self.failed or told & SAYS_WHAT:
+        if self.failed or told & self.says_what:
             return ""
         return (
             f"only {len(told)} of {len(self)} laws could be tried, and not"
-            " those that say whether it is attention"
+            f" those that say {self.what}"
         )
 
     @property

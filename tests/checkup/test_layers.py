@@ -166,7 +166,8 @@ def test_a_fault_of_a_layers_own_mask_is_found_through_it():
 def test_a_language_model_is_told_what_to_hand_in():
     said = re.escape(
         "subject must be an attention, got Tokens, which takes integers, as a language model does: hand in one of its"
-        " attention layers (model.layers[0], model.layers[1] and 1 more), as in examine(model.layers[0])."
+        " attention layers (model.layers[0], model.layers[1] and 1 more), as in examine(model.layers[0]);"
+        " examine_model examines the whole."
     )
     with pytest.raises(ValueError, match=f"^{said}$"):
         examine(Tokens())

@@ -40,7 +40,8 @@ def refuse_integers(
         one = f"{one} ({said}{more}), as in examine(model{found[0]})"
     raise ValueError(
         f"subject must be an attention, got {title}, which takes integers,"
-        f" as a language model does: hand in {one}."
+        f" as a language model does: hand in {one}; examine_model examines"
+        " the whole."
     )
 
 

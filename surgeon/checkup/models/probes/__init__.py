@@ -1,0 +1,1 @@
+"""The laws of whole models, a company of them a file."""

@@ -1,0 +1,216 @@
+"""What a cache goes through: padding, beams, cropping, and a window."""
+
+from typing import Any
+
+import torch
+
+from surgeon.checkup.models.adapter import counted
+from surgeon.checkup.models.exam import ModelExam
+from surgeon.checkup.models.laws import CACHE
+from surgeon.checkup.models.probes.padding import padded, pads, real
+from surgeon.checkup.models.probes.pieces import (
+    CHUNKS,
+    probe_pieces,
+    step,
+    through,
+)
+from surgeon.checkup.subjects.answering import SubjectError, answer
+
+PADDED, REORDERED, CROPPED, BEYOND = CACHE[3:]
+NONE = "It takes no cache that is known: declare it, if it has one."
+
+
+def probe_caches(exam: ModelExam) -> None:
+    """One by one, a prompt, chunks; padding, beams, cropping, a window."""
+    if not exam.adapter.caches or not exam.by_token:
+        exam.skip(*CACHE, why=NONE)
+        return
+    if exam.kind == "encoder":
+        exam.skip(*CACHE, why="It reads both ways: nothing is to be cached.")
+        return
+    probe_pieces(exam)
+    for law, probe in (
+        (PADDED, _probe_padded),
+        (REORDERED, _probe_reordered),
+        (CROPPED, _probe_cropped),
+        (BEYOND, _probe_beyond),
+    ):
+        if law in exam.findings:
+            continue
+        exam.trying = law
+        try:
+            probe(exam)
+        except SubjectError as error:
+            exam.skip(law, why=f"Cannot be told: the model raises {error}")
+
+
+def _probe_padded(exam: ModelExam) -> None:
+    """Prompts of several lengths, padded in front, and then one by one."""
+    for law in ("padding on the right", "padding on the left"):
+        if exam.broken(law):
+            exam.wait(PADDED, on=law)
+            return
+    if exam.kind == "encoder-decoder":
+        _probe_padded_source(exam)
+        return
+    if not exam.adapter.takes("mask") or exam.T < 6:
+        exam.skip(PADDED, why="It takes no mask of padding.")
+        return
+    needs = exam.broken("positions from the mask")
+    asked, T = exam.question(3), exam.T
+    lengths, more = [T - 3, T - 5, T - 4], 3
+    front = padded(exam, asked.start(T - 3), lengths, "left", pads(exam)[0])
+    ids = torch.cat([front.ids, asked.ids[:, T - 3 :]], 1)
+    assert front.seen is not None
+    behind = torch.ones(3, more, dtype=torch.bool)
+    seen = torch.cat([front.seen, behind], 1)
+    row = front.but(ids=ids, seen=seen)
+    if exam.base is not None:
+        row = row.but(positions=counted(seen, exam.base))
+    told = through(exam, row, [T - 3, 1, 1, 1])
+    worst = 0.0
+    for n, length in enumerate(lengths):
+        where = real(length, T - 3, "left")
+        text = asked.rows(n).but(ids=ids[n : n + 1, where.start :])
+        worst = max(
+            worst, exam.off(told[n, where.start :], exam.ask(text)[0])
+        )
+    exam.within(
+        PADDED,
+        worst,
+        "In a batch padded in front, and read through a cache, rows are"
+        " answered otherwise than alone, though without a cache, and without"
+        " padding, all is well.",
+        held=(
+            "With positions handed in, each row is answered as alone."
+            if needs
+            else ""
+        ),
+    )
+
+
+def _probe_padded_source(exam: ModelExam) -> None:
+    """Sources of several lengths, and the decoder token by token."""
+    if not exam.adapter.takes("source_mask"):
+        exam.skip(PADDED, why="It takes no mask of its source.")
+        return
+    asked = exam.question(2)
+    assert asked.source is not None
+    S = asked.source.shape[1]
+    seen = torch.ones_like(asked.source, dtype=torch.bool)
+    seen[1, S - 2 :] = False
+    both = asked.but(source_seen=seen)
+    told, worst = through(exam, both, [1] * exam.T), 0.0
+    for row, length in enumerate((S, S - 2)):
+        text = asked.rows(row)
+        assert text.source is not None
+        alone = text.but(source=text.source[:, :length])
+        worst = max(worst, exam.off(told[row], exam.ask(alone)[0]))
+    exam.within(
+        PADDED,
+        worst,
+        "With a padded source, and read through a cache, rows are answered"
+        " otherwise than alone.",
+    )
+
+
+def _probe_reordered(exam: ModelExam) -> None:
+    """Beams: rows of a cache change places, and some are doubled."""
+    asked, order, T = exam.question(3), [2, 0, 0], exam.T
+    head = T - 3
+    first = asked.start(head).but(caching=True)
+    _, cache = step(exam, first)
+    reorder = exam.adapter.reorder or _reorder_of(cache)
+    if reorder is None:
+        exam.skip(
+            REORDERED,
+            why="Its cache cannot be reordered, or how is"
+            " not known: reorder.",
+        )
+        return
+    changed = answer(reorder, cache, torch.tensor(order))
+    cache = cache if changed is None else changed
+    turned = asked.rows(*order)
+    told = []
+    for at in range(head, T):
+        piece = turned.piece(at, at + 1).but(cache=cache, caching=True)
+        output, cache = step(exam, piece)
+        told.append(output)
+    exam.within(
+        REORDERED,
+        exam.off(torch.cat(told, 1), exam.ask(turned)[:, head:]),
+        "After its rows changed places, as in a search with beams, the cache"
+        " is not that of the new rows: something in it stayed.",
+    )
+
+
+def _reorder_of(cache: Any) -> Any:
+    """The library's own way, if it has one."""
+    method = getattr(cache, "reorder_cache", None)
+    return None if method is None else lambda _, rows: method(rows)
+
+
+def _crop_of(cache: Any) -> Any:
+    """The library's own way, if it has one."""
+    method = getattr(cache, "crop", None)
+    if method is None or getattr(cache, "is_croppable", True) is False:
+        return None
+    # a negative number is what goes, in all of its versions
+    return lambda _, kept, removed: method(-removed)
+
+
+def _probe_cropped(exam: ModelExam) -> None:
+    """Two tokens are taken back, and others follow."""
+    asked, T = exam.question(), exam.T
+    head = T - 3
+    _, cache = step(exam, asked.start(head).but(caching=True))
+    crop = exam.adapter.crop or _crop_of(cache)
+    if crop is None:
+        exam.skip(
+            CROPPED,
+            why="Its cache cannot be cropped, or how is not known: crop.",
+        )
+        return
+    changed = answer(crop, cache, head - 2, 2)
+    cache = cache if changed is None else changed
+    ids = asked.ids.clone()
+    ids[:, head - 2 :] = exam.others(ids[:, head - 2 :])
+    other, told = asked.but(ids=ids), []
+    for at in range(head - 2, T):
+        piece = other.piece(at, at + 1).but(cache=cache, caching=True)
+        output, cache = step(exam, piece)
+        told.append(output)
+    exam.within(
+        CROPPED,
+        exam.off(torch.cat(told, 1), exam.ask(other)[:, head - 2 :]),
+        "After two tokens were taken out of its cache, the next ones are"
+        " answered otherwise than in a text without them.",
+    )
+
+
+def _probe_beyond(exam: ModelExam) -> None:
+    """A text longer than the window, token by token and in chunks."""
+    window = exam.adapter.window
+    longest = exam.adapter.max_len or 64
+    if not window or window + 5 > min(longest, 64):
+        exam.skip(
+            BEYOND, why="No window was declared that a short text outgrows."
+        )
+        return
+    T = window + 5
+    asked = exam.question(2, T)
+    whole = exam.ask(asked)
+    ways = {"token by token": [1] * T, "behind a prompt": [T - 2, 1, 1]}
+    if exam.findings.get(CHUNKS) and exam.findings[CHUNKS].passed:
+        ways["in chunks"] = [window - 1, 3, T - window - 2]
+    off = {
+        way: exam.off(through(exam, asked, cuts), whole)
+        for way, cuts in ways.items()
+    }
+    way = max(off, key=lambda each: off[each])
+    exam.within(
+        BEYOND,
+        off[way],
+        f"A text longer than the window, read {way} through the cache, is"
+        " answered otherwise than the whole.",
+    )

@@ -1,0 +1,92 @@
+"""What is refused, what a model raises, and what never ends."""
+
+import time
+
+import pytest
+import torch
+from torch import nn
+
+from surgeon import examine_model
+
+
+def logits(ids):
+    return torch.nn.functional.one_hot(ids, 11).double()
+
+
+@pytest.mark.parametrize(
+    ("held", "said"),
+    [
+        ({"kind": "both"}, "kind must be one of"),
+        ({"mask": "0-1"}, "mask must be one of"),
+        ({"positions": "learned"}, "positions must be one of"),
+        ({"names": {"tokens": "x"}}, "names must be one of"),
+        ({"accept": {"scale": "why"}}, "accept must name findings, such as 'answers'"),
+        ({"accept": {"writings": "why"}}, "accept must name findings, such as 'writing'"),
+        ({"patience": 0}, "patience must be a positive number of seconds or None, got 0"),
+        ({"vocab": None}, "vocab must be how many words the model knows, at least 4, got None"),
+        ({"vocab": 3}, "vocab must be how many words the model knows, at least 4, got 3"),
+        ({"seed": -1}, "seed must be"),
+    ],
+)
+def test_what_is_refused(held, said):
+    with pytest.raises(ValueError, match=said):
+        examine_model(logits, **{"vocab": 11, **held})
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        (lambda ids: 1 / 0, "It raises ZeroDivisionError: division by zero"),
+        (lambda ids: "logits", "It raises it returned no tensor of numbers, but str"),
+        (lambda ids: ids, "It raises it returned no tensor of numbers, but Tensor"),
+        (lambda ids: torch.ones(3, 7, 2), "It raises of 2 rows it returned a tensor [3, 7, 2]"),
+        (lambda ids: logits(ids) / 0, "answered with numbers that are none"),
+    ],
+)
+def test_what_answers_nothing_is_a_finding(model, said):
+    report = examine_model(model, vocab=11)
+    assert [f.name for f in report.failed] == ["answers"]
+    assert said in report["answers"].meaning
+    assert all(f.passed is None for f in report if f.name != "answers")
+
+
+def test_what_raises_now_and_then_is_a_finding():
+    calls = []
+
+    def moody(ids):
+        calls.append(ids)
+        if len(calls) > 3:
+            raise RuntimeError("no more")
+        return logits(ids)
+
+    report = examine_model(moody, vocab=11)
+    assert report["answers"].meaning == "It answers once, and then raises RuntimeError: no more"
+
+
+def test_what_never_ends_is_given_up():
+    def slow(ids):
+        time.sleep(0.2)
+        return logits(ids)
+
+    report = examine_model(slow, vocab=11, patience=0.5)
+    assert [f.name for f in report.failed] == ["answers"]
+    assert "given up after 0.5 s" in report["answers"].meaning
+
+
+def test_a_model_too_large_to_be_copied_is_asked_as_it_is():
+    class Words(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embed = nn.Embedding(11, 5)
+            self.modes = []
+
+        def forward(self, ids):
+            self.modes.append(self.training)
+            return self.embed(ids).cumsum(1)
+
+    model = Words().train()
+    report = examine_model(model, memory=1e-9)
+    assert report.failed == []
+    assert "It is examined in its own precision." in report.portrait
+    assert model.training
+    assert set(model.modes) == {False, True}
