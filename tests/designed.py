@@ -113,6 +113,11 @@ def both(norm, *of):
     return lambda Q, K: (norm(Q) if "Q" in of or not of else Q, norm(K) if "K" in of or not of else K)
 
 
+def with_values(*of):
+    """A norm of values, and of queries or keys, with weights."""
+    return lambda Q, K, V, mask=None: made(both(rms, "", *of))(Q, K, 1.5 * rms(V), mask)
+
+
 def square(x):
     return x / (x.square().mean(-1, keepdim=True) + 1e-6)
 
@@ -794,6 +799,9 @@ WRONG = {
         NORM,
         "A score is divided by the norm of another row: that of the key in the query's own place, not of its own key.",
     ),
+    "a norm of keys and values": (with_values("K"), RMS, NORM, "Values are normalised, and queries are not."),
+    "a norm of queries and values": (with_values("Q"), RMS, NORM, "Values are normalised, and keys are not."),
+    "a norm of values": (with_values(), RMS, NORM, "Values are normalised, and neither queries nor keys are."),
     "no root": (
         made(both(square)),
         RMS,

@@ -231,7 +231,7 @@ UNTOLD = {
     ),
     "values of one length": (
         lambda Q, K, V, mask=None: made()(Q, K, unit(V), mask),
-        "The output is no sum of values by any weights: values or outputs are changed in another way (a norm, a gate).",
+        "The output is no sum of values by any weights: their lengths do not count (a norm of values).",
     ),
     "sigmoid": (
         sigmoid,

@@ -62,6 +62,56 @@ def of_the_next(Q, K, V, real):
     return attention(Q, K, V, real.roll(1, 0)[:, None])
 
 
+def bend(scores):
+    return scores.sin()
+
+
+def forgetful(change):
+    """Causal by nature, until it is told of padding; scores may be changed."""
+
+    def subject(Q, K, V, padding=None):
+        scores = change(Q / math.sqrt(Q.shape[-1]) @ K.mT)
+        past = torch.ones(scores.shape[-2:], dtype=torch.bool).tril(scores.shape[-1] - scores.shape[-2])
+        shown = past if padding is None else padding[:, None]
+        return stable_softmax(scores.masked_fill(~shown, -math.inf)) @ V
+
+    return subject
+
+
+def causal_by(read):
+    """Causal by nature, in some way."""
+    return lambda Q, K, V: attention(Q, K, V, read(torch.ones(Q.shape[-2], Q.shape[-2], dtype=torch.bool)))
+
+
+def lost_for_one(Q, K, V, real):
+    """Padding, unless there is one query."""
+    return attention(Q, K, V, None if Q.shape[-2] == 1 else real[:, None])
+
+
+def dropping_queries(Q, K, V, real):
+    """Where queries are fewer or more, those whose number is that of padding give nothing."""
+    output, T = attention(Q, K, V, real[:, None])[0], Q.shape[-2]
+    if real.shape[-1] == T:
+        return output
+    kept = torch.zeros(real.shape[0], T, dtype=torch.bool)
+    few = min(real.shape[-1], T)
+    kept[:, :few] = real[:, -few:]
+    return output * kept[..., None]
+
+
+def squares_of_padding(Q, K, V, real):
+    """Refuses padding beside other numbers of queries."""
+    if Q.shape[-2] != K.shape[-2]:
+        raise RuntimeError("not like this")
+    return attention(Q, K, V, real[:, None])
+
+
+def odd_rectangles(Q, K, V, real):
+    """With other numbers of queries, scores are halved."""
+    by = 1 if Q.shape[-2] == K.shape[-2] else 0.5
+    return attention(by * Q, K, V, real[:, None])
+
+
 def large(Q, K):
     return (Q @ K.mT).abs().max() > 4000
 

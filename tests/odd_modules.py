@@ -92,6 +92,17 @@ def fused(read=None, change=None):
     return make
 
 
+def switch(read):
+    """A layer on x with a causal switch, and no mask of its caller."""
+
+    class Switched(Fused):
+        def forward(self, x, causal=False):
+            ones = torch.ones(x.shape[1], x.shape[1], dtype=torch.bool)
+            return super().forward(x, read(ones) if causal else None)
+
+    return lambda: layer(Switched)
+
+
 def remembering():
     seen = itertools.count()
     return fused(change=lambda output, x, mask: output + 0.01 * next(seen))()

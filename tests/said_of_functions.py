@@ -8,6 +8,7 @@ import torch
 from examined import causal, laid_out, reader, softened
 from kinds import in_halves
 from odd_functions import (
+    bend,
     bent,
     bent_coarse,
     bent_flag,
@@ -15,6 +16,7 @@ from odd_functions import (
     by_divisor,
     by_flag,
     by_the_mean,
+    causal_by,
     changed,
     constant_row,
     counting,
@@ -22,10 +24,12 @@ from odd_functions import (
     drawing,
     dropped_keys,
     dropped_scores,
+    dropping_queries,
     elsewhere,
     empty_row,
     filled,
     flagged_later,
+    forgetful,
     four_heads,
     half_detached,
     harmed,
@@ -33,9 +37,11 @@ from odd_functions import (
     large,
     late,
     leaking,
+    lost_for_one,
     masked_sink,
     noise,
     odd_mask,
+    odd_rectangles,
     of_the_next,
     on_directions,
     on_equal_widths,
@@ -48,6 +54,7 @@ from odd_functions import (
     scaled,
     sound_flag,
     square_flag,
+    squares_of_padding,
     tiring,
     with_a_root_of_nothing,
     with_dropout,
@@ -59,6 +66,8 @@ from surgeon.zoo.catalogue import ZOO
 
 BY_HEADS = {"layout": "B H T d", "heads": 3, "mask_shape": "B 1 T S"}
 FLAG, PADDING, DROPOUT = {"causal": "is_causal"}, {"padding": "padding"}, {"dropout": "p"}
+ALONE = {"causal": True, "mask": "none"}
+PADDED_CAUSAL = {"causal": True, "padding": "padding"}
 NOT_LIKE_THIS = "RuntimeError: not like this"
 UNKNOWN = "The output agrees with no known form of attention."
 
@@ -269,7 +278,7 @@ SAID = {
         "FAIL future, evaluating": f"Asked by is_causal to hide the future, it raises {NOT_LIKE_THIS}",
     }),
     "hides the past": (lambda: by_flag(lambda ones: ones.triu()), FLAG, {
-        "FAIL mask polarity": "The mask hides the past and shows the future.",
+        "FAIL mask polarity": "The causal mask hides the past and shows the future.",
     }),
     "a diagonal in between": (lambda: by_flag(lambda ones: ones.tril((ones.shape[1] - ones.shape[0]) // 2)), FLAG, {
         "FAIL rectangular causal": "Aligned neither: the causal mask agrees with neither convention.",
@@ -329,16 +338,17 @@ SAID = {
         "n/a mask diagonal": "Who sees whom is no shifted diagonal.",
     }),
     "bent, and sees the next": (lambda: bent_flag(lambda ones: ones.tril(1)), FLAG, {
-        "FAIL mask diagonal": "The mask is one place too wide: each token sees the next one.",
+        "FAIL mask diagonal": "The causal mask is one place too wide: each token sees the next one.",
+        "n/a future, evaluating": 'Follows from "mask diagonal".',
     }),
     "bent, and hides the past": (lambda: bent_flag(lambda ones: ones.triu()), FLAG, {
-        "FAIL mask polarity": "The mask hides the past and shows the future.",
+        "FAIL mask polarity": "The causal mask hides the past and shows the future.",
     }),
     "bent, and hides the diagonal": (lambda: bent_flag(lambda ones: ones.tril(-1)), FLAG, {
-        "FAIL mask diagonal": "The mask hides the diagonal too: no token sees itself.",
+        "FAIL mask diagonal": "The causal mask hides the diagonal too: no token sees itself.",
     }),
     "bent, no flag heard": (lambda: bent_flag(torch.ones_like), FLAG, {
-        "FAIL mask obeyed": "The mask has no effect: everyone sees everything.",
+        "FAIL mask obeyed": "The causal flag has no effect: everyone sees everything.",
     }),
     "bent, mask lost": (lambda: bent(torch.ones_like), {}, {
         "FAIL mask obeyed": "The mask has no effect: everyone sees everything.",
@@ -421,6 +431,42 @@ SAID = {
     }),
     "padding of the next": (lambda: padded(of_the_next), PADDING, {
         "FAIL padding on keys": "Padding acts in no known way.",
+    }),
+    "padding, and the past forgotten": (lambda: forgetful(lambda it: it), PADDED_CAUSAL, {
+        "FAIL future, evaluating": "Told of padding, outputs depend on later tokens: the causal rule is lost.",
+        "pass padding on keys": "Padding hides keys, from every query of its own sequence.",
+        "n/a mask and padding": 'Cannot be told while "future, evaluating" fails.',
+    }),
+    "bent, padding, and the past forgotten": (lambda: forgetful(bend), PADDED_CAUSAL, {
+        "FAIL future, evaluating": "Told of padding, outputs depend on later tokens: the causal rule is lost.",
+        "pass padding on keys": "Padding hides keys, from every query of its own sequence.",
+    }),
+    "padding of one query lost": (lambda: padded(lost_for_one), PADDING, {
+        "FAIL padding on keys": "With 1 query and 7 keys, what padding hides is seen.",
+    }),
+    "padding of keys on queries": (lambda: padded(dropping_queries), PADDING, {
+        "FAIL padding on keys": "With 1 query and 7 keys, keys that padding shows are not seen.",
+    }),
+    "padding refused with other lengths": (lambda: padded(squares_of_padding), PADDING, {
+        "pass padding on keys": "Padding hides keys, from every query of its own sequence.",
+    }),
+    "other numbers with other lengths": (lambda: padded(odd_rectangles), PADDING, {
+        "FAIL padding on keys": "With 1 query and 7 keys, padding acts in no known way.",
+    }),
+    # causal without a mask
+    "open": (lambda: lambda Q, K, V: attention(Q, K, V), ALONE, {
+        "FAIL future, evaluating": "Outputs depend on later tokens.",
+        "pass known form": "The output is softmax(QKᵀ/√d_k)V, to rounding.",
+        "n/a mask obeyed": "The subject takes no mask but the causal one.",
+    }),
+    "open by its flag": (lambda: by_flag(torch.ones_like), FLAG, {
+        "FAIL mask obeyed": "The causal flag has no effect: everyone sees everything.",
+    }),
+    "the future for the past": (lambda: causal_by(lambda ones: ones.triu()), ALONE, {
+        "FAIL mask polarity": "The causal mask hides the past and shows the future.",
+    }),
+    "one place too far": (lambda: causal_by(lambda ones: ones.tril(1)), ALONE, {
+        "FAIL mask diagonal": "The causal mask is one place too wide: each token sees the next one.",
     }),
     # rows without a key
     "a finite number for minus infinity": (lambda: ZOO["minus_ten_thousand"].made, {}, {

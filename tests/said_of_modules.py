@@ -24,6 +24,7 @@ from odd_modules import (
     padded,
     refusing,
     remembering,
+    switch,
     tiring,
     with_bad_gradient,
     without_gradient,
@@ -33,6 +34,7 @@ from surgeon.zoo.catalogue import ZOO
 
 OUTSIDE = {"width": 28}
 decoder = lambda: torch.nn.TransformerDecoder(torch.nn.TransformerDecoderLayer(28, 4, 16), 1)
+FLAG = {"width": 28, "causal": "causal"}
 KEEP = {"width": 28, "padding": "keep"}
 NOT_LIKE_THIS = "RuntimeError: not like this"
 GIVEN_UP = "he examination was given up after 0.5 s, while “answers” was tried."
@@ -196,8 +198,18 @@ SAID = {
         "FAIL mask diagonal": "The mask is one place too wide: each token sees the next one.",
     }),
     "mask too wide by two": (fused(read=lambda mask: torch.ones_like(mask).tril(2)), OUTSIDE, {
-        "FAIL future, evaluating": "Outputs depend on later tokens.",
         "FAIL future, training": "Outputs depend on later tokens.",
+        "n/a future, evaluating": "Leaks as it does while training.",
+    }),
+    "open, and said to be causal": (fused(), OUTSIDE | {"causal": True, "mask": "none"}, {
+        "FAIL future, training": "Outputs depend on later tokens.",
+        "n/a future, evaluating": "Leaks as it does while training.",
+    }),
+    "open by its flag": (switch(torch.ones_like), FLAG, {
+        "FAIL mask obeyed": "The causal flag has no effect: everyone sees everything.",
+    }),
+    "turned over by its flag": (switch(torch.triu), FLAG, {
+        "FAIL mask polarity": "The causal mask hides the past and shows the future.",
     }),
     "refuses empty rows": (refusing(lambda x, mask: empty(mask)), OUTSIDE, {
         "n/a dead rows, forward": f"It refuses a row with nothing to look at: {NOT_LIKE_THIS}",

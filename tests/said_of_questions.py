@@ -82,6 +82,11 @@ SAID = {
     "rectangles hide more": (lambda: squares_alone(lambda mask: mask & (mask.cumsum(-1) < 2)), {}, {
         "FAIL rectangular mask": "With 3 queries and 7 keys, keys that the mask shows are not seen.",
     }),
+    "one query, the mask lost": (
+        lambda: reading(lambda Q, K, mask: None if Q.shape[-2] == 1 else mask),
+        {},
+        {"FAIL rectangular mask": "With 1 query and 7 keys, what the mask hides is seen."},
+    ),
     "rectangles refused": (
         lambda: refusing(lambda Q, K, V, mask: mask is not None and Q.shape[-2] != K.shape[-2]),
         {},

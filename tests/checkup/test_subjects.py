@@ -3,6 +3,7 @@
 import pytest
 import torch
 from examined import READINGS, causal, laid_out, names, reader
+from kinds import SOUND
 from torch import nn
 
 from surgeon import attention, examine
@@ -139,6 +140,15 @@ def test_every_convention_declared_and_found_out(convention):
     assert found["mask polarity"].meaning.startswith("Found out, not declared: ")
     boolean = convention.startswith("True")
     assert not boolean or found["mask polarity"].measured == convention
+
+
+@pytest.mark.parametrize("name", ["ALiBi", "rotary", "a sink", "cosines", "a cap of 5", "a window", "documents"])
+def test_a_convention_is_found_out_whatever_the_form(name):
+    subject, _ = SOUND[name]
+    report = examine(lambda Q, K, V, mask=None: subject(Q, K, V, None if mask is None else ~mask), mask="find")
+    assert names(report) == [], report.diagnosis
+    assert report["mask polarity"].measured == "True blocks"
+    assert report["mask obeyed"].passed
 
 
 @pytest.mark.parametrize(("obeyed", "declared"), [("True blocks", "True attends"), ("True attends", "True blocks")])

@@ -103,7 +103,7 @@ def mask_of_the_first(Q, K, V, mask=None):
     return plain(Q, K, V, mask)
 
 
-@wrong(plain, "mask obeyed", repair="squeeze a named axis, or none.")
+@wrong(plain, "rectangular mask", repair="squeeze a named axis, or none.")
 def single_query_unmasked(Q, K, V, mask=None):
     """One query alone is taken for a step of writing, and sees all keys."""
     return plain(Q, K, V, None if Q.shape[-2] == 1 else mask)
