@@ -9,7 +9,12 @@ from torch import Tensor
 
 from surgeon.checkup.exam import Exam
 from surgeon.checkup.forms import Inputs, causal
-from surgeon.checkup.probes.reading import moved, sight
+from surgeon.checkup.probes.reading import (
+    moved,
+    random_mask,
+    shows,
+    sight,
+)
 from surgeon.checkup.subjects.answering import SubjectError
 from surgeon.checkup.subjects.conventions import MASKS
 
@@ -92,19 +97,22 @@ def _hides_unasked(exam: Exam, inputs: Inputs) -> bool:
 
 
 def _find_convention(exam: Exam, inputs: Inputs) -> None:
-    """Which convention the subject obeys; the first, if it obeys none."""
-    name, mask = "mask polarity", causal(exam.T)
+    """Which convention the subject obeys; the first, if it obeys none.
+
+    By who sees whom, whatever the form.
+    """
+    name, mask = "mask polarity", random_mask(exam)
+    alone = sight(exam, inputs) > exam.tolerance
     for convention in MASKS:
         if convention == "additive, lowest":
             continue  # cannot be told from the other
         exam.subject.change(mask=convention)
+        ask = partial(exam.ask, allowed=mask)
         try:
-            obeyed = exam.agree(
-                exam.ask(*inputs, mask), exam.form(mask)(*inputs)
-            )
+            shown = sight(exam, inputs, ask) > exam.tolerance
         except SubjectError:  # a convention that it does not take
             continue
-        if obeyed:
+        if shows(shown, alone, mask):
             told = f"Found out, not declared: {convention}."
             exam.note(name, None, convention, "", told)
             return

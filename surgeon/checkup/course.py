@@ -36,6 +36,7 @@ from surgeon.checkup.probes.numerics import (
     probe_weights,
 )
 from surgeon.checkup.probes.order import probe_order
+from surgeon.checkup.probes.padding import probe_padding
 from surgeon.checkup.probes.precision import (
     AUTOCAST,
     SINGLE,
@@ -48,7 +49,6 @@ from surgeon.checkup.probes.roads import ROADS, probe_roads
 from surgeon.checkup.probes.rows import (
     probe_dead_rows,
     probe_outbid,
-    probe_padding,
     probe_rectangular,
 )
 from surgeon.checkup.probes.settling import settle_design

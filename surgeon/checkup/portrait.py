@@ -151,7 +151,7 @@ def finish(exam: Exam) -> None:
 def _plain(exam: Exam) -> str:
     """In a line: softmax attention, or that but for one thing."""
     factor = f"softmax({exam.factor:.3g} QKᵀ)V"
-    broken = exam.broken(*LAWS)
+    broken = exam.broken(*LAWS, *exam.designed)
     if exam.half:
         return "It computes in half precision, whatever comes."
     if exam.findings["known form"].passed and exam.designed:

@@ -10,6 +10,10 @@ EMPTY = (
 )
 
 FUTURE = (
+    (
+        "padding",
+        "Hide what either rule hides: past & padding[:, None, None].",
+    ),
     ("raises", "If it is asked in another way, say so: causal."),
     ("alone", "Hide the future in both modes, whatever self.training is."),
     ("", "Let no output read a later token, by the mask or past it."),
@@ -109,6 +113,10 @@ REPAIRS: dict[str, tuple[tuple[str, str], ...]] = {
         ),
     ),
     "norm of queries and keys": (
+        (
+            "Values are",
+            "Normalise queries and keys, and leave values as they are.",
+        ),
         (
             "turned",
             "Normalise where the model was trained to; if that is as it is,"

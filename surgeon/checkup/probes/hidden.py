@@ -12,6 +12,7 @@ from surgeon.checkup.probes.reading import (
     moved,
     random_mask,
     read_weights,
+    shows,
     sight,
 )
 
@@ -27,12 +28,12 @@ def see_mask(exam: Exam, inputs: Inputs, seen: Tensor) -> None:
     if float(effect.max()) <= bound:
         meaning = "The mask has no effect: everyone sees everything."
         exam.fail("mask obeyed", meaning, leak, bound)
-    elif _fits(shown, seen, ~mask):
+    elif shows(shown, seen, ~mask):
         meaning = "What the mask hides is seen, and what it shows is hidden."
         exam.fail("mask polarity", meaning, leak, bound)
     elif leak > bound:
         _name_leak(exam, inputs, mask, leak)
-    elif not _fits(shown, seen, mask):
+    elif not shows(shown, seen, mask):
         meaning = "Some keys that the mask shows are not seen."
         exam.fail("mask polarity", meaning, "hidden", "seen")
     elif counted > bound:
@@ -45,14 +46,6 @@ def see_mask(exam: Exam, inputs: Inputs, seen: Tensor) -> None:
     told = "what it shows, and nothing else"
     exam.note("mask polarity", True, told, told)
     exam.note("mask before softmax", True, counted, bound)
-
-
-def _fits(shown: Tensor, seen: Tensor, pattern: Tensor) -> bool:
-    """Whether a mask shows a pattern of what is seen without one.
-
-    More may be seen than without: the shares of what is left grow.
-    """
-    return not bool((shown & ~pattern | seen & pattern & ~shown).any())
 
 
 def _name_leak(exam: Exam, inputs: Inputs, mask: Tensor, leak: float) -> None:
@@ -110,16 +103,18 @@ def see_diagonal(exam: Exam, inputs: Inputs, seen: Tensor) -> None:
         "The mask hides the diagonal too: no token sees itself.": -1,
         "The mask is one place too wide: each token sees the next one.": 1,
     }
-    if _fits(shown, seen, causal(T)):
+    if shows(shown, seen, causal(T)):
         exam.agrees(name, meaning="Each token sees itself, not the next one.")
         return
     for meaning, diagonal in diagonals.items():
-        if _fits(shown, seen, ones.tril(diagonal)):
+        if shows(shown, seen, ones.tril(diagonal)):
+            meaning = exam.held.worded(meaning)
             exam.fail(name, meaning, "its sight", "itself and the past")
             return
     for law, (meaning, pattern) in wrong.items():
-        if _fits(shown, seen, pattern):
+        if shows(shown, seen, pattern):
             exam.findings.pop(law, None)
+            meaning = exam.held.worded(meaning)
             exam.fail(law, meaning, "its sight", "itself and the past")
             return
     exam.skip(name, why="Who sees whom is no shifted diagonal.")

@@ -7,13 +7,13 @@ from torch import Tensor
 
 from surgeon.checkup.exam import Exam
 from surgeon.checkup.forms import causal
+from surgeon.checkup.probes.padding import each_sight
 from surgeon.checkup.probes.reading import (
     Ask,
     mask_by_chance,
     random_mask,
     sight,
 )
-from surgeon.checkup.probes.rows import each_sight
 from surgeon.checkup.subjects.answering import SubjectError
 
 ONE, OBLONG, BOTH = "one mask for all", "rectangular mask", "mask and padding"
@@ -60,9 +60,10 @@ def probe_oblong(exam: Exam) -> None:
         exam.skip(OBLONG, why=exam.held.why_square)
         return
     tried = []
-    for T, S in ((3, 7), (7, 3)):
+    for T, S in ((3, 7), (7, 3), (1, 7)):
         inputs, mask = exam.draw(T, S), mask_by_chance(exam, T, S)
-        where = f"With {T} queries and {S} keys"
+        one = "1 query" if T == 1 else f"{T} queries"
+        where = f"With {one} and {S} keys"
         try:
             plain = sight(exam, inputs) > exam.tolerance
         except SubjectError:  # a size that it does not take

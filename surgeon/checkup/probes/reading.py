@@ -59,6 +59,14 @@ def sight(
     return torch.stack(moves, -1)
 
 
+def shows(shown: Tensor, alone: Tensor, pattern: Tensor) -> bool:
+    """Whether a mask shows a pattern of what is seen without one.
+
+    More may be seen than without: the shares of what is left grow.
+    """
+    return not bool((shown & ~pattern | alone & pattern & ~shown).any())
+
+
 def random_mask(exam: Exam) -> Tensor:
     """[T, T]: everyone sees itself and some others, and no mask is alike.
 

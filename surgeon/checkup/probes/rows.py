@@ -1,17 +1,15 @@
 """Probes of a mask's edges.
 
-Stand-ins for minus infinity, padding, rows without a key, more keys than
-queries.
+Stand-ins for minus infinity, rows without a key, more keys than queries.
 """
 
-from collections.abc import Callable
 from functools import partial
 
 import torch
 from torch import Tensor
 
 from surgeon.checkup.exam import Exam
-from surgeon.checkup.forms import Inputs, causal
+from surgeon.checkup.forms import causal
 from surgeon.checkup.notes import Notes
 from surgeon.checkup.probes.declared import ends_at
 from surgeon.checkup.probes.reading import moved, random_mask, sight
@@ -94,98 +92,6 @@ def _first_alone(exam: Exam, Q: Tensor, K: Tensor, V: Tensor) -> Tensor:
     first = torch.zeros(exam.T, exam.T, dtype=torch.bool)
     first[:, 0] = True
     return exam.ask(Q, K, V, first)[:, :, 0]
-
-
-def probe_padding(exam: Exam) -> None:
-    """Sequences of different lengths: whose keys are hidden from whom?
-
-    As many sequences as tokens, so that the two may be taken for each other.
-    """
-    name, T = "padding on keys", exam.T
-    if name in exam.findings:
-        return
-    if not exam.held.padding and exam.held.mask_shape in ("", "T S"):
-        why = "It takes one mask for all sequences, and no padding."
-        exam.skip(name, why=why)
-        return
-    inputs = exam.draw(T, T, T)
-    real = torch.arange(T) < torch.arange(1, T + 1)[:, None]  # [B, S]
-    on_keys, on_queries = real[:, None, None], real[:, None, :, None]
-    try:
-        if exam.held.padding:
-            got = exam.ask(*inputs, padding=real)
-        else:
-            got = exam.ask(*inputs, on_keys.expand(T, 1, T, T))
-    except SubjectError as error:
-        exam.skip(name, why=f"It takes no mask of each sequence: {error}")
-        return
-    if exam.blocked:
-        _see_padding(exam, inputs, real)
-        return
-    base = torch.ones(T, T, dtype=torch.bool)
-    base = base if exam.base is None else exam.base
-    seeing = lambda seen: exam.form(seen & base)(*inputs)
-    if exam.agree(got, seeing(on_keys)):
-        exam.agrees(name)
-        return
-    B, H = T, exam.held.heads
-    number = torch.arange(B * H).view(B, H)
-    # The first that agrees: a padded query that sees nothing may give
-    # anything, so that hiding padding from queries explains the most.
-    wrong = {
-        "Padding has no effect: no key is hidden.": seeing(base),
-        "Padding is applied to the queries: their outputs are blanked, and"
-        " no key is hidden.": seeing(base) * on_queries,
-        "Padding is applied to the queries, and no key is hidden.": (
-            seeing(on_queries)
-        ),
-        "Padding of sequence i is applied to query i of all: a mask (batch,"
-        " keys) is taken for (queries, keys).": seeing(real),
-        "Padding is inverted: real keys are hidden, and padding is seen.": (
-            seeing(~on_keys)
-        ),
-        "Heads obey the padding of other sequences: masks are copied by"
-        " repeat, 0 1 0 1, and rows of sequences and heads lie 0 0 1 1.": (
-            seeing(real[number % B][:, :, None])
-        ),
-    }
-    known = (said for said, form in wrong.items() if exam.agree(got, form))
-    exam.fail(name, next(known, "Padding acts in no known way."))
-
-
-def _see_padding(exam: Exam, inputs: Inputs, real: Tensor) -> None:
-    """Without a formula: which values move what is no padding, [B, T, S]?
-
-    A padded one moves nothing, and a real one what it moves without padding.
-    """
-    name, T = "padding on keys", exam.T
-    if exam.held.padding:
-        ask = partial(exam.ask, padding=real)
-    else:
-        mask = real[:, None, None].expand(-1, 1, T, -1)
-        ask = partial(exam.ask, allowed=mask)
-    padded, plain = (each_sight(f, inputs) for f in (ask, exam.ask))
-    words, keys = real[:, :, None], real[:, None]
-    leaked = float((padded * (words & ~keys)).nan_to_num().max())
-    lost = (plain > exam.tolerance) & ~(padded > exam.tolerance)
-    if leaked > exam.tolerance:
-        meaning = "Padding reaches real tokens: it hides nothing, or others."
-        exam.fail(name, meaning, leaked, exam.tolerance)
-    elif (lost & words & keys).any():
-        meaning = "Real tokens are hidden with the padding."
-        exam.fail(name, meaning, "hidden", "seen")
-    exam.note(name, True, leaked, exam.tolerance)
-
-
-def each_sight(ask: Callable[..., Tensor], inputs: Inputs) -> Tensor:
-    """[B, T, S]: how far output i of each sequence moves with value j."""
-    Q, K, V = inputs
-    still, moves = ask(Q, K, V), []
-    for j in range(K.shape[2]):
-        other = V.clone()
-        other[:, :, j] += 1
-        moves.append(moved(ask(Q, K, other), still).amax((1, 3)))
-    return torch.stack(moves, -1)
 
 
 GIVES = {

@@ -23,6 +23,7 @@ SIGHT = (
     "dead rows, backward",
 )
 TRAINING, EVALUATING = FUTURE
+AS_TRAINING = "Leaks as it does while training."
 NO_MODE = "A function has no training mode."
 NO_MASK = "The subject takes no mask and is not said to be causal."
 
@@ -39,11 +40,10 @@ def probe_always_causal(exam: Exam) -> bool:
         return True
     if found.finding == "known form":
         return True  # no known form, and it does not hide the future
-    if _has_no_mask(exam, found):
-        return True  # that is not the mask's fault, but the future's
-    lost = found.finding == "mask obeyed" and exam.subject.is_module
-    if lost and not leak(_map(exam, TRAINING)):
-        return True  # causal while it trains: no mask is what it has now
+    if found.finding == "mask obeyed" and (
+        _has_no_mask(exam, found) or not leak(_map(exam, TRAINING))
+    ):
+        return True  # open, or causal while it trains: the future's fault
     seen = "agrees to rounding with this fault"
     exam.fail(found.finding, found.meaning, seen)
     exam.blocked = f'Cannot be told while "{found.finding}" fails.'
@@ -52,8 +52,11 @@ def probe_always_causal(exam: Exam) -> bool:
 
 
 def _has_no_mask(exam: Exam, found: Hypothesis) -> bool:
-    """Whether documents show the future, and no mask could hide it."""
-    maskless = not exam.held.takes_mask and exam.declared.documents
+    """Whether the future is seen, and no mask was given that should hide it.
+
+    That is not the mask's fault, but the future's.
+    """
+    maskless = not exam.held.takes_mask and exam.held.causal is True
     return maskless and found.finding == "mask obeyed"
 
 
@@ -147,7 +150,9 @@ def _identify(exam: Exam, mask: Tensor, by_mask: bool) -> Hypothesis | None:
         return None
     for wrong in wrong_masks(mask, causal=not by_mask, **exam.how):
         if exam.agree(got, wrong.form(*inputs)):
-            return wrong
+            said = wrong.meaning
+            said = said if by_mask else exam.held.worded(said)
+            return wrong._replace(meaning=said)
     ask = partial(exam.ask, allowed=mask) if by_mask else exam.ask_causal
     weights = read_weights(exam, *inputs[:2], ask)
     if weights is not None:
@@ -213,7 +218,7 @@ def probe_future(exam: Exam, wrong: Hypothesis | None = None) -> None:
     def follows(name: str, meaning: str) -> None:
         exam.note(name, None, leaks[name], 0.0, meaning, maps[name])
 
-    cause = exam.broken(*READING)
+    cause = exam.broken(*READING, "mask diagonal")
     if wrong is not None:
         by_mode = one_mode and wrong.finding in ("mask obeyed", "known form")
         leaky = wrong.finding == "known form" and leaks[EVALUATING] > 0
@@ -223,7 +228,7 @@ def probe_future(exam: Exam, wrong: Hypothesis | None = None) -> None:
     for name in maps if cause else ():
         follows(name, f'Follows from "{cause}".')
     if both and not one_mode and leaks[TRAINING] > 0:
-        follows(EVALUATING, "Leaks as it does while training.")
+        follows(EVALUATING, AS_TRAINING)
     for name, found in maps.items():
         mode = name.replace("future", "") if both else ""
         alone = " alone" if one_mode else ""

@@ -15,7 +15,13 @@ from surgeon.checkup.probes.rows import (
     GIVES,
     unless_demanded,
 )
-from surgeon.checkup.probes.sight import EVALUATING, NO_MASK, SIGHT, TRAINING
+from surgeon.checkup.probes.sight import (
+    AS_TRAINING,
+    EVALUATING,
+    NO_MASK,
+    SIGHT,
+    TRAINING,
+)
 from surgeon.checkup.subjects.answering import SubjectError, answer
 from surgeon.checkup.subjects.conventions import MASKS
 
@@ -42,6 +48,9 @@ def probe_sight(exam: Outside, *, find: bool = False) -> None:
     if _explained(exam, maps):
         return
     leaks = {name: leak(found) for name, found in maps.items()}
+    if all(leaks.values()) and len(maps) > 1:
+        found = leaks[EVALUATING], 0.0, AS_TRAINING, maps[EVALUATING]
+        exam.note(EVALUATING, None, *found)
     for name, found in maps.items():
         sound = leaks[name] == 0
         meaning = "" if sound else "Outputs depend on later tokens."
@@ -94,7 +103,7 @@ def _maps(exam: Outside, mask: Tensor | None) -> dict[str, Tensor]:
 
 def _explained(exam: Outside, maps: dict[str, Tensor]) -> bool:
     """Whether all maps look like one fault's; then it is named."""
-    leaks = [leak(found) > 0 for found in maps.values()]
+    held, leaks = exam.held, [leak(found) > 0 for found in maps.values()]
     if not all(leaks):
         return False
     ones = torch.ones(T, T, dtype=torch.bool)
@@ -119,7 +128,10 @@ def _explained(exam: Outside, maps: dict[str, Tensor]) -> bool:
             ones.tril(1),
         ),
     ):
+        if pattern is ones and held.causal is True:
+            continue  # no mask was given: the future's fault
         if all(torch.equal(s, pattern | eye) for s in seen):
+            meaning = held.worded(meaning)
             exam.fail(name, meaning, "its map", "nothing above the diagonal")
             follows = f'Follows from "{name}".'
             for future, found in maps.items():

@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor
 
+from surgeon.checkup.designs.design import PARTS
 from surgeon.checkup.designs.schemes import Nowhere
 from surgeon.checkup.exam import Exam
 from surgeon.checkup.forms import Inputs, causal, spread, weigh
@@ -12,8 +13,8 @@ from surgeon.checkup.notes import AGREES
 from surgeon.checkup.portrait import contradiction, likeness, portrait
 from surgeon.checkup.probes.behaviour import probe_apart, sums_to_one
 from surgeon.checkup.probes.guesses import suggestion
-from surgeon.checkup.probes.reading import read_weights
-from surgeon.checkup.probes.traits import NONE, read_traits
+from surgeon.checkup.probes.reading import moved, read_weights
+from surgeon.checkup.probes.traits import ALIKE, NONE, read_traits
 
 CORE = (
     "batch elements apart",
@@ -99,18 +100,58 @@ def _no_shares(
 def _not_linear(exam: Exam, inputs: Inputs) -> None:
     """Something is done to the output, or added: that may be meant."""
     Q, K, V = inputs
-    why = (
-        "The output is no sum of values by any weights: values or outputs are"
-        " changed in another way (a norm, a gate)."
-    )
+    why = CHANGED
     if float(exam.ask(Q, K, 0 * V).abs().max()) > exam.tolerance:
         why = (
             "With values of zero the output is not zero: something else is"
             " added to it (a residual, a bias)."
         )
+    elif _of_one_length(exam, inputs):
+        why = NORMED
+        if exam.declared.norm and _normed_instead(exam, inputs):
+            return
     exam.skip("known form", "convex hull", why=why)
     exam.portrait.append(why)
     exam.blocked = f"Needs weights to be read. {why}"
+
+
+CHANGED = (
+    "The output is no sum of values by any weights: values or outputs are"
+    " changed in another way (a norm, a gate)."
+)
+NORMED = (
+    "The output is no sum of values by any weights: their lengths do not"
+    " count (a norm of values)."
+)
+
+
+def _of_one_length(exam: Exam, inputs: Inputs) -> bool:
+    """Whether nothing changes where each value is longer in its own way."""
+    Q, K, V = inputs
+    longer = V * torch.linspace(1.5, 3, V.shape[2]).to(V.dtype)[:, None]
+    return not _moves(exam, inputs, (Q, K, longer))
+
+
+def _moves(exam: Exam, before: Inputs, after: Inputs) -> bool:
+    still, now = exam.ask(*before), exam.ask(*after)
+    return float(moved(now, still).max()) > ALIKE * float(still.abs().max())
+
+
+def _normed_instead(exam: Exam, inputs: Inputs) -> bool:
+    """Whether values have the norm that queries or keys were to have."""
+    law, (Q, K, V) = PARTS["norm"], inputs
+    queries = _moves(exam, inputs, (2 * Q, K, V))
+    keys = _moves(exam, inputs, (Q, 2 * K, V))
+    said = {
+        (True, True): "neither queries nor keys are",
+        (True, False): "queries are not",
+        (False, True): "keys are not",
+    }.get((queries, keys), "")
+    if said:
+        exam.fail(law, f"Values are normalised, and {said}.")
+        exam.portrait.append(NORMED)
+        block(exam, law, follows=False)
+    return bool(said)
 
 
 def _alone(exam: Exam, Q: Tensor, K: Tensor, weights: Tensor) -> bool:

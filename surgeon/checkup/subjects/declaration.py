@@ -138,6 +138,14 @@ class Held:
     def can_be_causal(self) -> bool:
         return bool(self.causal) or self.takes_mask
 
+    def worded(self, meaning: str) -> str:
+        """What is said of "the mask", where it was asked without one."""
+        if not self.causal or self.flag_beside_mask:
+            return meaning
+        lost = meaning.startswith("The mask has no effect")
+        own = "The causal flag" if lost else "The causal mask"
+        return meaning.replace("The mask ", f"{own} ", 1)
+
     def __str__(self) -> str:
         axes = ", ".join(self.mask_shape.split())
         masks = f"mask {self.mask} [{axes}]" if self.takes_mask else "no mask"
