@@ -67,6 +67,40 @@ def rotary(late=0, of="QK", **how):
     return turn
 
 
+def in_pairs(pairs, turns):
+    """Any columns turned together, each pair by its own angle."""
+
+    def turn(Q, K):
+        found = []
+        for x, first in ((Q, K.shape[-2] - Q.shape[-2]), (K, 0)):
+            places, y = torch.arange(x.shape[-2], dtype=x.dtype) + first, x.clone()
+            for (a, b), by in zip(pairs, turns, strict=True):
+                cos, sin = (places * by).cos(), (places * by).sin()
+                y[..., a], y[..., b] = x[..., a] * cos - x[..., b] * sin, x[..., b] * cos + x[..., a] * sin
+            found.append(y)
+        return found
+
+    return turn
+
+
+def but_in(right, wrong, axis, *where):
+    """Right, and wrong for some queries (-2), heads (-3) or sequences (0)."""
+
+    def subject(Q, K, V, mask=None):
+        good, bad = right(Q, K, V, mask).clone(), wrong(Q, K, V, mask)
+        for i in where:
+            if i < good.shape[axis]:
+                good.select(axis, i).copy_(bad.select(axis, i))
+        return good
+
+    return subject
+
+
+def unless_one(right, wrong):
+    """Wrong, and right for one query."""
+    return lambda Q, K, V, mask=None: (right if Q.shape[-2] == 1 else wrong)(Q, K, V, mask)
+
+
 def from_the_first(Q, K):
     return turned(Q), turned(K)
 
@@ -171,6 +205,10 @@ def cap(size, outer=None):
 SINKS = [0.5, -1.0, 0.25, 2.0]
 
 
+def its_own(size):
+    return lambda scores: scores * torch.tanh(scores / size)
+
+
 def with_sink(sinks):
     """Softmax of a row with one more score, dropped."""
 
@@ -210,6 +248,11 @@ def causal_window(count):
 BIAS = DistanceBias(4, num_buckets=8, max_distance=16)
 with torch.no_grad():
     BIAS.table.copy_(torch.sin(torch.arange(32.0)).reshape(8, 4))
+
+
+def buckets(scores):
+    T, S = scores.shape[-2:]
+    return BIAS.bias(torch.arange(T) + S - T, torch.arange(S)).detach()
 
 
 def of_buckets(sign=1, mirrored=False, flipped=False, late=0):
@@ -317,6 +360,41 @@ ROTARY, ALIBI, RMS = {"positions": "rotary"}, {"positions": "alibi", **HEADS}, {
 EIGHT = {"widths": (8, 8)}
 OWN = {"positions": from_one_side, **EIGHT}
 TABLE = {"positions": BIAS, **HEADS}
+
+
+def weighted(x, which):
+    """A norm with weights, as a function."""
+    return rms(x) * (1 + 0.3 * torch.sin(torch.arange(x.shape[-1], dtype=torch.float64))).to(x.dtype)
+
+
+def of_places(scores):
+    T, S = scores.shape[-2:]
+    return torch.sin(torch.arange(T)[:, None] * torch.arange(S) / 2).double()
+
+
+def in_blocks(size):
+    return lambda scores: torch.where(
+        torch.arange(scores.shape[-2])[:, None] // size == torch.arange(scores.shape[-1]) // size, 0.0, -math.inf
+    ).double()
+
+
+def odd_keys(scores):
+    """Each query sees those keys that are an odd number away, and itself."""
+    far = distance(scores)
+    return torch.where((far % 2 == 1) | (far == 0), 0.0, -math.inf).double()
+
+
+def nearly(scores):
+    """ALiBi's slopes, of the root of the distance."""
+    return -SLOPES[:, None, None] * distance(scores) ** 0.5
+
+
+def ahead_alone(scores):
+    return -SLOPES[:, None, None] * (distance(scores) + 3.0 * (behind(scores) < 0))
+
+
+def behind_alone(scores):
+    return -SLOPES[:, None, None] * (distance(scores) + 3.0 * (behind(scores) > 0))
 
 
 # what it is called: (the attention, what it is declared to be)
@@ -802,6 +880,134 @@ WRONG = {
     "a norm of keys and values": (with_values("K"), RMS, NORM, "Values are normalised, and queries are not."),
     "a norm of queries and values": (with_values("Q"), RMS, NORM, "Values are normalised, and keys are not."),
     "a norm of values": (with_values(), RMS, NORM, "Values are normalised, and neither queries nor keys are."),
+    "a declared norm without its weights": (
+        made(both(rms)),
+        {"qk_norm": weighted},
+        NORM,
+        "Rows are divided by their root mean square, and that is all: weights that were declared are left out.",
+    ),
+    "another declared norm": (
+        made(both(unit)),
+        {"qk_norm": weighted},
+        NORM,
+        "Rows are divided by their length, and that is all: weights that were declared are left out.",
+    ),
+    "other pairs of columns": (
+        made(in_pairs([(0, 4), (1, 5)], [1.0, 0.1])),
+        {"positions": "rotary share=0.5", **EIGHT},
+        "positions",
+        "Other columns are pairs: 0 with 4, 1 with 5, not 0 with 2, 1 with 3.",
+    ),
+    "frequencies one pair late": (
+        made(in_pairs([(0, 4), (1, 5), (2, 6), (3, 7)], [3.0, 1.0, 0.1, 0.01])),
+        ROTARY | EIGHT,
+        "positions",
+        "Pairs turn by 3, 1, 0.1, 0.01 a place, not by 1, 0.1, 0.01, 0.001. Each has the frequency of the pair before"
+        " it.",
+    ),
+    "frequencies one pair early": (
+        made(in_pairs([(0, 4), (1, 5), (2, 6), (3, 7)], [0.1, 0.01, 0.001, 0.5])),
+        ROTARY | EIGHT,
+        "positions",
+        "Pairs turn by 0.1, 0.01, 0.001, 0.5 a place, not by 1, 0.1, 0.01, 0.001. Each has the frequency of the pair"
+        " after it.",
+    ),
+    "numbers of other distances": (
+        made(bias=nearly),
+        ALIBI,
+        "positions",
+        "What is added for places is another: it is another number for each distance.",
+    ),
+    "numbers of other distances ahead": (
+        made(bias=ahead_alone),
+        ALIBI,
+        "positions",
+        "What is added for places is another for keys ahead; for those behind, it is as declared.",
+    ),
+    "numbers of other distances behind": (
+        made(bias=behind_alone),
+        ALIBI,
+        "positions",
+        "What is added for places is another for keys behind; for those ahead, it is as declared.",
+    ),
+    "numbers of other places": (
+        made(bias=lambda scores: buckets(scores) + of_places(scores)),
+        TABLE,
+        "positions",
+        "What is added for places is another in 4 of 5 rows, as for query 1.",
+    ),
+    "lost for the last query": (
+        but_in(sloping(), made(), -2, 4),
+        ALIBI,
+        "positions",
+        "Places do not count: nothing is added for them. So it is for the last query alone.",
+    ),
+    "lost for two queries": (
+        but_in(sloping(), made(), -2, 1, 2),
+        ALIBI,
+        "positions",
+        "Places do not count: nothing is added for them. So it is for queries 1, 2 alone.",
+    ),
+    "lost in a head": (
+        but_in(made(bend=cap(5.0)), made(), -3, 2),
+        {"softcap": 5.0, **HEADS},
+        "soft cap",
+        "Scores are not capped. So it is in head 2 alone.",
+    ),
+    "lost in a sequence": (
+        but_in(made(both(rms)), made(), 0, 1),
+        RMS,
+        NORM,
+        "Queries and keys are not normalised. So it is in sequence 1 alone.",
+    ),
+    "lost for several queries": (
+        unless_one(made(bend=cap(5.0)), made()),
+        {"softcap": 5.0},
+        "soft cap",
+        "Scores are not capped. With one query it is as declared.",
+    ),
+    "one query turned in a head alone": (
+        but_in(made(rotary()), made(rotary(of="K")), -3, 1, 2),
+        ROTARY | HEADS,
+        "positions",
+        "Queries are not turned. So it is in heads 1, 2 alone.",
+    ),
+    "its own tangent": (
+        made(bend=its_own(5.0)),
+        {"softcap": 5.0},
+        "soft cap",
+        "The tangent of s/c is multiplied by s, not by c.",
+    ),
+    "sinks that are scaled": (
+        made(share=with_sink([s / 8**0.5 for s in SINKS])),
+        {"sink": SINKS, **EIGHT},
+        "sink",
+        "The sink is multiplied by the scale, as products are.",
+    ),
+    "other sinks": (
+        made(share=with_sink([0.7, 0.1, -0.3, 1.25])),
+        {"sink": SINKS},
+        "sink",
+        "The sinks are 0.7, 0.1, -0.3, 1.25, not 0.5, -1, 0.25, 2.",
+    ),
+    "another sink": (
+        made(share=with_sink(0.7)),
+        {"sink": 0.25},
+        "sink",
+        "The sink is 0.7, not 0.25.",
+    ),
+    "blocks for a window": (
+        made(bias=in_blocks(3)),
+        {"window": 2},
+        "window",
+        "Keys are seen in blocks of 3, not in a band.",
+    ),
+    "odd keys for a window": (
+        made(bias=odd_keys),
+        {"window": 2},
+        "window",
+        "Other keys are seen: of 6, the queries see 4 4 4 4 4 4.",
+    ),
     "no root": (
         made(both(square)),
         RMS,
@@ -844,8 +1050,20 @@ WRONG = {
     "features of queries alone": (
         featured(positive, torch.relu),
         {"linear": torch.relu},
+        FEATURES,
+        "Queries have another feature map; keys have that declared.",
+    ),
+    "features of keys alone": (
+        featured(positive, lambda x: x.exp() + x.square()),
+        LINEAR,
+        FEATURES,
+        "Keys have another feature map; queries have that declared.",
+    ),
+    "features of neither": (
+        featured(lambda x: x.square() + 0.1, lambda x: x.exp() + x.square()),
+        LINEAR,
         "known form",
-        "It is not what was declared.",
+        "It is not what was declared. It looks like one with products of features for weights (linear attention).",
     ),
     "no features of keys": (
         featured(keys=lambda x: x),

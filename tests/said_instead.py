@@ -67,6 +67,14 @@ OF_THE_ZOO = {
 
 # of what `said_of_functions` and `said_of_modules` have: the law, and what to write
 SAID = {
+    "padding, and the past forgotten": (
+        "future, evaluating",
+        "Hide what either rule hides: past & padding[:, None, None].",
+    ),
+    "other shares from a block on": (
+        "known form",
+        "Let every block of keys have the same factor, and what was summed before it the new maximum.",
+    ),
     "bent, mask too narrow": ("mask polarity", "Hide what the mask hides, and nothing else."),
     "half a gradient": (
         "gradients",

@@ -31,7 +31,9 @@ from odd_functions import (
     flagged_later,
     forgetful,
     four_heads,
+    growing_by_blocks,
     half_detached,
+    halved_for_one,
     harmed,
     keys_ignored,
     large,
@@ -458,6 +460,15 @@ SAID = {
         "FAIL future, evaluating": "Outputs depend on later tokens.",
         "pass known form": "The output is softmax(QKᵀ/√d_k)V, to rounding.",
         "n/a mask obeyed": "The subject takes no mask but the causal one.",
+    }),
+    "one causal query halved": (lambda: halved_for_one, FLAG, {
+        "FAIL known form": "Right for several queries, but not for 1 query and 7 keys.",
+    }),
+    "other shares from a block on": (lambda: growing_by_blocks, {}, {
+        "FAIL known form": (
+            "Right for some sizes, but not for 61 queries, 61 keys and 1 sequences. The first 32 keys share as they"
+            " should, and others from there on: blocks of 32."
+        ),
     }),
     "open by its flag": (lambda: by_flag(torch.ones_like), FLAG, {
         "FAIL mask obeyed": "The causal flag has no effect: everyone sees everything.",

@@ -97,7 +97,7 @@ def ahead_for_behind(Q, K, V, mask=None):
 
 @wrong(
     distance_bias,
-    "known form",
+    "positions",
     thread="sooftware/conformer#55",
     repair="Every query has its own row of the table.",
 )
@@ -108,7 +108,7 @@ def bias_of_the_next_query(Q, K, V, mask=None):
     return weighed(scored(Q, K) + bias.to(Q), mask) @ V
 
 
-@wrong(distance_bias, "known form", repair="Add the bias in every row.")
+@wrong(distance_bias, "positions", repair="Add the bias in every row.")
 def bias_lost_for_the_last(Q, K, V, mask=None):
     """The last query's row is sliced off the bias, and filled with zeros."""
     bias = table(ahead(Q, K)).to(Q)

@@ -33,7 +33,7 @@ def capped_after_the_mask(Q, K, V, mask=None):
 
 @wrong(
     capped,
-    "known form",
+    "soft cap",
     thread="unslothai/unsloth-zoo#593",
     repair="c * tanh(s / c), not s * tanh(s / c).",
 )

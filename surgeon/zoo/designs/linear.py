@@ -60,7 +60,7 @@ def normaliser_missing(Q, K, V):
     return features(Q) @ features(K).mT @ V
 
 
-@wrong(linear, "known form", repair="The feature map of both.")
+@wrong(linear, "linear attention", repair="The feature map of both.")
 def keys_without_features(Q, K, V):
     """The feature map is laid on queries alone; keys are made positive."""
     weights = features(Q) @ K.exp().mT
@@ -92,7 +92,7 @@ def normaliser_cut(Q, K, V):
     return seen(Q, K) @ V / total.sum(-1, keepdim=True)
 
 
-@wrong(linear, "known form", repair="One feature map for both.")
+@wrong(linear, "linear attention", repair="One feature map for both.")
 def maps_apart(Q, K, V):
     """Queries and keys have feature maps of their own."""
     weights = torch.relu(Q).add(1e-3) @ features(K).mT

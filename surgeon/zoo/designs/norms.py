@@ -106,7 +106,7 @@ def queries_alone_normed(Q, K, V, mask=None):
 
 @wrong(
     normed_with_weights,
-    "known form",
+    "norm of queries and keys",
     thread="lucidrains/x-transformers#352",
     repair="Multiply by the weights.",
 )

@@ -155,7 +155,7 @@ def turned_whole(Q, K, V, mask=None):
 
 @wrong(
     rotary_partly,
-    "known form",
+    "positions",
     thread="pie-project/pie#602",
     repair="Pairs and frequencies of the width that is turned.",
 )
@@ -193,7 +193,7 @@ def keys_turned_back(Q, K, V, mask=None):
 
 @wrong(
     rotary,
-    "known form",
+    "positions",
     thread="bkitano/llama-from-scratch#8",
     repair="base ** (-2 i / d), i = 0 ... d/2 - 1.",
 )

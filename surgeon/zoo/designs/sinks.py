@@ -76,7 +76,7 @@ def sink_counted_twice(Q, K, V, mask=None):
 
 @wrong(
     learned_sink,
-    "known form",
+    "sink",
     thread="ROCm/rocm-libraries#12229",
     repair="The sink is a score already: do not scale it.",
 )

@@ -102,7 +102,7 @@ def window_reversed(Q, K, V, mask=None):
     return banded(Q, K, V, 1, 2, mask)
 
 
-@wrong(sliding, "known form", repair="A band, not blocks.")
+@wrong(sliding, "window", repair="A band, not blocks.")
 def blocks_for_a_band(Q, K, V):
     """Each query sees the keys of its block, up to itself."""
     t, s = placed(Q, K)
