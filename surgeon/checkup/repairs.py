@@ -9,6 +9,8 @@ EMPTY = (
     " weights to 0 after softmax"
 )
 
+PARTLY = "Do the same for every query, every head and every sequence."
+
 FUTURE = (
     (
         "padding",
@@ -102,6 +104,11 @@ REPAIRS: dict[str, tuple[tuple[str, str], ...]] = {
             "Hide what fills up the last block, before softmax.",
         ),
         (
+            "blocks of",
+            "Let every block of keys have the same factor, and what was"
+            " summed before it the new maximum.",
+        ),
+        (
             "belongs to more",
             "Let a score rest on its own query, its own key and their"
             " distance alone.",
@@ -117,6 +124,7 @@ REPAIRS: dict[str, tuple[tuple[str, str], ...]] = {
             "Values are",
             "Normalise queries and keys, and leave values as they are.",
         ),
+        ("left out", "Multiply by the weights of the norm."),
         (
             "turned",
             "Normalise where the model was trained to; if that is as it is,"
@@ -138,6 +146,20 @@ REPAIRS: dict[str, tuple[tuple[str, str], ...]] = {
             "Pairs are mixed",
             "Lay angles out as pairs are: torch.cat([a, a], -1) for halves,"
             " a.repeat_interleave(2, -1) for neighbours.",
+        ),
+        (
+            "Other columns",
+            "Cut off the columns that are turned, and pair them among"
+            " themselves.",
+        ),
+        (
+            "Pairs turn by",
+            "Write base ** (-2 * i / columns), i from 0, of the columns that"
+            " are turned.",
+        ),
+        (
+            "is another",
+            "Look numbers up by keys minus queries, in every row alike.",
         ),
         (
             "offset",
@@ -181,6 +203,10 @@ REPAIRS: dict[str, tuple[tuple[str, str], ...]] = {
         ),
     ),
     "sink": (
+        (
+            "by the scale",
+            "Put the sink beside scores that are scaled: it is one already.",
+        ),
         (
             "not shifted",
             "Divide by torch.exp(sink - m) + powers.sum(-1, keepdim=True):"
@@ -349,6 +375,8 @@ def instead_of(
     repairs: Mapping[str, tuple[tuple[str, str], ...]] = REPAIRS,
 ) -> str:
     """What to write instead where a law is broken, and means that."""
+    if " So it is " in meaning and meaning.endswith(" alone."):
+        return PARTLY
     for words, repair in repairs.get(name, ()):
         if words in meaning:
             return repair

@@ -24,6 +24,8 @@ class Cap:
         Whether products are bent, before they are scaled.
     late : bool
         Whether it comes after keys are hidden.
+    own : bool
+        Whether the tangent is multiplied by the score itself.
     """
 
     size: float
@@ -31,6 +33,7 @@ class Cap:
     hard: bool = False
     raw: bool = False
     late: bool = False
+    own: bool = False
 
     def bent(self, products: Tensor, factor: float | Tensor) -> Tensor:
         """Scores, of products and what they are multiplied by."""
@@ -42,6 +45,8 @@ class Cap:
     def bend(self, scores: Tensor) -> Tensor:
         if self.hard:
             return scores.clamp(-self.size, self.size)
+        if self.own:
+            return scores * torch.tanh(scores / self.size)
         outer = self.size if self.outer is None else self.outer
         return outer * torch.tanh(scores / self.size)
 

@@ -114,6 +114,36 @@ class Turning:
 
 
 @dataclass(frozen=True)
+class Paired:
+    """Any pairs of columns, each turned by its own angle a place.
+
+    Parameters
+    ----------
+    pairs : tuple of (int, int)
+        The columns.
+    turns : Tensor
+        Radians a place, one for each pair.
+    """
+
+    pairs: tuple[tuple[int, int], ...]
+    turns: Tensor
+
+    def __call__(
+        self, Q: Tensor, K: Tensor, queries: Tensor, keys: Tensor
+    ) -> Placed:
+        return self.turn(Q, queries), self.turn(K, keys), None
+
+    def turn(self, x: Tensor, places: Tensor) -> Tensor:
+        first, second = (list(some) for some in zip(*self.pairs, strict=True))
+        angle = places.to(x.dtype)[:, None] * self.turns.to(x.dtype)
+        cos, sin = angle.cos(), angle.sin()
+        a, b, turned = x[..., first], x[..., second], x.clone()
+        turned[..., first] = a * cos - b * sin
+        turned[..., second] = b * cos + a * sin
+        return turned
+
+
+@dataclass(frozen=True)
 class Slopes:
     """ALiBi: scores lowered by distance, in each head at its own slope.
 

@@ -10,7 +10,7 @@ import torch
 from surgeon.checkup.designs.bounds import Cap, Sink
 from surgeon.checkup.designs.design import PARTS, Design
 from surgeon.checkup.designs.linear import open_sums, wrong_linear
-from surgeon.checkup.designs.norms import CalledNorm, RowNorm
+from surgeon.checkup.designs.norms import SMALL, CalledNorm, RowNorm
 from surgeon.checkup.designs.pictures import wrong_pictures
 from surgeon.checkup.designs.schemes import Turning
 from surgeon.checkup.designs.wrong_places import wrong_places
@@ -41,12 +41,19 @@ LEFT_OUT = {
 
 
 def wrong_ways(
-    design: Design, heads: int, T: int, S: int, *, later: bool = False
+    design: Design,
+    heads: int,
+    T: int,
+    S: int,
+    by: float,
+    *,
+    later: bool = False,
 ) -> Iterator[Wrong]:
     """Each part left out, and each part gone wrong.
 
-    `heads` of the queries, `T` and `S` tokens of the question; `later`
-    whether it was right at other sizes, so that no part is left out at all.
+    `heads` of the queries, `T` and `S` tokens of the question, `by` what its
+    scores are multiplied by; `later` whether it was right at other sizes, so
+    that no part is left out at all.
     """
     if not later:
         yield from _left_out(design)
@@ -71,7 +78,7 @@ def wrong_ways(
     yield from _norms(design)
     yield from _windows(design, S)
     yield from _caps(design)
-    yield from _sinks(design, heads)
+    yield from _sinks(design, heads, by)
     if later:
         yield from _left_out(design)
 
@@ -105,6 +112,8 @@ def _norms(design: Design) -> Iterator[Wrong]:
                 f"The {other} are not normalised.",
                 replace(design, norm=replace(norm, only=only)),
             )
+    if isinstance(norm, CalledNorm):
+        yield from _without_weights(design)
     if not isinstance(norm, RowNorm):
         return
     axes = {
@@ -148,6 +157,19 @@ def _norms(design: Design) -> Iterator[Wrong]:
                 law,
                 f"Rows are {said}, which is another norm.",
                 replace(design, norm=replace(norm, kind=kind)),
+            )
+
+
+def _without_weights(design: Design) -> Iterator[Wrong]:
+    """Of a norm that is a function: what is there has no numbers."""
+    kinds = {"rms": "root mean square", "l2": "length"}
+    for kind, by in kinds.items():
+        for eps in SMALL:
+            yield Wrong(
+                PARTS["norm"],
+                f"Rows are divided by their {by}, and that is all: weights"
+                " that were declared are left out.",
+                replace(design, norm=RowNorm(kind, eps)),
             )
 
 
@@ -197,6 +219,9 @@ def _caps(design: Design) -> Iterator[Wrong]:
             size, hard=True
         ),
         "The tangent of s/c is not multiplied by c.": Cap(size, 1.0),
+        "The tangent of s/c is multiplied by s, not by c.": Cap(
+            size, own=True
+        ),
         "Scores are not divided by the cap before the tangent.": Cap(
             1.0, size
         ),
@@ -220,7 +245,7 @@ def behind_masks(design: Design) -> Iterator[Wrong]:
         )
 
 
-def _sinks(design: Design, heads: int) -> Iterator[Wrong]:
+def _sinks(design: Design, heads: int, by: float) -> Iterator[Wrong]:
     sink = design.sink
     if sink is None or sink.scores is None:
         return
@@ -234,6 +259,9 @@ def _sinks(design: Design, heads: int) -> Iterator[Wrong]:
             sink, bare=True
         ),
         "The sink has the other sign.": Sink(-scores),
+        "The sink is multiplied by the scale, as products are.": Sink(
+            scores * by
+        ),
         "The sink is counted twice.": Sink(scores + math.log(2)),
         "The sink is one of zero: softmax-plus-one.": Sink(
             torch.zeros_like(scores)

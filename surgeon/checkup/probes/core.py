@@ -6,7 +6,7 @@ from torch import Tensor
 
 from surgeon.checkup.exam import Exam
 from surgeon.checkup.finding import FUTURE
-from surgeon.checkup.forms import Inputs, attend, causal
+from surgeon.checkup.forms import Inputs, attend, causal, weigh
 from surgeon.checkup.probes.behaviour import sums_to_one
 from surgeon.checkup.probes.declared import (
     confirm,
@@ -30,6 +30,8 @@ from surgeon.checkup.probes.unknown import (
 )
 from surgeon.checkup.subjects.answering import SubjectError
 
+BLOCKS = 1e-6  # of logarithms of shares: more than rounding
+
 
 def probe_core(exam: Exam) -> None:
     """Compare with the formula, then with the ways in which it goes wrong.
@@ -45,7 +47,8 @@ def probe_core(exam: Exam) -> None:
     if exam.agree(got, exam.form(seen)(*inputs)):
         _confirm(exam, inputs, got)
     elif named(exam, inputs, got, seen):
-        _but_for_that(exam)
+        if not exam.blocked:
+            _but_for_that(exam)
     elif not (
         _scaled(exam, inputs, got, seen)
         or _named(exam, inputs, got, seen)
@@ -125,7 +128,7 @@ def _at_this_size(
     if weights is None:
         exam.fail(name, meaning)
         return
-    seen = (weights > 0).flatten(0, 1).any(0)
+    own_seen, seen = seen, (weights > 0).flatten(0, 1).any(0)
     own = bool(seen[-1, -1])
     if (
         own
@@ -147,7 +150,23 @@ def _at_this_size(
         return
     if are_shares(exam, weights) and not sums_to_one(exam, weights):
         meaning += " Rows sum to less: empty keys of a last block count."
+    elif first := _first_other(exam, inputs, weights, own_seen):
+        meaning += (
+            f" The first {first} keys share as they should, and others from"
+            f" there on: blocks of {first}."
+        )
     exam.fail(name, meaning)
+
+
+def _first_other(
+    exam: Exam, inputs: Inputs, weights: Tensor, seen: Tensor | None
+) -> int:
+    """From which key on scores are others, if those before are right."""
+    right = weigh(*inputs[:2], seen, **exam.how)
+    off = (weights.log() - right.log()).nan_to_num()
+    off = (off - off[..., :1]).abs().amax((0, 1, 2)) > BLOCKS
+    first = int(off.int().argmax())
+    return first if first > 1 and bool(off[first:].all()) else 0
 
 
 def _scaled(

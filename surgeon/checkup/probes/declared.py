@@ -4,11 +4,17 @@ import math
 from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from surgeon.checkup.designs.design import Design
+from surgeon.checkup.designs.design import PARTS, Design
 from surgeon.checkup.designs.norms import SMALL, RowNorm
-from surgeon.checkup.designs.schemes import Slopes, Table, Turning
+from surgeon.checkup.designs.schemes import (
+    Called,
+    Slopes,
+    Table,
+    Turning,
+)
 from surgeon.checkup.designs.wrong import wrong_ways
 from surgeon.checkup.exam import Exam
 from surgeon.checkup.forms import Inputs, attend
@@ -17,9 +23,20 @@ from surgeon.checkup.probes.fitting import (
     complete,
     other_numbers,
 )
+from surgeon.checkup.probes.instead import (
+    maps_instead,
+    numbers_instead,
+    pattern_instead,
+)
+from surgeon.checkup.probes.partly import partly
 from surgeon.checkup.probes.reading import read_weights
 from surgeon.checkup.probes.settling import FAR, read
-from surgeon.checkup.probes.unknown import fit_factor, wrong_scale
+from surgeon.checkup.probes.unknown import (
+    block,
+    fit_factor,
+    wrong_scale,
+)
+from surgeon.checkup.subjects.answering import SubjectError
 
 WIDEST = 60  # window that the usual question shows
 SQUARE = 1100  # as many queries as keys, at most
@@ -73,7 +90,7 @@ def from_the_first(
     if T == S or not places or not free or exam.design.top_left:
         return False
     design = replace(exam.design, top_left=True)
-    if not _fits(exam, inputs, got, seen, design):
+    if not fits(exam, inputs, got, seen, design):
         return False
     exam.how["design"] = design
     exam.portrait.append(
@@ -101,7 +118,7 @@ def named(
     Q, K, _ = inputs
     reading = _read(exam, Q, K)
     more = read(exam) if _learns(exam) else None
-    sizes = exam.held.heads, Q.shape[2], K.shape[2]
+    sizes = exam.held.heads, Q.shape[2], K.shape[2], exam.factor
     for fresh in (False, True) if more else (False,):
         if fresh and _of_another_scale(exam, inputs, got, seen, later):
             return True  # weights of a norm would explain that as well
@@ -111,14 +128,77 @@ def named(
         for law, meaning, design in wrong_ways(right, *sizes, later=later):
             if more and (fresh or design.norm != right.norm):
                 design = complete(design, more, gains=fresh)
-            if _fits(exam, inputs, got, seen, design):
+            if fits(exam, inputs, got, seen, design):
                 _adopt(exam, law, meaning, design)
                 return True
     for design in other_numbers(exam.design, reading) if reading else ():
-        if _fits(exam, inputs, got, seen, design):
+        if fits(exam, inputs, got, seen, design):
             _adopt(exam, *_number(exam.design, design), design)
             return True
+    return _instead(exam, inputs, got, seen, later=later)
+
+
+def _instead(
+    exam: Exam,
+    inputs: Inputs,
+    got: Tensor,
+    seen: Tensor | None,
+    *,
+    later: bool,
+) -> bool:
+    """Whether what is there can be read off, or is only some rows'."""
+    Q, K, _ = inputs
+    T, S = Q.shape[2], K.shape[2]
+    square = T == S and not later
+    ways = wrong_ways(exam.design, exam.held.heads, T, S, exam.factor)
+    if found := partly(exam, inputs, got, seen, ways):
+        _only_name(exam, *found, later=later)
+        return True
+    for law, meaning, design in numbers_instead(exam, T) if square else ():
+        if not fits(exam, inputs, got, seen, design):
+            continue
+        if isinstance(design.positions, (Called, Table)):  # of these places
+            _only_name(exam, law, meaning, later=later)
+        else:
+            _adopt(exam, law, meaning, design)
+        return True
+    if exam.design.linear and square and _maps(exam):
+        return True
+    if exam.held.causal is True and exam.base is None:
+        return False  # which keys are seen is the future's fault
+    bare = replace(exam.design, window=None, picture=None)
+    weights = None if bare == exam.design else read_weights(exam, Q, K)
+    shown = None
+    if weights is not None:
+        shown = pattern_instead(weights, past=exam.base is not None)
+    if shown and fits(exam, inputs, got, shown.seen, bare):
+        _only_name(exam, PARTS["window"], shown.meaning, later=later)
+        return True
     return False
+
+
+def _maps(exam: Exam) -> bool:
+    """Whether queries or keys have another feature map than declared."""
+    inputs = exam.draw(3 * exam.d_k)
+    try:
+        weights = read_weights(exam, *inputs[:2])
+    except SubjectError:  # a size that it does not take
+        return False
+    if weights is None or exam.d_k > 16 or exam.dtype != torch.float64:
+        return False
+    meaning = maps_instead(exam.design, inputs, weights)
+    if meaning:
+        _only_name(exam, PARTS["linear"], meaning, later=False)
+    return bool(meaning)
+
+
+def _only_name(exam: Exam, law: str, meaning: str, *, later: bool) -> None:
+    """Named, and nothing is known that all else could be compared with."""
+    exam.overrule(law, meaning)
+    if later:
+        exam.but = f"Holds, but for the {law}."
+    else:
+        block(exam, law)
 
 
 def _of_another_scale(
@@ -162,7 +242,7 @@ def _read(exam: Exam, Q: Tensor, K: Tensor) -> Reading | None:
     return Reading(Q.double(), K.double(), weights, factor, turns)
 
 
-def _fits(
+def fits(
     exam: Exam,
     inputs: Inputs,
     got: Tensor,
@@ -174,9 +254,24 @@ def _fits(
 
 
 def _adopt(exam: Exam, law: str, meaning: str, design: Design) -> None:
+    if _right_for_one(exam, design):
+        meaning += " With one query it is as declared."
     exam.overrule(law, meaning)
     exam.how["design"] = design
     exam.but, exam.under = f"Holds, but for the {law}.", law
+
+
+def _right_for_one(exam: Exam, found: Design) -> bool:
+    """Whether one query is answered as declared, and not as others are."""
+    if not exam.held.rectangular or exam.base is not None or exam.tokens:
+        return False
+    inputs = exam.draw(1, 7)
+    try:
+        got = exam.ask(*inputs)
+    except SubjectError:  # a size that it does not take
+        return False
+    right = fits(exam, inputs, got, None, exam.design)
+    return right and not fits(exam, inputs, got, None, found)
 
 
 def _number(right: Design, found: Design) -> tuple[str, str]:
@@ -192,40 +287,6 @@ def _number(right: Design, found: Design) -> tuple[str, str]:
     assert found.positions.slopes is not None
     slopes = ", ".join(f"{x:.4g}" for x in found.positions.slopes.tolist())
     return "positions", f"The slopes are {slopes}."
-
-
-def ends_at(
-    exam: Exam, inputs: Inputs, got: Tensor, forms: dict[str, Tensor]
-) -> dict[str, bool]:
-    """Which causal mask it draws with more keys than queries.
-
-    Places are to be counted from the same end.
-    """
-    from_first = {"top-left": True, "bottom-right": False}
-    found = dict.fromkeys(forms, False)
-    for where, seen in forms.items():
-        first = from_first[where]
-        for top_left in (first, not first):
-            design = replace(exam.design, top_left=top_left)
-            found[where] = _fits(exam, inputs, got, seen, design)
-            if found[where] and top_left == first:
-                return found
-            if found[where] and exam.design.positions:
-                _from_the_other_end(exam, where)
-                return found
-    return found
-
-
-def _from_the_other_end(exam: Exam, where: str) -> None:
-    """A mask that ends at one end, and places counted from the other."""
-    at_first = where == "top-left"
-    masked, placed = ("first", "last") if at_first else ("last", "first")
-    exam.overrule(
-        "positions",
-        "Angles of another offset: with more keys than queries, the causal"
-        f" mask puts the {masked} query beside the {masked} key, and places"
-        f" are counted as if the {placed} stood beside the {placed}.",
-    )
 
 
 def confirm(exam: Exam) -> None:

@@ -3,15 +3,16 @@
 Stand-ins for minus infinity, rows without a key, more keys than queries.
 """
 
+from dataclasses import replace
 from functools import partial
 
 import torch
 from torch import Tensor
 
 from surgeon.checkup.exam import Exam
-from surgeon.checkup.forms import causal
+from surgeon.checkup.forms import Inputs, causal
 from surgeon.checkup.notes import Notes
-from surgeon.checkup.probes.declared import ends_at
+from surgeon.checkup.probes.declared import fits, named
 from surgeon.checkup.probes.reading import moved, random_mask, sight
 from surgeon.checkup.subjects.answering import SubjectError, answer
 
@@ -237,7 +238,7 @@ def probe_rectangular(exam: Exam) -> None:
             for where, seen in forms.items()
         }
     else:
-        ends = ends_at(exam, inputs, got, forms)
+        ends = _ends_at(exam, inputs, got, forms)
     found = next((where for where in forms if ends[where]), "neither")
     asked = exam.alignment
     held = found == asked or (asked == "any" and found in forms)
@@ -245,3 +246,55 @@ def probe_rectangular(exam: Exam) -> None:
     meant = found == "neither" or "alignment" in exam.demanded
     weight = "fault" if meant else "hazard"
     exam.note(name, held, found, asked, ALIGNED[found], weight=weight)
+    told = exam.blocked or exam.broken("known form", *exam.designed)
+    if held and found == "bottom-right" and not told:
+        _probe_one_query(exam, S)
+
+
+def _ends_at(
+    exam: Exam, inputs: Inputs, got: Tensor, forms: dict[str, Tensor]
+) -> dict[str, bool]:
+    """Which causal mask it draws with more keys than queries.
+
+    Places are to be counted from the same end.
+    """
+    from_first = {"top-left": True, "bottom-right": False}
+    found = dict.fromkeys(forms, False)
+    for where, seen in forms.items():
+        first = from_first[where]
+        for top_left in (first, not first):
+            design = replace(exam.design, top_left=top_left)
+            found[where] = fits(exam, inputs, got, seen, design)
+            if found[where] and top_left == first:
+                return found
+            if found[where] and exam.design.positions:
+                _from_the_other_end(exam, where)
+                return found
+    return found
+
+
+def _from_the_other_end(exam: Exam, where: str) -> None:
+    """A mask that ends at one end, and places counted from the other."""
+    at_first = where == "top-left"
+    masked, placed = ("first", "last") if at_first else ("last", "first")
+    exam.overrule(
+        "positions",
+        "Angles of another offset: with more keys than queries, the causal"
+        f" mask puts the {masked} query beside the {masked} key, and places"
+        f" are counted as if the {placed} stood beside the {placed}.",
+    )
+
+
+def _probe_one_query(exam: Exam, S: int) -> None:
+    """One query that follows a cache: as the last row of several?"""
+    inputs, seen = exam.draw(1, S, 1), torch.ones(1, S, dtype=torch.bool)
+    try:
+        got = exam.ask(*inputs, causal=True)
+    except SubjectError:  # a size that it does not take
+        return
+    right = exam.agree(got, exam.form(seen)(*inputs))
+    if not right and not named(exam, inputs, got, seen, later=True):
+        exam.overrule(
+            "known form",
+            f"Right for several queries, but not for 1 query and {S} keys.",
+        )

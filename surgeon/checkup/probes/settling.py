@@ -84,24 +84,31 @@ def _with_table(exam: Exam, design: Design) -> Design:
     return replace(design, positions=Table(numbers))
 
 
-def table_of(exam: Exam) -> tuple[Tensor | None, float]:
-    """[H, 2 T - 1]: what each distance adds, and how far places differ.
-
-    Read off where all products are zero, less what the own key gets.
-    """
-    weights = _nothing(exam, exam.tokens or FAR)
-    if weights is None:
+def table_of(exam: Exam, tokens: int = FAR) -> tuple[Tensor | None, float]:
+    """[H, 2 T - 1]: what each distance adds, and how far places differ."""
+    logs = bare_logs(exam, exam.tokens or tokens)
+    if logs is None:
         return None, 0.0
-    logs = weights[0].log()  # [H, T, T], -inf where hidden
-    logs = logs - logs.diagonal(dim1=-2, dim2=-1)[..., None]
     T, found, worst = logs.shape[-1], [], 0.0
     for ahead in range(1 - T, T):
         same = logs.diagonal(ahead, -2, -1)
-        same = same.masked_fill(same.isinf(), math.nan)
         mean = same.nanmean(-1, keepdim=True)
         worst = max(worst, float((same - mean).nan_to_num().abs().max()))
         found.append(mean[:, 0].nan_to_num())
     return torch.stack(found, -1), worst
+
+
+def bare_logs(exam: Exam, tokens: int) -> Tensor | None:
+    """[H, T, T]: what places add, NaN where hidden; or None.
+
+    Read off where all products are zero, less what the own key gets.
+    """
+    weights = _nothing(exam, tokens)
+    if weights is None:
+        return None
+    logs = weights[0].log()
+    logs = logs - logs.diagonal(dim1=-2, dim2=-1)[..., None]
+    return logs.masked_fill(logs.isinf(), math.nan)
 
 
 def _with_sink(exam: Exam, design: Design) -> Design:
@@ -112,14 +119,11 @@ def _with_sink(exam: Exam, design: Design) -> Design:
     if weights is None:
         _unread(exam, "sink", "Give them: sink=[...], one for each head.")
         return design
-    bias = design.compared(*exam.draw()[:2])[2].double()
-    there = bias.exp().expand_as(weights) * (weights > 0)
-    total = weights.sum(-1)
-    missing = 1 - total
+    missing = 1 - weights.sum(-1)
     if float(missing.abs().max()) <= exam.tolerance:
         _dropped(exam)
         return replace(design, sink=None)
-    scores = (there.sum(-1) * missing / total).log()  # [B, H, T]
+    scores = _beside(exam, design, weights)
     by_head = scores.mean((0, 2))
     if _alike(scores, (0, 2)):
         return replace(design, sink=Sink(by_head))
@@ -139,6 +143,26 @@ def _with_sink(exam: Exam, design: Design) -> Design:
     return design
 
 
+def _beside(exam: Exam, design: Design, weights: Tensor) -> Tensor:
+    """[B, H, T]: the scores beside rows whose own are zero."""
+    bias = design.compared(*exam.draw()[:2])[2].double()
+    there = bias.exp().expand_as(weights) * (weights > 0)
+    total = weights.sum(-1)
+    return (there.sum(-1) * (1 - total) / total).log()
+
+
+def sink_of(exam: Exam, design: Design) -> Tensor | None:
+    """[H], or [1] where all are alike: the sinks that are there."""
+    weights = _nothing(exam, exam.T)
+    if weights is None:
+        return None
+    scores = _beside(exam, design, weights)
+    found = scores.mean((0, 2))
+    if not _alike(scores, (0, 2)):
+        return None
+    return found[:1] if len(found) > 1 and _alike(found, (0,)) else found
+
+
 def _block(exam: Exam, law: str) -> None:
     """Nothing can be compared with the form any more."""
     exam.blocked = f'Cannot be told while "{law}" fails.'
@@ -156,7 +180,7 @@ def _go_on(exam: Exam, law: str) -> None:
     exam.but, exam.under = f"Holds, but for the {law}.", law
 
 
-def _alike(scores: Tensor, axes: tuple[int, int]) -> bool:
+def _alike(scores: Tensor, axes: tuple[int, ...]) -> bool:
     """Whether numbers are the same along these axes."""
     mean = scores.mean(axes, keepdim=True)
     return float((scores - mean).abs().max()) < 1e-3

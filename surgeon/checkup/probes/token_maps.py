@@ -49,8 +49,8 @@ def probe_sight(exam: Outside, *, find: bool = False) -> None:
         return
     leaks = {name: leak(found) for name, found in maps.items()}
     if all(leaks.values()) and len(maps) > 1:
-        found = leaks[EVALUATING], 0.0, AS_TRAINING, maps[EVALUATING]
-        exam.note(EVALUATING, None, *found)
+        both = leaks[EVALUATING], 0.0, AS_TRAINING, maps[EVALUATING]
+        exam.note(EVALUATING, None, *both)
     for name, found in maps.items():
         sound = leaks[name] == 0
         meaning = "" if sound else "Outputs depend on later tokens."
