@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from surgeon.anatomy.masks import create_causal_mask
 from surgeon.arguments import place
 from surgeon.book.page import drawn, show
 from surgeon.imaging.cells import read_heads
@@ -64,8 +65,10 @@ def head_explorer(
     *,
     layer: int = 0,
     head: int = 0,
+    causal: bool = False,
+    names: Sequence[str] | None = None,
 ) -> None:
-    """Show the heads of a model without a mask.
+    """Show the heads of a model.
 
     A reader chooses one, points at a token and sees where it looks.
 
@@ -80,6 +83,12 @@ def head_explorer(
         runs, as in a notebook.
     layer, head : int
         The head that is shown first, counted from 0.
+    causal : bool
+        Whether no token sees a later one. Then only the weights on and below
+        the diagonal are kept, and the cells above are drawn as blocked.
+    names : sequence of str, optional
+        What the texts are called where a reader chooses one; if not given,
+        their tokens, joined as BERT's are.
 
     Raises
     ------
@@ -87,8 +96,9 @@ def head_explorer(
         If there is no text or no figure, if the weights of a text are no
         floating tensor [layers, heads, T, T], lie outside 0 to 1 or are NaN,
         if texts differ in layers or heads, if there are not `T` tokens, if
-        layer or head is none of those there are, or as
-        `surgeon.book.page.figure`.
+        layer or head is none of those there are, if there are not as many
+        names as texts, if weight lies above the diagonal where `causal`, or
+        as `surgeon.book.page.figure`.
 
     Notes
     -----
@@ -112,7 +122,9 @@ def head_explorer(
             f"texts and figures must hold at least one each, got {len(texts)}"
             f" and {len(figures)}."
         )
-    read = [_read(weights, tokens) for weights, tokens in texts]
+    read = [_read(*one, causal) for one in texts]
+    if names is not None:
+        names = read_labels("names", names, len(read), "texts")
     L, H, T, _ = read[0][0].shape
     for weights, _ in read:
         if weights.shape[:2] != (L, H):
@@ -124,9 +136,11 @@ def head_explorer(
     still = "".join(drawn(*one) for one in figures)
     captions = " ".join(caption for _, caption, _ in figures)
     packed = [
-        {"tokens": tokens, "weights": encode_weights(weights)}
+        {"tokens": tokens, "weights": encode_weights(_sent(weights, causal))}
         for weights, tokens in read
     ]
+    for one, name in zip(packed, names or [], strict=False):
+        one["name"] = name
     while packed and len(_json(packed)) > LARGEST:
         packed.pop()
     count = "1 text" if len(packed) == 1 else f"{len(packed) or 'no'} texts"
@@ -137,17 +151,25 @@ def head_explorer(
     data = b64encode(_json(packed)).decode()
     element = (
         f'<head-explorer layers="{L}" heads="{H}" tokens="{T}"'
-        f' layer="{layer}" head="{head}"'
+        f' layer="{layer}" head="{head}"{" causal" * bool(causal)}'
         f' src="data:application/json;base64,{data}">'
     )
     show(plain, html=f"{element}{still}</head-explorer>")
 
 
+def _sent(weights: np.ndarray, causal: bool) -> np.ndarray:
+    """[L, H, T, T], or the rows below the diagonal, [L, H, T (T + 1) / 2]."""
+    T = weights.shape[-1]
+    return weights[..., *np.tril_indices(T)] if causal else weights
+
+
 def _read(
-    weights: Tensor, tokens: Sequence[str]
+    weights: Tensor, tokens: Sequence[str], causal: bool
 ) -> tuple[np.ndarray, list[str]]:
     """One text's weights and the names of its tokens, if they fit."""
-    numbers, _ = read_heads(weights)
+    T = max(getattr(weights, "shape", [1])[-1:], default=1)
+    mask = create_causal_mask(T) if causal else None
+    numbers, _ = read_heads(weights, mask)
     holes = np.isnan(numbers).sum()
     if holes:
         raise ValueError(

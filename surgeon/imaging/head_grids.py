@@ -12,10 +12,12 @@ from matplotlib.colors import Normalize, to_rgba
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from surgeon.arguments import positive_integer
 from surgeon.imaging.cells import add_colorbar, read_heads
 from surgeon.imaging.style import INK, WEIGHTS, WIDTH, new_figure
 from surgeon.imaging.words import count_cells, read_labels, tell_apart
 
+GAP = 2  # thumbnails' room between blocks, for the layers' numbers
 SIDE = 0.92  # of a thumbnail, where the distance to the next is 1
 BLOCKED = "#c3c7cd"  # too small to be hatched
 
@@ -26,6 +28,7 @@ def plot_all_heads(
     title: str = "",
     *,
     mask: Tensor | None = None,
+    blocks: int = 1,
 ) -> Figure:
     """Draw every head of every layer as a thumbnail, all on one scale.
 
@@ -41,6 +44,9 @@ def plot_all_heads(
         What stands above.
     mask : Tensor, optional
         The mask that the weights were made under; what it blocks is grey.
+    blocks : int
+        Into how many blocks, side by side, the layers are laid; more than
+        one where a model has many layers of few heads.
 
     Returns
     -------
@@ -52,8 +58,9 @@ def plot_all_heads(
     ------
     ValueError
         If the weights are no floating tensor [layers, heads, T, T], if they
-        lie outside 0 to 1, if there are not `T` tokens, or if the mask cannot
-        be read or blocks cells that hold weight.
+        lie outside 0 to 1, if there are not `T` tokens, if the mask cannot be
+        read or blocks cells that hold weight, or if `blocks` is no positive
+        integer.
 
     Examples
     --------
@@ -68,19 +75,24 @@ def plot_all_heads(
     names = tokens if tokens is not None else [""] * T
     spelt = " ".join(read_labels("tokens", names, T, "tokens"))
     below = textwrap.wrap(spelt, 84)
+    rows = math.ceil(L / positive_integer("blocks", blocks))
+    columns = math.ceil(L / rows) * (H + GAP) - GAP
     width = WIDTH - 1.25  # the rest is for layers' numbers and the colours
-    height = width * L / H + 0.4 + 0.3 * bool(title) + 0.17 * len(below)
+    height = width * rows / columns + 0.4
+    height += 0.3 * bool(title) + 0.17 * len(below)
     fig, ax = new_figure(size=(WIDTH, min(9.0, height)))
-    _lay_out(ax, L, H)
+    _lay_out(ax, L, H, rows)
     ax.set_title(title, parse_math=False)
     colours, norm = WEIGHTS.with_extremes(bad="black"), Normalize(0.0, 1.0)
     for layer, head in np.ndindex(L, H):
         cells = colours(norm(np.ma.masked_invalid(weights[layer, head])))
         cells[blocked[layer, head]] = to_rgba(BLOCKED)
-        left, top = head - SIDE / 2, layer - SIDE / 2
+        block, row = divmod(layer, rows)
+        left, top = head + block * (H + GAP) - SIDE / 2, row - SIDE / 2
         extent = (left, left + SIDE, top + SIDE, top)
         ax.imshow(cells, extent=extent, interpolation="none")
-    ax.set(xlim=(-0.5, H - 0.5), ylim=(L - 0.5, -0.5), aspect="equal")
+    ax.set(xlim=(-0.5, columns - 0.5), ylim=(rows - 0.5, -0.5))
+    ax.set_aspect("equal")
     scale: Any = ScalarMappable(norm, WEIGHTS)
     add_colorbar(fig, scale, ax, "weight")
     if below:
@@ -89,14 +101,22 @@ def plot_all_heads(
     return fig
 
 
-def _lay_out(ax: Axes, L: int, H: int) -> None:
+def _lay_out(ax: Axes, L: int, H: int, rows: int) -> None:
     """The names and numbers of layers and heads, and no frame."""
     ax.set_facecolor("#d4d8dd")  # what lies between thumbnails
     ax.spines[:].set_visible(False)
     ax.set(xlabel="head", ylabel="layer")
-    ax.set_xticks(range(0, H, math.ceil(H / 16)))
-    ax.set_yticks(range(0, L, math.ceil(L / 16)))
+    starts = range(0, math.ceil(L / rows) * (H + GAP), H + GAP)
+    heads = range(0, H, math.ceil(H / 16))
+    places = [start + head for start in starts for head in heads]
+    ax.set_xticks(places, [str(n) for _ in starts for n in heads])
+    step = math.ceil(rows / 16)
+    ax.set_yticks(range(0, rows, step))
     ax.tick_params(length=0)
+    look: Any = {"ha": "right", "va": "center", "color": INK, "fontsize": 10}
+    for layer in range(rows, L, step):
+        block, row = divmod(layer, rows)
+        ax.text(block * (H + GAP) - 0.7, row, str(layer), **look)
 
 
 def describe_heads(

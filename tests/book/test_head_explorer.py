@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from py_mini_racer import MiniRacer
 from small_book import ROOT, STRICT, SmallBook, cell
 
-from surgeon import stable_softmax
+from surgeon import create_causal_mask, stable_softmax
 from surgeon.book import head_explorer as explorer
 from surgeon.book import page
 from surgeon.book.head_explorer import (
@@ -31,6 +31,12 @@ ERROR = 1 / 8190
 def attention_like(*shape, seed=0, sharp=3.0):
     generator = torch.Generator().manual_seed(seed)
     return stable_softmax(sharp * torch.randn(*shape, generator=generator, dtype=torch.float64))
+
+
+def causal_heads(L, H, T):
+    generator = torch.Generator().manual_seed(5)
+    scores = torch.randn(L, H, T, T, generator=generator, dtype=torch.float64)
+    return stable_softmax(scores + create_causal_mask(T))
 
 
 def names(T):
@@ -125,6 +131,34 @@ def test_numpys_integers_and_other_peoples_defaults_change_nothing(shown, still)
 def test_float32_rows_that_overshoot_one_are_read(shown, still):
     head_explorer([(torch.full((1, 1, 1, 1), 1 + 1e-6), ["a"])], still)
     assert texts_in(shown[0])[1][0]["weights"] == "//"
+
+
+def test_a_causal_text_is_half_as_long_and_comes_back_whole(shown, still, script):
+    """Rows on and below the diagonal; the script puts them where they were."""
+    weights = causal_heads(5, 3, 7)
+    head_explorer([(weights, names(7))], still, causal=True, names=["Seven tokens"])
+    element, (text,) = texts_in(shown[0])
+    assert element.has_attr("causal")
+    assert text["name"] == "Seven tokens"
+    assert len(text["weights"]) == 2 * 5 * 3 * 7 * 8 // 2
+    whole = np.array(script("unfold", decode(text["weights"]).tolist(), 7)).reshape(5, 3, 7, 7)
+    assert np.abs(whole - weights.numpy()).max() <= ERROR + 1e-12
+    assert (whole[..., *np.triu_indices(7, 1)] == 0).all()
+
+
+@pytest.mark.parametrize("T", [1, 2, 5, 24, 61])
+def test_the_script_unfolds_rows_of_any_length(script, T):
+    triangle = np.arange(1, 3 * T * (T + 1) // 2 + 1) / 4095
+    whole = np.array(script("unfold", triangle.tolist(), T)).reshape(3, T, T)
+    np.testing.assert_array_equal(whole[:, *np.tril_indices(T)].ravel(), triangle)
+
+
+def test_who_sees_the_future_is_not_causal(shown, still):
+    with pytest.raises(ValueError, match=r"^attention_weights must be zero where the mask blocks"):
+        head_explorer([(GOOD, names(5))], still, causal=True)
+    with pytest.raises(ValueError, match=r"^names must name each of the 1 texts, got 2[.]$"):
+        head_explorer([(GOOD, names(5))], still, names=["a", "b"])
+    assert not shown
 
 
 def test_texts_that_do_not_fit_are_left_out_from_the_last(shown, still, monkeypatch):

@@ -34,6 +34,28 @@ def test_each_head_has_its_thumbnail_in_its_layers_row_and_its_column():
     fig.draw_without_rendering()
 
 
+def test_layers_of_few_heads_are_laid_side_by_side():
+    """Five layers in two blocks: three rows, and the last block has two; room for the numbers between them."""
+    weights = weights_of(5, 3, 5, 5)
+    ax = plot_all_heads(weights, blocks=2).axes[0]
+    for image, (layer, head) in zip(ax.images, np.ndindex(5, 3), strict=True):
+        left, right, bottom, top = image.get_extent()
+        block, row = divmod(layer, 3)
+        assert ((left + right) / 2, (bottom + top) / 2) == pytest.approx((head + 5 * block, row))
+        assert np.allclose(image.get_array(), WEIGHTS(weights[layer, head].numpy()))
+    assert list(ax.get_xticks()) == [0, 1, 2, 5, 6, 7]
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["0", "1", "2"] * 2
+    assert list(ax.get_yticks()) == [0, 1, 2]
+    assert [(text.get_text(), text.get_position()) for text in ax.texts] == [("3", (4.3, 0)), ("4", (4.3, 1))]
+    assert ax.get_xlim() == (-0.5, 7.5)
+
+
+@pytest.mark.parametrize("blocks", [0, 1.5])
+def test_blocks_are_a_positive_integer(blocks):
+    with pytest.raises(ValueError, match="blocks"):
+        plot_all_heads(weights_of(2, 3, 5, 5), blocks=blocks)
+
+
 def test_all_heads_share_one_scale_from_0_to_1():
     faint = torch.full((1, 2, 5, 5), 0.2)
     faint[0, 1] = torch.eye(5)

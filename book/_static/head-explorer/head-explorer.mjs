@@ -1,7 +1,8 @@
 // <head-explorer>: every head of a model on a few texts. Choose a head, point at a token, see where it looks.
 //
 // Made by surgeon/book/head_explorer.py. Attributes say how many layers, heads and tokens (of the first text) there are, which head
-// comes first, and the file of the weights (src), which is fetched when the element nears the view. The children are figures
+// comes first, whether a mask hides what is later (causal), and the file of the weights (src), which is fetched when the element
+// nears the view. The children are figures
 // that show the same standing still: where no script runs, or the file cannot be had.
 
 const DIGITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -10,6 +11,7 @@ const FAINTEST = 0.02; // a line of less weight cannot be seen
 const RAMP = ["#f4f9fb", "#b0cee3", "#6ea3ce", "#1d78b8", "#004e8a", "#002756"]; // surgeon.imaging.style.WEIGHTS
 const MODES = { all: "every line", from: "where a token looks", to: "who looks at it" };
 const CELL = 14;
+const BLOCKED = [195, 199, 205]; // surgeon.imaging.head_grids
 
 export function decode(text) {
   const weights = new Float64Array(text.length / 2);
@@ -17,6 +19,18 @@ export function decode(text) {
     weights[n] = (64 * DIGITS.indexOf(text[2 * n]) + DIGITS.indexOf(text[2 * n + 1])) / STEPS;
   }
   return weights;
+}
+
+/** Matrices [T, T] from their rows up to the diagonal. */
+export function unfold(weights, T) {
+  const size = (T * (T + 1)) / 2;
+  const whole = new Float64Array((weights.length / size) * T * T);
+  weights.forEach((weight, n) => {
+    const [matrix, at] = [Math.floor(n / size), n % size];
+    const row = Math.floor((Math.sqrt(8 * at + 1) - 1) / 2);
+    whole[(matrix * T + row) * T + at - (row * (row + 1)) / 2] = weight;
+  });
+  return whole;
 }
 
 /** A weight from 0 to 1 as red, green and blue from 0 to 255. */
@@ -67,7 +81,7 @@ class HeadExplorer extends (globalThis.HTMLElement || class {}) {
     if (this.panel) return;
     const number = (name) => Number(this.getAttribute(name));
     Object.assign(this, { layers: number("layers"), heads: number("heads"), layer: number("layer"), head: number("head") });
-    Object.assign(this, { text: 0, mode: "all", token: 0 });
+    Object.assign(this, { text: 0, mode: "all", token: 0, causal: this.hasAttribute("causal") });
     this.figures = [...this.children];
     const T = number("tokens"); // room for the first text, so that nothing moves when it comes
     this.texts = [{ tokens: Array(T).fill(""), weights: new Float64Array(this.layers * this.heads * T * T) }];
@@ -92,7 +106,10 @@ class HeadExplorer extends (globalThis.HTMLElement || class {}) {
     try {
       const response = await fetch(this.getAttribute("src"));
       if (!response.ok) throw new Error(response.status);
-      this.texts = (await response.json()).map(({ tokens, weights }) => ({ tokens, weights: decode(weights) }));
+      this.texts = (await response.json()).map(({ tokens, weights, name }) => {
+        const read = decode(weights);
+        return { tokens, name, weights: this.causal ? unfold(read, tokens.length) : read };
+      });
     } catch {
       const figures = this.figures.length > 1 ? "figures stand" : "figure stands";
       this.panel.replaceWith(make("p", { role: "status" }, `The weights could not be loaded, so the ${figures} still.`));
@@ -118,7 +135,7 @@ class HeadExplorer extends (globalThis.HTMLElement || class {}) {
       select.addEventListener("change", () => chosen(Number(select.value)));
       return [make("label", { class: `pick-${name.toLowerCase()}` }, name, select), select];
     };
-    const words = this.texts.map(({ tokens }) => sentence(tokens));
+    const words = this.texts.map(({ tokens, name }) => name || sentence(tokens));
     const [texts] = pick("Sentence", options(words), (n) => this.read(n));
     const [layers, layer] = pick("Layer", numbers(this.layers), (n) => this.choose(n, this.head));
     const [heads, head] = pick("Head", numbers(this.heads), (n) => this.choose(this.layer, n));
@@ -132,7 +149,9 @@ class HeadExplorer extends (globalThis.HTMLElement || class {}) {
     const scale = make("span", { class: "scale" }, "weight 0", make("i"), "1");
     scale.style.setProperty("--ramp", RAMP.join(", "));
     this.grid = make("div", { class: "heads", role: "radiogroup", "aria-label": "All heads, a row for each layer" });
-    this.grid.style.setProperty("--heads", this.heads);
+    this.blocks = this.layers > 2 * this.heads ? 2 : 1;
+    const columns = `${this.blocks > 1 ? 1.3 : 0.8}rem repeat(${this.heads}, 1fr) `;
+    this.grid.style.gridTemplateColumns = columns.repeat(this.blocks);
     this.note = make("p", { class: "note" });
     this.detail = make("div", { class: "detail" });
     this.reading = make("p", { class: "reading" });
@@ -153,17 +172,24 @@ class HeadExplorer extends (globalThis.HTMLElement || class {}) {
   }
 
   buildHeads() {
-    const cells = [make("span", { "aria-hidden": "true" })];
-    for (let head = 0; head < this.heads; head++) cells.push(make("span", { "aria-hidden": "true" }, String(head)));
+    const cells = [];
+    const label = (text) => cells.push(make("span", { "aria-hidden": "true" }, String(text)));
     this.thumbnails = [];
-    for (let layer = 0; layer < this.layers; layer++) {
-      cells.push(make("span", { "aria-hidden": "true" }, String(layer)));
+    const rows = Math.ceil(this.layers / this.blocks);
+    for (let block = 0; block < this.blocks; block++) {
+      label("");
+      for (let head = 0; head < this.heads; head++) label(head);
+    }
+    for (let n = 0; n < rows * this.blocks; n++) {
+      const layer = rows * (n % this.blocks) + Math.floor(n / this.blocks);
+      if (layer >= this.layers) continue;
+      label(layer);
       for (let head = 0; head < this.heads; head++) {
         const button = make("button", { type: "button", role: "radio" }, make("canvas"));
         button.addEventListener("click", () => this.choose(layer, head));
         button.addEventListener("pointerenter", () => (this.note.textContent = this.name(layer, head)));
         button.addEventListener("pointerleave", () => (this.note.textContent = this.name(this.layer, this.head)));
-        this.thumbnails.push(button);
+        this.thumbnails[layer * this.heads + head] = button;
         cells.push(button);
       }
     }
@@ -179,7 +205,7 @@ class HeadExplorer extends (globalThis.HTMLElement || class {}) {
       const canvas = button.firstChild;
       canvas.width = canvas.height = tokens.length;
       const image = new ImageData(tokens.length, tokens.length);
-      this.matrix(layer, head).forEach((weight, at) => image.data.set([...colour(weight), 255], 4 * at));
+      this.matrix(layer, head).forEach((weight, at) => image.data.set([...this.paint(weight, at), 255], 4 * at));
       canvas.getContext("2d").putImageData(image, 0, 0);
     });
   }
@@ -302,6 +328,12 @@ class HeadExplorer extends (globalThis.HTMLElement || class {}) {
     return weights.subarray((layer * this.heads + head) * size, (layer * this.heads + head + 1) * size);
   }
 
+  /** The colour of a cell; of one that no query may look at, grey. */
+  paint(weight, at) {
+    const { length } = this.texts[this.text].tokens;
+    return this.causal && at % length > Math.floor(at / length) ? BLOCKED : colour(weight);
+  }
+
   name(layer, head) {
     const [what, share] = habit(this.matrix(layer, head), this.texts[this.text].tokens);
     return `Layer ${layer}, head ${head}: ${share.toFixed(2)} of its weight goes to ${what}.`;
@@ -325,7 +357,7 @@ class HeadExplorer extends (globalThis.HTMLElement || class {}) {
       button.setAttribute("aria-checked", chosen);
       button.tabIndex = chosen ? 0 : -1;
     });
-    this.cells.forEach((cell, n) => cell.setAttribute("fill", `rgb(${colour(this.shown[n])})`));
+    this.cells.forEach((cell, n) => cell.setAttribute("fill", `rgb(${this.paint(this.shown[n], n)})`));
     this.picture.setAttribute("aria-label", `Matrix of ${tokens.length} queries by ${tokens.length} keys. ${this.note.textContent}`);
     const stop = this.mode === "to" ? "to" : "from"; // the one token that the tab key reaches
     for (const [side, verb] of [["from", "looks at"], ["to", "is looked at by"]]) {
