@@ -14,7 +14,7 @@ from torch import Tensor
 
 from surgeon.arguments import positive_integer
 from surgeon.imaging.cells import add_colorbar, read_heads
-from surgeon.imaging.style import INK, WEIGHTS, WIDTH, new_figure
+from surgeon.imaging.style import INK, PAPER, WEIGHTS, WIDTH, new_figure
 from surgeon.imaging.words import count_cells, read_labels, tell_apart
 
 GAP = 2  # thumbnails' room between blocks, for the layers' numbers
@@ -107,6 +107,8 @@ def _lay_out(ax: Axes, L: int, H: int, rows: int) -> None:
     ax.spines[:].set_visible(False)
     ax.set(xlabel="head", ylabel="layer")
     starts = range(0, math.ceil(L / rows) * (H + GAP), H + GAP)
+    for start in starts[1:]:  # between blocks there is nothing
+        ax.axvspan(start - GAP - 0.5, start - 0.5, color=PAPER, zorder=0)
     heads = range(0, H, math.ceil(H / 16))
     places = [start + head for start in starts for head in heads]
     ax.set_xticks(places, [str(n) for _ in starts for n in heads])
