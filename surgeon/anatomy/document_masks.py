@@ -93,12 +93,12 @@ def create_document_mask(
             " with numbers."
         )
     numbers = as_numbers(numbers).to(device)
+    same_text, causal = documents(numbers), truth("causal", causal)
+    T = positive_integer("seq_len", numbers.shape[-1])
 
     # 1. A query sees the keys of its own text, and of those the past.
-    rule = documents(numbers)
-    rule = all_of(past, rule) if truth("causal", causal) else rule
+    rule = all_of(past, same_text) if causal else same_text
     # 2. The rule, asked for every pair of tokens.
-    T = positive_integer("seq_len", numbers.shape[-1])
     shape = (*numbers.shape[:-1], T, T)
     return mask_of(rule, shape, kind=kind, device=device)
 
