@@ -60,9 +60,10 @@ class Block(nn.Module):
         places: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """[B, T, d_model] to the same, and the weights [B, H, T, S]."""
-        looked, weights = self.attention(
-            self.norm_1(x), mask=mask, cache=cache, places=places
-        )
+        # what takes the attention's place need not know of either
+        given = {"cache": cache, "places": places}
+        told = {name: x for name, x in given.items() if x is not None}
+        looked, weights = self.attention(self.norm_1(x), mask=mask, **told)
         x = x + looked
         return x + self.mlp(self.norm_2(x)), weights
 
@@ -182,8 +183,8 @@ class TransformerLM(nn.Module):
                 f" {self.max_len}, got {list(tokens.shape)}."
             )
         kept = one_for_each(caches, len(self.blocks))
-        places = self.check_places(tokens, places, kept[0])
         told = places if self.has_places_in_layers else None
+        places = self.check_places(tokens, places, kept[0])
         here = places[..., -tokens.shape[1] :]
         x = self.word(tokens)  # [B, T, d_model]
         if self.position is not None:
