@@ -33,6 +33,8 @@ OURS: dict[str, Made] = {
     "ours, unscaled": (ours(21, 3, scale=False), {"scale": 1.0}),
     "ours, from outside": (ours(21, 3), {"projections": False}),
     "ours, capped": (ours(21, 3, softcap=2.0), {"softcap": 2.0}),
+    "ours, with a sink": (ours(21, 3, sink=True), {"sink": True}),
+    "ours, softmax plus one": (ours(21, 3, sink=0.0), {"sink": 0.0}),
     "ours, rotary": (ours(24, 3, positions=Rotary()), {"positions": "rotary"}),
     "ours, rotary in part": (ours(24, 3, positions=Rotary(share=0.5)), {"positions": "rotary share=0.5"}),
     "ours, alibi": (ours(28, 4, positions=Alibi(4)), {"positions": "alibi"}),

@@ -9,6 +9,7 @@ from torch import Tensor
 from surgeon.anatomy.mask_reading import as_additive
 from surgeon.anatomy.precision import at_least_float32, without_autocast
 from surgeon.anatomy.score_bounds import soft_cap
+from surgeon.anatomy.sinks import share_of_keys
 from surgeon.anatomy.softmax import stable_softmax
 from surgeon.arguments import probability, truth
 
@@ -152,12 +153,15 @@ def attend(
     dropout: float = 0.0,
     generator: torch.Generator | None = None,
     softcap: float | None = None,
+    sink: Tensor | None = None,
 ) -> Stages:
     """The steps of attention, for inputs that have been checked.
 
     `mask` is as `read_mask` returns it: what is added to the scores, after
-    these have been capped by `softcap`, if there is one. All other parameters
-    are as `attention` takes them.
+    these have been capped by `softcap`, if there is one; `sink` is a score
+    beside those of each row's keys, whose share of the row goes to nobody
+    (`surgeon.anatomy.sinks`). All other parameters are as `attention` takes
+    them.
     """
     given, working = Q.dtype, at_least_float32(Q.dtype)
     Q, K, V = Q.to(working), K.to(working), V.to(working)
@@ -175,6 +179,9 @@ def attend(
     masked = scaled if mask is None else scaled + mask
     # 4. Each row becomes shares of one.
     weights = stable_softmax(masked)
+
+    if sink is not None:
+        weights = weights * share_of_keys(masked, sink)
 
     if dropout:
         weights = drop(weights, dropout, generator)

@@ -84,12 +84,13 @@ def attend_in_groups(
     dropout: float = 0.0,
     generator: torch.Generator | None = None,
     softcap: float | None = None,
+    sink: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """The steps of grouped attention, for inputs that have been checked.
 
-    `mask` is what is added to the scores, [..., H, T, S], and `softcap` as
-    `attend` takes it. All other parameters are as `grouped_attention` takes
-    them.
+    `mask` is what is added to the scores, [..., H, T, S], `softcap` as
+    `attend` takes it, and `sink` a score for each head, [H]. All other
+    parameters are as `grouped_attention` takes them.
     """
     group, T = Q.shape[-3] // K.shape[-3], Q.shape[-2]
 
@@ -98,8 +99,12 @@ def attend_in_groups(
     # 2. What is added to their scores goes with them.
     if mask is not None:
         mask = fold(for_each_head(mask, Q.shape[-3], group, T), group)
+    if sink is not None:
+        sink = fold(sink[:, None, None].expand(-1, T, 1), group)
     # 3. They attend as if they were queries of one head.
-    stages = attend(below, K, V, mask, scale, dropout, generator, softcap)
+    stages = attend(
+        below, K, V, mask, scale, dropout, generator, softcap, sink
+    )
     # 4. Each head takes its rows: [..., H, T, d] and [..., H, T, S].
     return unfold(stages.output, group), unfold(stages.weights, group)
 

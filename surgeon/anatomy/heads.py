@@ -10,6 +10,7 @@ from surgeon.anatomy.mask_reading import as_additive, block, rows_as_additive
 from surgeon.anatomy.positions import Positions, checked
 from surgeon.anatomy.precision import at_least_float32
 from surgeon.anatomy.qk_norm import QueryKeyNorm
+from surgeon.anatomy.sinks import install_sink
 from surgeon.arguments import (
     divisor,
     positive_integer,
@@ -119,6 +120,10 @@ class MultiHeadAttention(nn.Module):
     softcap : float, optional
         What no score may exceed, before anything is added to it (see
         `surgeon.anatomy.score_bounds.soft_cap`).
+    sink : bool or float, optional
+        A score beside those of the keys, whose share of a row goes to nobody
+        (see `surgeon.anatomy.sinks`). True: each head learns its own, from 0;
+        a number: all heads have that one, for good.
     positions : Positions, optional
         How the layer is told where tokens stand: `Sinusoidal`, `Rotary`,
         `Alibi` or `DistanceBias` of `surgeon.anatomy.positions`. Without it,
@@ -130,14 +135,14 @@ class MultiHeadAttention(nn.Module):
         If `d_model` is no positive integer, if a number of heads does not
         divide, if `dropout` is outside [0, 1), if `scale` or `temperature` is
         no boolean, if there is a temperature without a scale, if `qk_norm` is
-        unknown, if `softcap` is not positive and finite, or if `positions` is
-        no `Positions`.
+        unknown, if `softcap` is not positive and finite, if `sink` is no
+        boolean and no finite number, or if `positions` is no `Positions`.
 
     Notes
     -----
     Source: vaswani2017, shazeer2019 (multi-query), ainslie2023
-    (grouped-query), henry2020, dehghani2023 (normalised), gemma2024 (capped)
-    (book/references.bib).
+    (grouped-query), henry2020, dehghani2023 (normalised), gemma2024 (capped),
+    miller2023, openai2025 (sinks) (book/references.bib).
 
     Examples
     --------
@@ -158,6 +163,7 @@ class MultiHeadAttention(nn.Module):
         qk_norm: str | None = None,
         temperature: bool = False,
         softcap: float | None = None,
+        sink: bool | float | None = None,
         positions: Positions | None = None,
     ) -> None:
         super().__init__()
@@ -184,6 +190,8 @@ class MultiHeadAttention(nn.Module):
         self.softcap = None
         if softcap is not None:
             self.softcap = positive_number("softcap", softcap)
+        self.sink: Tensor | None
+        install_sink(self, sink, H)
         if positions is not None and not isinstance(positions, Positions):
             raise ValueError(
                 "positions must be a scheme of surgeon.anatomy.positions, got"
@@ -273,7 +281,14 @@ class MultiHeadAttention(nn.Module):
 
         # 3. Each head attends alone: [B, H, T, d] and [B, H, T, S].
         heads, weights = attend_in_groups(
-            Q, K, V, additive, self.scale, dropout, softcap=self.softcap
+            Q,
+            K,
+            V,
+            additive,
+            self.scale,
+            dropout,
+            softcap=self.softcap,
+            sink=self.sink,
         )
         # 4. Heads side by side, [B, T, d_model], and mixed by a last map.
         return self.W_O(merge_heads(heads)), weights

@@ -28,8 +28,8 @@ class Block(nn.Module):
         Width of the tokens, and number of heads.
     scale : bool
         Whether scores are divided by the square root of the heads' width.
-    positions : Positions, optional
-        As `MultiHeadAttention` takes it.
+    positions, sink
+        As `MultiHeadAttention` takes them.
     """
 
     def __init__(
@@ -39,11 +39,12 @@ class Block(nn.Module):
         *,
         scale: bool = True,
         positions: Positions | None = None,
+        sink: bool | float | None = None,
     ) -> None:
         super().__init__()
         self.norm_1 = nn.LayerNorm(d_model)
         self.attention = MultiHeadAttention(
-            d_model, num_heads, scale=scale, positions=positions
+            d_model, num_heads, scale=scale, sink=sink, positions=positions
         )
         self.norm_2 = nn.LayerNorm(d_model)
         self.mlp = nn.Sequential(
@@ -89,12 +90,15 @@ class TransformerLM(nn.Module):
         "learned", a vector for each place up to `max_len`; a scheme of
         `surgeon.anatomy.positions`, which all layers share; or None, and
         words are told apart by what they are alone.
+    sink : bool or float, optional
+        As `MultiHeadAttention` takes it.
 
     Raises
     ------
     ValueError
         If a size is not a positive integer, if `num_heads` does not divide
-        `d_model`, or if `positions` is none of these.
+        `d_model`, if `positions` is none of these, or if `sink` is no boolean
+        and no finite number.
 
     Notes
     -----
@@ -112,6 +116,7 @@ class TransformerLM(nn.Module):
         num_layers: int = 2,
         scale: bool = True,
         positions: Positions | str | None = "learned",
+        sink: bool | float | None = None,
     ) -> None:
         super().__init__()
         self.vocab_size = positive_integer("vocab_size", vocab_size)
@@ -126,7 +131,13 @@ class TransformerLM(nn.Module):
         in_layers = None if self.added else scheme
         self.has_places_in_layers = in_layers is not None
         self.blocks = nn.ModuleList(
-            Block(d_model, num_heads, scale=scale, positions=in_layers)
+            Block(
+                d_model,
+                num_heads,
+                scale=scale,
+                positions=in_layers,
+                sink=sink,
+            )
             for _ in range(num_layers)
         )
         self.norm = nn.LayerNorm(d_model)
@@ -268,6 +279,7 @@ def make_model(
     num_layers: int = 2,
     scale: bool = True,
     positions: Positions | str | None = "learned",
+    sink: bool | float | None = None,
     seed: int = 0,
 ) -> TransformerLM:
     """A `TransformerLM` whose initial weights depend on `seed` alone.
@@ -276,7 +288,8 @@ def make_model(
 
     Parameters
     ----------
-    vocab_size, max_len, d_model, num_heads, num_layers, scale, positions
+    vocab_size, max_len, d_model, num_heads, num_layers : int
+    scale, positions, sink
         As `TransformerLM` takes them.
     seed : int
         The same seed and sizes give the same weights.
@@ -311,6 +324,7 @@ def make_model(
             num_layers=num_layers,
             scale=scale,
             positions=positions,
+            sink=sink,
         )
 
 

@@ -53,7 +53,7 @@ def bounded():
     """All that holds scores, at once."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return MultiHeadAttention(42, 6, num_kv_heads=2, qk_norm="rms", temperature=True, softcap=3.0)
+        return MultiHeadAttention(42, 6, num_kv_heads=2, qk_norm="rms", temperature=True, softcap=3.0, sink=0.5)
 
 
 @cache
