@@ -1,14 +1,12 @@
 """Examine from a shell: `python -m surgeon.checkup package.module:name`."""
 
 import argparse
-import os
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext, redirect_stdout
+from collections.abc import Sequence
+from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from surgeon.checkup.asked import (
     ARGUMENTS,
@@ -20,20 +18,26 @@ from surgeon.checkup.asked import (
     with_functions,
 )
 from surgeon.checkup.examination import ALIGNMENTS, DEAD_ROWS, examine
-from surgeon.checkup.progress import watched
-from surgeon.checkup.report_formats import Result, as_json, as_junit
-from surgeon.checkup.report_text import as_text
+from surgeon.checkup.models.shell import of_models
+from surgeon.checkup.report_formats import Result
 from surgeon.checkup.subjects.conventions import MASKS, SHAPES
 from surgeon.checkup.subjects.layouts import LAYOUTS
+from surgeon.checkup.terminal import (
+    FORMATS,
+    GRACE,
+    give_up,
+    reason,
+    tell,
+    watching,
+)
 
-GRACE = 10.0  # seconds beyond patience, until the process is ended
 PATIENCE = 60.0
-FORMATS = ("text", "json", "junit")
 EXAMPLES = """
 examples:
   python -m surgeon.checkup mine:attention --mask "True blocks"
   python -m surgeon.checkup mine:build --build --declare heads=8 widths=64,64
   python -m surgeon.checkup --subjects subjects.toml --format junit
+  python -m surgeon.checkup --model my/model  (more: --model x --help)
 """
 
 
@@ -42,7 +46,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     2 if something cannot be examined, or an argument is no good.
     """
-    given = vars(parser().parse_args(arguments))
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    if any(word.split("=")[0] == "--model" for word in words):
+        return of_models(words)
+    given = vars(parser().parse_args(words))
     try:
         asked = _asked(given)
     except ValueError as error:
@@ -52,23 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     others = given["format"] != "text"
     with redirect_stdout(sys.stderr) if others else nullcontext():
         results = [_examined(each) for each in asked]
-    unexamined = [each for each in results if each.report is None]
-    for each in unexamined:
-        print(each.error, file=sys.stderr)
-    shown = _shown(results, given)
-    try:
-        if shown and given["output"]:
-            write_whole(given["output"], shown)
-        elif shown:
-            print(shown)
-    except ValueError as error:
-        print(error, file=sys.stderr)
-        return 2
-    if unexamined:
-        return 2
-    strict = given["strict"]
-    wrong = [r for r in results if r.report and r.report.wrong(strict=strict)]
-    return 1 if wrong else 0
+    return tell(results, given)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -202,7 +193,7 @@ def _examined(asked: Asked) -> Result:
         # examine says what is wrong with any other patience
         if GRACE < seconds < threading.TIMEOUT_MAX:
             last_resort.start()
-        with _watching(asked.name):
+        with watching(asked.name):
             told = with_functions(asked.told)
             report = examine(asked.subject(), **told)
         return Result(asked.name, report)
@@ -210,88 +201,6 @@ def _examined(asked: Asked) -> Result:
         return Result(asked.name, None, str(error))
     finally:
         last_resort.cancel()
-
-
-@contextmanager
-def _watching(name: str) -> Iterator[None]:
-    """The law that is tried, on a terminal, in a line that is wiped out."""
-    if not sys.stderr.isatty():
-        yield
-        return
-    started = time.monotonic()
-
-    def show(law: str) -> None:
-        seconds = time.monotonic() - started
-        said = f"{name}: {law} ({seconds:.0f} s)"
-        print(f"\r\x1b[K{said[:78]}", end="", file=sys.stderr, flush=True)
-
-    try:
-        with watched(show):
-            yield
-    finally:
-        print("\r\x1b[K", end="", file=sys.stderr, flush=True)
-
-
-def _shown(results: Sequence[Result], given: dict[str, Any]) -> str:
-    """What is printed, or written into a file."""
-    formats: dict[str, Callable[..., str]] = {
-        "json": as_json,
-        "junit": as_junit,
-    }
-    if given["format"] in formats:
-        return formats[given["format"]](results, strict=given["strict"])
-    colour = not given["output"] and paints(sys.stdout)
-    texts = []
-    for result in results:
-        if (report := result.report) is None:
-            continue
-        summary = as_text(report, colour=colour, unfold="--details")
-        texts.append(report.details if given["details"] else summary)
-    return "\n\n".join(texts)
-
-
-def write_whole(path: str, text: str) -> None:
-    """All of it or nothing: a file is there once it is complete."""
-    there = Path(path)
-    beside = there.with_name(f"{there.name}.part")
-    try:
-        beside.write_text(f"{text}\n", encoding="utf8")
-        os.replace(beside, there)
-    except OSError as error:
-        beside.unlink(missing_ok=True)
-        raise ValueError(
-            f"output must be a file that can be written, got {path!r}:"
-            f" {error.strerror}."
-        ) from None
-
-
-def reason(accepted: str) -> tuple[str, str]:
-    """A finding and the reason why it is accepted, from NAME=REASON."""
-    name, equals, why = accepted.partition("=")
-    if not equals:
-        raise ValueError(f"accept must be NAME=REASON, got {accepted!r}.")
-    return name.strip(), why.strip()
-
-
-def paints(stream: TextIO) -> bool:
-    """Whether it is a terminal in colour, and nobody objects (NO_COLOR)."""
-    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
-    return stream.isatty() and not plain
-
-
-def give_up(address: str, seconds: float) -> None:
-    """The end of the process, for what no exception can stop.
-
-    An import, or a call into C, that never returns; a subject that swallows
-    every exception.
-    """
-    print(
-        f"address must name something that answers, got {address!r}: nothing"
-        f" within {seconds:g} s.",
-        file=sys.stderr,
-    )
-    sys.stderr.flush()
-    os._exit(2)
 
 
 if __name__ == "__main__":

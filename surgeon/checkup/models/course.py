@@ -97,6 +97,9 @@ def _by_token(exam: ModelExam) -> None:
     if broken := exam.broken(FUTURE[0]):
         exam.wait(*BY_TOKEN, "back ends, padding", on=broken)
         return
+    if broken := exam.broken("the past is seen"):
+        exam.wait(*BY_TOKEN, "back ends, padding", on=broken)
+        return
     try:
         settle_positions(exam)
     except SubjectError:  # it takes none by this name

@@ -30,6 +30,9 @@ class ModelExam(Notes):
     ----------
     B, T : int
         Rows and tokens of the usual question.
+    near : int
+        Tokens of a text that fits into a window, if there is one that holds
+        a text to speak of.
     share : float
         What rounding may make of an answer, as a share of its size.
     by_token : bool
@@ -60,6 +63,9 @@ class ModelExam(Notes):
         if adapter.window and adapter.window <= 16:
             reach = (adapter.layers or 1) * (adapter.window - 1)
             self.T = min(max(self.T, reach + 3), longest)
+        # a text that a window need not leave
+        near = adapter.window or 0
+        self.near = near if 6 <= near < self.T else self.T
         special = set(adapter.special)
         self.words = [w for w in range(adapter.vocab) if w not in special]
         self._source: Tensor | None = None

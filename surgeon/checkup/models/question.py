@@ -64,6 +64,18 @@ class Question:
             **{n: x[index] for n, x in kept.items() if x is not None},
         )
 
+    def cloned(self) -> "Question":
+        """The same, its tensors another's."""
+        kept = {name: getattr(self, name) for name in self.ROWS}
+        return replace(
+            self,
+            **{
+                name: x.clone()
+                for name, x in kept.items()
+                if x is not None and not x.requires_grad
+            },
+        )
+
     def but(self, **changed: Any) -> "Question":
         """The same, but for this."""
         return replace(self, **changed)

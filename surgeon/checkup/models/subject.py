@@ -138,6 +138,7 @@ class ModelSubject:
         training: bool = False,
         seed: int | None = 0,
         by: Any = None,
+        cloned: bool = True,
     ) -> Reply:
         """What it answers, in float64, gradients and all.
 
@@ -152,11 +153,14 @@ class ModelSubject:
             leaves them in the open.
         by : callable, optional
             Another copy to ask in its place.
+        cloned : bool
+            Whether it is handed copies, and cannot write into the question.
         """
         model = self.model if by is None else by
         adapter = self.adapter
         if asked.caching and asked.cache is None and adapter.new_cache:
             asked = asked.but(cache=answer(adapter.new_cache))
+        asked = asked.cloned() if cloned else asked
         with apart(seed), self.asking(model, training=training):
             reply = answer(adapter.call, model, asked)
             read = adapter.read(reply, asked, asked.cache)

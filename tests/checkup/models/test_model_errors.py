@@ -90,3 +90,15 @@ def test_a_model_too_large_to_be_copied_is_asked_as_it_is():
     assert "It is examined in its own precision." in report.portrait
     assert model.training
     assert set(model.modes) == {False, True}
+
+
+def test_an_odd_model_is_told_what_it_is():
+    """What no model of the zoo is told: sentences for whoever declares little, or has little to declare."""
+    told = examine_model(lambda ids: logits(ids) + logits(ids).mean(1, keepdim=True), vocab=11)
+    assert "its outputs depend on earlier and later tokens" in told["future, evaluating"].meaning
+    assert told["future, evaluating"].passed is None
+    pooled = examine_model(lambda ids: logits(ids).sum(1), vocab=11)
+    assert pooled["future, evaluating"].meaning == "It gives one output for a row, and none for each token."
+    near = examine_model(lambda ids: logits(ids), vocab=11, kind="decoder")
+    said = "Outputs depend on tokens up to 0 places away, and on none further: declare the window, if it has one."
+    assert near["the past is seen"].meaning == said

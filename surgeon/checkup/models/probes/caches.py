@@ -53,11 +53,11 @@ def _probe_padded(exam: ModelExam) -> None:
     if exam.kind == "encoder-decoder":
         _probe_padded_source(exam)
         return
-    if not exam.adapter.takes("mask") or exam.T < 6:
+    if not exam.adapter.takes("mask") or exam.near < 6:
         exam.skip(PADDED, why="It takes no mask of padding.")
         return
     needs = exam.broken("positions from the mask")
-    asked, T = exam.question(3), exam.T
+    asked, T = exam.question(3, exam.near), exam.near
     lengths, more = [T - 3, T - 5, T - 4], 3
     front = padded(exam, asked.start(T - 3), lengths, "left", pads(exam)[0])
     ids = torch.cat([front.ids, asked.ids[:, T - 3 :]], 1)
@@ -94,13 +94,13 @@ def _probe_padded_source(exam: ModelExam) -> None:
     if not exam.adapter.takes("source_mask"):
         exam.skip(PADDED, why="It takes no mask of its source.")
         return
-    asked = exam.question(2)
+    asked = exam.question(2, exam.near)
     assert asked.source is not None
     S = asked.source.shape[1]
     seen = torch.ones_like(asked.source, dtype=torch.bool)
     seen[1, S - 2 :] = False
     both = asked.but(source_seen=seen)
-    told, worst = through(exam, both, [1] * exam.T), 0.0
+    told, worst = through(exam, both, [1] * exam.near), 0.0
     for row, length in enumerate((S, S - 2)):
         text = asked.rows(row)
         assert text.source is not None
@@ -116,7 +116,7 @@ def _probe_padded_source(exam: ModelExam) -> None:
 
 def _probe_reordered(exam: ModelExam) -> None:
     """Beams: rows of a cache change places, and some are doubled."""
-    asked, order, T = exam.question(3), [2, 0, 0], exam.T
+    asked, order, T = exam.question(3, exam.near), [2, 0, 0], exam.near
     head = T - 3
     first = asked.start(head).but(caching=True)
     _, cache = step(exam, first)
@@ -161,7 +161,7 @@ def _crop_of(cache: Any) -> Any:
 
 def _probe_cropped(exam: ModelExam) -> None:
     """Two tokens are taken back, and others follow."""
-    asked, T = exam.question(), exam.T
+    asked, T = exam.question(T=exam.near), exam.near
     head = T - 3
     _, cache = step(exam, asked.start(head).but(caching=True))
     crop = exam.adapter.crop or _crop_of(cache)

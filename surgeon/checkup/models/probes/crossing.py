@@ -15,6 +15,9 @@ def probe_source(exam: ModelExam) -> None:
         return
     _probe_whole(exam)
     exam.trying = PADDED
+    if exam.broken(WHOLE):
+        exam.wait(PADDED, on=WHOLE)
+        return
     if not exam.adapter.takes("source_mask"):
         exam.skip(PADDED, why="It takes no mask of its source.")
         return

@@ -25,6 +25,9 @@ def probe_halves(exam: ModelExam) -> None:
     asked = exam.question()
     for law, dtype in ((BFLOAT16, torch.bfloat16), (FLOAT16, torch.float16)):
         exam.trying = law
+        if broken := exam.broken(BFLOAT16):
+            exam.wait(FLOAT16, on=broken)
+            continue
         _probe(exam, asked, law, dtype)
 
 

@@ -10,7 +10,7 @@ from surgeon.checkup.models.laws import PADDING
 from surgeon.checkup.models.probes.padding import Rows, pads
 
 GRADIENTS, CHECKPOINTING = "gradients", "checkpointing"
-WITH_PADDING = PADDING[-1]
+LEFT, WITH_PADDING = PADDING[1], PADDING[-1]
 STEP = 1e-5  # of a parameter's size, in float64
 FINE = "Only a module that can be cast to float64 is asked for gradients."
 
@@ -59,7 +59,8 @@ def _probe_slope(exam: ModelExam) -> None:
     if not wrong:
         exam.skip(GRADIENTS, why="Cannot be told: slopes are too curved.")
         return
-    worst = max(wrong, key=lambda name: wrong[name][0])
+    lost_ones = [name for name in wrong if wrong[name][2] == 0.0]
+    worst = max(lost_ones or wrong, key=lambda name: wrong[name][0])
     off, one, said = wrong[worst]
     lost = said == 0.0
     meaning = (
@@ -100,7 +101,10 @@ def _probe_padding(exam: ModelExam) -> None:
     if broken := exam.broken(GRADIENTS, "a row of padding"):
         exam.wait(WITH_PADDING, on=broken)
         return
-    rows = Rows(exam, "right")
+    front = exam.kind == "decoder" and LEFT in exam.findings
+    front = front and bool(exam.findings[LEFT].passed)
+    # in front of a causal text, padding is a query that sees nothing
+    rows = Rows(exam, "left" if front else "right")
     asked = rows.question(pads(exam)[0], positions=True)
     width = rows.single[0].shape[-1]
     towards = [exam.hidden(length, width) for length in rows.lengths]

@@ -17,8 +17,8 @@ ONE, PROMPT, CHUNKS = CACHE[:3]
 def probe_pieces(exam: ModelExam) -> None:
     """Token by token, a prompt first, and several tokens at a time."""
     exam.trying = ONE
-    asked = exam.question()
-    whole, T = exam.ask(asked), exam.T
+    asked = exam.question(T=exam.near)
+    whole, T = exam.ask(asked), exam.near
     try:
         told = through(exam, asked, [1] * T)
     except SubjectError as error:
@@ -89,7 +89,7 @@ def _cause(
     exam: ModelExam, asked: Question, told: Tensor, whole: Tensor
 ) -> str:
     """Why it answers otherwise, token by token."""
-    T = exam.T
+    T = exam.near
     single = torch.cat(
         [exam.ask(asked.but(ids=asked.ids[:, t : t + 1])) for t in range(T)],
         1,
@@ -117,7 +117,7 @@ def _cause(
 
 def _probe_prompt(exam: ModelExam, asked: Question, whole: Tensor) -> None:
     """A prompt first, and then one by one; and in chunks."""
-    T = exam.T
+    T = exam.near
     exam.trying = PROMPT
     head = T - 3
     try:
@@ -187,7 +187,7 @@ def _of_chunks(
     """Whether a chunk sees its own future, or too little."""
     ids = asked.ids.clone()
     ids[:, 3] = exam.others(ids[:, 3:4])[:, 0]
-    with_other = through(exam, asked.but(ids=ids), [2, 2, exam.T - 4])
+    with_other = through(exam, asked.but(ids=ids), [2, 2, exam.near - 4])
     if not exam.alike(with_other[:, 2], told[:, 2]):
         return (
             "Of several tokens behind a cache, the first sees the later ones:"

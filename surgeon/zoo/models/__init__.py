@@ -1,0 +1,1 @@
+"""Small models that are wrong, each beside a right twin."""
