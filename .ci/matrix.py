@@ -1,4 +1,5 @@
-"""Every faulty and every sound attention that the project knows, examined from five seeds, in float64 and in float32.
+"""Every faulty and every sound attention that the project knows, examined from five seeds, in float64 and in float32;
+and every faulty and sound model, from five seeds.
 
 python .ci/matrix.py [word ...]; a word chooses the subjects whose names hold it. A fault must fail its finding and no
 other, a sound subject none; of transformers, what its plain road does is allowed. Exits with 1 if one does
@@ -21,11 +22,14 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 import torch  # noqa: E402
 from sound_layers import HAZARDS, LAYERS  # noqa: E402
+from sound_models import MODELS as SOUND_MODELS  # noqa: E402
+from sound_models import TRUE  # noqa: E402
 from torch import nn  # noqa: E402
 
-from surgeon import examine  # noqa: E402
+from surgeon import examine, examine_model  # noqa: E402
 from surgeon.zoo.catalogue import ZOO  # noqa: E402
 from surgeon.zoo.designs.catalogue import RIGHT, WRONG  # noqa: E402
+from surgeon.zoo.models.catalogue import MODELS  # noqa: E402
 
 SEEDS = range(int(os.environ.get("SEEDS", "5")))
 PRECISIONS = ("float64", "float32")
@@ -41,6 +45,11 @@ def cases() -> Iterator[Case]:
         yield f"right: {name}", good.subject, dict(good.held), []
     for name, (make, held) in LAYERS.items():
         yield f"sound: {name}", make, held, []
+    for name, model in MODELS.items():
+        yield f"model: {name}", model.model, dict(model.told), [model.finding]
+        yield f"model's twin: {name}", model.right, dict(model.held), []
+    for name, (make, held) in SOUND_MODELS.items():
+        yield f"sound model: {name}", make, held, sorted(TRUE.get(name, {}))
 
 
 def refuse(inputs: tuple[Any, ...], more: dict[str, Any]) -> None:
@@ -70,6 +79,12 @@ def asked(name: str) -> list[tuple[str, float, list[str], str]]:
     _, make, held, _ = next(case for case in cases() if case[0] == name)
     allowed = HAZARDS if "transformers" in name else set()
     found = []
+    if "model" in name.split(":")[0]:
+        for seed in SEEDS:
+            report = examine_model(make(), seed=seed, **held)
+            failed = sorted(finding.name for finding in report.failed)
+            found.append((f"seed {seed}", report.seconds, failed, report.diagnosis))
+        return found
     for precision in PRECISIONS:
         for seed in SEEDS:
             subject = make()
@@ -92,7 +107,7 @@ def main() -> int:
                 if failed != expected:
                     bad += 1
                     print(f"{name} ({where}): {failed or 'nothing'}, not {expected or 'nothing'}: {words}", flush=True)
-    asks = len(chosen) * len(SEEDS) * len(PRECISIONS)
+    asks = sum(len(SEEDS) * (1 if "model" in case[0].split(":")[0] else len(PRECISIONS)) for case in chosen)
     print(f"{len(chosen)} subjects, {asks} reports, {bad} of them otherwise; the slowest {slowest[1]:.1f} s")
     print(f"({slowest[0]}); {time.perf_counter() - began:.0f} s in all.")
     return 1 if bad else 0

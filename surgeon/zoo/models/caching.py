@@ -3,6 +3,8 @@
 # Pages show these models.
 # mypy: allow-untyped-defs, check-untyped-defs
 
+import torch
+
 from surgeon.zoo.models.fault import model_fault
 from surgeon.zoo.models.reader import Cache, Reader, write
 
@@ -27,12 +29,10 @@ class CacheStartsAnew(Reader):
 class PromptSeesItsFuture(Reader):
     """The mask is drawn only where there is no cache."""
 
-    def forward(self, ids, *more, cache=None, **named):
-        self.open = cache is not None
-        return super().forward(ids, *more, cache=cache, **named)
-
-    def in_sight(self, i, j):
-        return (i - j).abs() >= 0 if self.open else super().in_sight(i, j)
+    def through(self, layer, x, places, allowed, cache, n):
+        if cache is not None:
+            allowed = torch.ones_like(allowed)
+        return super().through(layer, x, places, allowed, cache, n)
 
 
 @model_fault(
@@ -130,15 +130,11 @@ class CropForgetsTheLength(Reader):
 class PromptOverflowsItsRing(Reader):
     """A prompt longer than the window overwrites its own first keys."""
 
-    def forward(self, ids, *more, cache=None, **named):
-        self.ring = self.window if cache is not None else ids.shape[1]
-        return super().forward(ids, *more, cache=cache, **named)
-
-    def in_sight(self, i, j):
-        allowed = super().in_sight(i, j)
-        overflows = len(i) > self.ring
-        kept = j > j.max() - self.ring
-        return allowed & kept if overflows else allowed
+    def through(self, layer, x, places, allowed, cache, n):
+        T, S = allowed.shape[-2:]
+        if cache is not None and self.window < T:
+            allowed = allowed & (torch.arange(S) >= S - self.window)
+        return super().through(layer, x, places, allowed, cache, n)
 
 
 def write_from_the_end(model, ids, seen, new, cached):

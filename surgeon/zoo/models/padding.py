@@ -3,12 +3,18 @@
 # Pages show these models.
 # mypy: allow-untyped-defs, check-untyped-defs
 
+from typing import Any
+
 import torch
 
 from surgeon.zoo.models.fault import model_fault
 from surgeon.zoo.models.reader import Reader
 
-ENCODER = {"kind": "encoder", "new_cache": None, "generate": None}
+ENCODER: dict[str, Any] = {
+    "kind": "encoder",
+    "new_cache": None,
+    "generate": None,
+}
 BOTH_WAYS = {"causal": False}
 
 

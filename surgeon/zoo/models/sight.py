@@ -3,12 +3,14 @@
 # Pages show these models.
 # mypy: allow-untyped-defs, check-untyped-defs
 
+from typing import Any
+
 import torch
 
 from surgeon.zoo.models.fault import model_fault
 from surgeon.zoo.models.reader import Reader
 
-WINDOW = {"window": 4, "layers": 2}
+WINDOW: dict[str, Any] = {"window": 4, "layers": 2}
 
 
 @model_fault(

@@ -70,7 +70,10 @@ def _probe_slope(exam: ModelExam) -> None:
         else f"The gradient of {worst} is {said / one:.3g} of the slope."
     )
     if len(wrong) > 1:
-        meaning += f" So it is with {len(wrong)} of {len(learn)} parameters."
+        meaning += (
+            f" In all, {len(wrong)} of {len(learn)} gradients are not the"
+            " slope."
+        )
     exam.fail(GRADIENTS, meaning, off, bound)
 
 
