@@ -6,9 +6,10 @@ import xml.etree.ElementTree as XML
 import pytest
 
 from surgeon import examine
-from surgeon.checkup.__main__ import main, write_whole
+from surgeon.checkup.__main__ import main
 from surgeon.checkup.asked import read_subjects
 from surgeon.checkup.report_formats import Result, as_json, as_junit
+from surgeon.checkup.terminal import write_whole
 
 SUBJECTS = """
 [ours]
