@@ -205,7 +205,7 @@ class Adapter:
         name = self.names.get("cache", "")
         if (found := getattr(reply, name, None)) is not None:
             return found
-        if given is None and isinstance(reply, (tuple, list)):
+        if self.new_cache is None and isinstance(reply, (tuple, list)):
             return reply[1] if len(reply) > 1 else None
         return given
 

@@ -238,6 +238,8 @@ def _completed(model: Callable[..., Any], adapter: Adapter) -> Adapter:
             "vocab must be how many words the model knows, at least 4, got"
             f" {adapter.vocab or None}."
         )
-    return replace(
-        adapter, vocab=words, names=usual_names(model, adapter.names)
-    )
+    names = usual_names(model, adapter.names)
+    made = adapter.new_cache is not None or adapter.back is not None
+    if not (made or adapter.names.get("cache")):
+        names["cache"] = ""  # what a reply holds besides may be anything
+    return replace(adapter, vocab=words, names=names)

@@ -44,7 +44,7 @@ MODEL_LAWS = {
     ),
     "alone or in company": (
         "A row is answered alike alone and in any batch, at any place.",
-        "anatomy/attention",
+        "procedures/company",
     ),
     "future, evaluating": (
         "While evaluating, no output depends on a later token.",
@@ -64,11 +64,11 @@ MODEL_LAWS = {
     ),
     "padding on the right": (
         "A row padded behind is answered as it is alone.",
-        "anatomy/masking",
+        "procedures/company",
     ),
     "padding on the left": (
         "A row padded in front is answered as it is alone.",
-        "anatomy/masking",
+        "procedures/company",
     ),
     "positions from the mask": (
         "Padded in front, it needs to be told no positions.",
@@ -76,43 +76,43 @@ MODEL_LAWS = {
     ),
     "a row of padding": (
         "A row without a token spoils no other, and gives no NaN.",
-        "anatomy/masking",
+        "procedures/company",
     ),
     "gradients with padding": (
         "Padding changes no gradient.",
-        "anatomy/masking",
+        "procedures/company",
     ),
     "cache, one by one": (
         "Read through a cache token by token, it answers as to the whole.",
-        "procedures/multi-query",
+        "procedures/company",
     ),
     "cache, prompt first": (
         "A prompt read into a cache is answered as without one.",
-        "procedures/multi-query",
+        "procedures/company",
     ),
     "cache, in chunks": (
         "Several tokens behind a cache are answered as in the whole.",
-        "procedures/multi-query",
+        "procedures/company",
     ),
     "cache, padded batch": (
         "With a cache and padding, each row is answered as it is alone.",
-        "procedures/multi-query",
+        "procedures/company",
     ),
     "cache, reordered": (
         "After its rows change places, a cache is of the new rows.",
-        "procedures/multi-query",
+        "procedures/company",
     ),
     "cache, cropped": (
         "What is taken out of a cache is forgotten.",
-        "procedures/multi-query",
+        "procedures/company",
     ),
     "cache, beyond the window": (
         "A cache answers as the whole when the text outgrows the window.",
-        "procedures/sparse",
+        "procedures/company",
     ),
     "documents apart": (
         "Texts packed into one row are answered as each alone.",
-        "anatomy/masking",
+        "procedures/company",
     ),
     "moving along": (
         "Where only distances count, all places moved on change nothing.",

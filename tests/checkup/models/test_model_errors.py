@@ -102,3 +102,18 @@ def test_an_odd_model_is_told_what_it_is():
     near = examine_model(lambda ids: logits(ids), vocab=11, kind="decoder")
     said = "Outputs depend on tokens up to 0 places away, and on none further: declare the window, if it has one."
     assert near["the past is seen"].meaning == said
+
+
+def test_what_comes_back_beside_logits_is_no_cache_unless_it_is_said_to_be():
+    def with_weights(ids, cache=None):
+        return logits(ids).cumsum(1), torch.ones(len(ids))
+
+    report = examine_model(with_weights, vocab=11)
+    assert report["cache, one by one"].passed is None
+
+    def counting(ids, cache=0.0):
+        return logits(ids).cumsum(1) + cache, (logits(ids).sum(1, keepdim=True) + cache)
+
+    report = examine_model(counting, vocab=11, names={"cache": "cache"})
+    assert report["cache, one by one"].passed
+    assert report["cache, in chunks"].passed
