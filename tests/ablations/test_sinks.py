@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from experiments import sinks as experiment
-from experiments.sinks_language_model import alike
+from experiments import sinks_language_model as run
 from surgeon.ablations.sink_starts import changes, load_large_model, load_small_models, spelled
 from surgeon.ablations.sinks import (
     DESIGNS,
@@ -20,6 +20,7 @@ from surgeon.ablations.sinks import (
     train_with_sinks,
 )
 from surgeon.anatomy.masks import create_causal_mask
+from surgeon.models import language_model
 from surgeon.models.echoes import MARK, START, draw_echoes
 from surgeon.models.transformer import losses, make_model
 
@@ -142,6 +143,59 @@ def test_bad_arguments_are_refused(given, says):
         train_with_sinks(**(TINY | given))
 
 
+# The language model's run, on a model that has learned nothing
+
+
+@pytest.fixture(scope="module")
+def decoder():
+    sizes = language_model.Sizes(
+        vocabulary=53, layers=2, heads=6, key_heads=3, d_k=4, width=24, inner=29, base=100.0, epsilon=1e-5, limit=64
+    )
+    return language_model.untrained(sizes, seed=3)
+
+
+IDS = [(7 * n * n + 3) % 53 for n in range(41)]
+
+
+@torch.no_grad()
+def test_what_values_give_adds_up_to_what_attention_adds(decoder):
+    trace, given = decoder.trace(IDS), run.brought(decoder, decoder.trace(IDS).values)
+    assert given.shape == (2, 6, 41, 24)
+    layer = decoder.layers[1]
+    heads = (trace.weights[1] @ trace.values[1].repeat_interleave(2, 0)).transpose(0, 1).flatten(1)
+    torch.testing.assert_close((trace.weights[1] @ given[1]).sum(0), layer.W_O(heads), rtol=1e-4, atol=1e-6)
+
+
+def test_a_look_is_at_late_rows_and_held_against_the_others(decoder):
+    found, trace = run.look(decoder, IDS), decoder.trace(IDS)
+    lengths = run.brought(decoder, trace.values).norm(dim=-1)
+    torch.testing.assert_close(found["weight"], trace.weights[:, :, 8:, 0].mean(-1))
+    assert float(found["value"][1, 4]) == pytest.approx(float(lengths[1, 4, 0] / lengths[1, 4, 1:].median()), rel=1e-5)
+    assert float(found["even"]) == pytest.approx(sum(1 / n for n in range(9, 42)) / 33)
+    assert float(found["hidden"][2]) == pytest.approx(
+        float(trace.hidden[2, 0].norm() / trace.hidden[2, 1:].norm(dim=-1).median()), rel=1e-5
+    )
+
+
+def test_cuts_hide_and_mute_what_they_say(decoder):
+    weights = {name: decoder.trace(IDS, cuts=cuts).weights for name, cuts in run.CUTS.items()}
+    rows = torch.arange(41)
+    for token, name in ((0, "first"), (run.OTHER, "another")):
+        later = rows > token
+        for how in ("hidden", "muted"):
+            one = weights[f"{name} {how}"]
+            assert (one[..., later, token] == 0).all()
+            assert (one[..., token, token] > 0).all()
+        assert (weights[f"{name} hidden"].sum(-1) - 1).abs().max() < 1e-5
+        assert (weights[f"{name} muted"][..., later, :].sum(-1) < 1 - 1e-4).all()
+    late = slice(run.WINDOW, None)
+    seen = {name: (one[..., late, :] > 0).sum(-1) for name, one in weights.items()}
+    assert (seen["window"] == run.WINDOW).all()
+    assert (seen["window, first kept"] == run.WINDOW + 1).all()
+    assert (seen["window, first kept, muted"] == run.WINDOW).all()
+    assert (seen["window, four kept"] >= run.WINDOW + 1).all()
+
+
 # What was kept
 
 
@@ -165,8 +219,8 @@ def test_gifts_that_point_one_way_are_alike():
     given[..., 1, :] = given[:1, ..., 1, :] * torch.arange(1, 6)[:, None, None, None]
     cosines = torch.nn.functional.cosine_similarity(given[:, None], given[None], dim=-1)
     expected = (cosines.sum((0, 1)) - 5) / 20
-    torch.testing.assert_close(alike(given), expected)
-    torch.testing.assert_close(alike(given)[..., 1], torch.ones(2, 3))
+    torch.testing.assert_close(run.alike(given), expected)
+    torch.testing.assert_close(run.alike(given)[..., 1], torch.ones(2, 3))
 
 
 def test_what_was_kept_of_small_models_is_read_as_it_was_measured():
