@@ -101,6 +101,18 @@ def unless_one(right, wrong):
     return lambda Q, K, V, mask=None: (right if Q.shape[-2] == 1 else wrong)(Q, K, V, mask)
 
 
+def new_late(late):
+    """Beside a cache, new queries and keys are placed some places away."""
+
+    def turn(Q, K):
+        T, S = Q.shape[-2], K.shape[-2]
+        late_by = late if T < S else 0
+        old, new = turned(K[..., : S - T, :]), turned(K[..., max(0, S - T) :, :], max(0, S - T) + late_by)
+        return turned(Q, S - T + late_by), torch.cat([old, new], -2) if T < S else turned(K)
+
+    return turn
+
+
 def from_the_first(Q, K):
     return turned(Q), turned(K)
 
@@ -722,6 +734,20 @@ WRONG = {
         "positions",
         "Angles of another offset: with more keys than queries, the causal mask puts the last query beside the last"
         " key, and places are counted as if the first stood beside the first.",
+    ),
+    "new tokens one place ahead": (
+        made(new_late(1)),
+        ROTARY,
+        "positions",
+        "Angles of another offset: beside a cache, new queries and keys are turned as if they stood one place ahead of"
+        " their own.",
+    ),
+    "new tokens one place behind, behind a mask": (
+        lambda Q, K, V: made(new_late(-1))(Q, K, V, past(Q, K)),
+        ROTARY | CAUSAL,
+        "positions",
+        "Angles of another offset: beside a cache, new queries and keys are turned as if they stood one place behind"
+        " their own.",
     ),
     "no window": (made(), {"window": 2}, "window", "The window hides nothing."),
     "no sink": (made(), {"sink": True, **HEADS}, "sink", "The sink takes nothing: rows sum to one."),

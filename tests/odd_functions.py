@@ -84,6 +84,18 @@ def halved_for_one(Q, K, V, is_causal=False):
     return causal(0.5 * Q if few else Q, K, V, is_causal=is_causal)
 
 
+def halved_for_three(Q, K, V, is_causal=False):
+    """Behind a causal flag, scores of three queries beside a cache are halved."""
+    few = is_causal and Q.shape[-2] == 3 and K.shape[-2] > 3
+    return causal(0.5 * Q if few else Q, K, V, is_causal=is_causal)
+
+
+def open_without(Q, K, V, mask=None):
+    """Causal by nature, where there is a mask."""
+    past = torch.ones(Q.shape[-2], K.shape[-2], dtype=torch.bool).tril()
+    return attention(Q, K, V, None if mask is None else mask & past)
+
+
 def growing_by_blocks(Q, K, V, mask=None):
     """Scores grow from each block of 32 keys to the next."""
     scores = Q / math.sqrt(Q.shape[-1]) @ K.mT * 1.2 ** (torch.arange(K.shape[-2]) // 32).to(Q.dtype)

@@ -54,6 +54,31 @@ class KeepsItsLength(Layer):
         return super().attend(Q * self.kept, K, V, mask)
 
 
+class ForgetsToDrop(Layer):
+    """Dropout, until it was asked once in evaluation."""
+
+    def __init__(self):
+        super().__init__(28, 4)
+        self.chance = 0.25
+
+    def attend(self, Q, K, V, mask):
+        output, weights = super().attend(Q, K, V, mask)
+        if not self.training:
+            self.chance = 0.0
+        return torch.nn.functional.dropout(output, self.chance), weights
+
+
+class TiresOfTraining(ForgetsToDrop):
+    """Raises in training, once it was asked in evaluation."""
+
+    def attend(self, Q, K, V, mask):
+        output = Layer.attend(self, Q, K, V, mask)
+        if self.training and not self.chance:
+            raise RuntimeError("not like this")
+        self.chance = self.chance if self.training else 0.0
+        return output
+
+
 def reading(read):
     """Our attention, its mask changed by what is asked."""
 

@@ -34,6 +34,7 @@ from odd_functions import (
     growing_by_blocks,
     half_detached,
     halved_for_one,
+    halved_for_three,
     harmed,
     keys_ignored,
     large,
@@ -49,6 +50,7 @@ from odd_functions import (
     on_equal_widths,
     on_queries,
     on_three,
+    open_without,
     padded,
     padded_in_turns,
     refusing,
@@ -468,6 +470,16 @@ SAID = {
         "FAIL known form": (
             "Right for some sizes, but not for 61 queries, 61 keys and 1 sequences. The first 32 keys share as they"
             " should, and others from there on: blocks of 32."
+        ),
+    }),
+    "open without a mask": (lambda: open_without, {"causal": True}, {
+        "FAIL future, evaluating": "Outputs depend on later tokens where no mask is given.",
+        "pass mask obeyed": "What the mask hides has no weight.",
+    }),
+    "halved beside a cache": (lambda: halved_for_three, FLAG, {
+        "FAIL known form": "Right for as many queries as keys, but not for 3 queries and 7 keys.",
+        "pass rectangular causal": (
+            "Aligned bottom-right: The last query sees every key, as when tokens follow a cache."
         ),
     }),
     "open by its flag": (lambda: by_flag(torch.ones_like), FLAG, {

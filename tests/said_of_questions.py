@@ -5,8 +5,10 @@ from examined import softened
 from odd_functions import refusing
 from odd_modules import layer
 from odd_questions import (
+    ForgetsToDrop,
     KeepsItsLength,
     KeepsItsMask,
+    TiresOfTraining,
     a_quarter,
     asked_for,
     at_width,
@@ -60,6 +62,16 @@ SAID = {
     }),
     "a layer that keeps its length": (lambda: layer(KeepsItsLength, 28, 4), {}, {
         "FAIL same answer twice": f"{PAST}something is kept between calls, under too few of its sizes.",
+    }),
+    "a layer that drops no more": (ForgetsToDrop, {}, {
+        "FAIL same answer twice": (
+            "While training, the answer depends on what was asked before: something is kept between calls."
+        ),
+    }),
+    "a layer that tires of training": (TiresOfTraining, {}, {
+        "FAIL same answer twice": (
+            f"While training, the answer depends on what was asked before, and it raises {NOT_LIKE_THIS}"
+        ),
     }),
     # masks of other shapes
     "one mask, for the first": (lambda: reading(for_the_first), {}, {
