@@ -45,11 +45,11 @@ from surgeon.checkup.probes.precision import (
     probe_overflow,
     probe_single,
 )
+from surgeon.checkup.probes.rectangular import probe_rectangular
 from surgeon.checkup.probes.roads import ROADS, probe_roads
 from surgeon.checkup.probes.rows import (
     probe_dead_rows,
     probe_outbid,
-    probe_rectangular,
 )
 from surgeon.checkup.probes.settling import settle_design
 from surgeon.checkup.probes.sight import (

@@ -267,3 +267,23 @@ class LostForOne:
         q, k, bias = self.scheme(Q, K, queries, keys)
         lost = bias is not None and len(queries) == 1
         return q, k, None if lost else bias
+
+
+@dataclass(frozen=True)
+class NewLate:
+    """Rotary beside a cache, where new tokens stand some places ahead.
+
+    Queries, and as many keys, the last ones.
+    """
+
+    scheme: Turning
+    late: int
+
+    def __call__(
+        self, Q: Tensor, K: Tensor, queries: Tensor, keys: Tensor
+    ) -> Placed:
+        new = len(queries) if len(queries) < len(keys) else 0
+        late = self.late * (torch.arange(len(keys)) >= len(keys) - new)
+        late = late if new else torch.zeros_like(keys)
+        moved = queries + (self.late if new else 0)
+        return self.scheme(Q, K, moved, keys + late)

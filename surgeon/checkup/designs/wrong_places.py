@@ -9,6 +9,7 @@ from surgeon.checkup.designs.schemes import (
     AXES,
     Called,
     LostForOne,
+    NewLate,
     Placed,
     Scheme,
     Slopes,
@@ -80,6 +81,13 @@ def _turned(right: Turning, T: int, S: int) -> Iterator[Placement]:
                 f" stood {_places(late)} {way} their own."
             )
             yield meaning, replace(right, late=late)
+    for late in (1, -1) if T < S else ():
+        way = "ahead of" if late > 0 else "behind"
+        meaning = (
+            "Angles of another offset: beside a cache, new queries and keys"
+            f" are turned as if they stood one place {way} their own."
+        )
+        yield meaning, NewLate(right, late)
     for times, said in ((2.0, "half"), (0.5, "twice")):
         yield (
             f"Angles of another length: places count {said}.",

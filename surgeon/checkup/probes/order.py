@@ -17,6 +17,7 @@ KEPT = (
 SIZES = "under too few of its sizes."
 HALF = "as it was made for half precision."
 AFTER = "The answer depends on what was asked before: after other lengths, "
+TRAINED = "While training, the answer depends on what was asked before"
 
 # Queries and keys: shorter, longer, and back.
 LENGTHS = ((3, 3), (13, 13), (5, 5), (3, 7), (13, 17), (2, 2), (13, 13))
@@ -68,7 +69,28 @@ def _beside_fresh(exam: Exam) -> tuple[str, float | str] | None:
             return f"{AFTER}it raises {error}", "an error"
         if not exam.agree(now, fresh):
             return KEPT + SIZES, exam.off(now, fresh)
-    return None
+    return _training_beside_fresh(exam)
+
+
+def _training_beside_fresh(exam: Exam) -> tuple[str, float | str] | None:
+    """In training mode, with the same draws: as one never asked before?"""
+    ask, used, inputs = _asked(exam), exam.subject, exam.draw()
+    exam.subject = used.fresh()
+    try:
+        fresh = ask(*inputs, train=True, seed=3)
+    except SubjectError:  # told where it is tried
+        return None
+    finally:
+        exam.subject = used
+    try:
+        now = ask(*inputs, train=True, seed=3)
+    except SubjectError as error:
+        return f"{TRAINED}, and it raises {error}", "an error"
+    if exam.agree(now, fresh):
+        return None
+    return f"{TRAINED}: something is kept between calls.", exam.off(
+        now, fresh
+    )
 
 
 def _beside_another(exam: Exam) -> tuple[str, float] | None:

@@ -1,19 +1,14 @@
 """Probes of a mask's edges.
 
-Stand-ins for minus infinity, rows without a key, more keys than queries.
+Stand-ins for minus infinity, and rows without a key.
 """
-
-from dataclasses import replace
-from functools import partial
 
 import torch
 from torch import Tensor
 
 from surgeon.checkup.exam import Exam
-from surgeon.checkup.forms import Inputs, causal
 from surgeon.checkup.notes import Notes
-from surgeon.checkup.probes.declared import fits, named
-from surgeon.checkup.probes.reading import moved, random_mask, sight
+from surgeon.checkup.probes.reading import moved, random_mask
 from surgeon.checkup.subjects.answering import SubjectError, answer
 
 FORWARD, BACKWARD = "dead rows, forward", "dead rows, backward"
@@ -188,113 +183,3 @@ def _send_back(
         weight = unless_demanded(exam, "hazard")
         exam.fail(BACKWARD, meaning, f"NaN in {bad}", "finite", weight)
     exam.note(BACKWARD, True, "finite", "finite")
-
-
-ALIGNED = {
-    "top-left": (
-        "Aligned top-left: The first query sees the first key alone, and the"
-        " last keys are seen by nobody."
-    ),
-    "bottom-right": (
-        "Aligned bottom-right: The last query sees every key, as when tokens"
-        " follow a cache."
-    ),
-    "neither": (
-        "Aligned neither: the causal mask agrees with neither convention."
-    ),
-}
-
-
-def probe_rectangular(exam: Exam) -> None:
-    """Three queries, seven keys, a causal flag: where does it end?"""
-    name, T, S = "rectangular causal", 3, 7
-    if name in exam.findings:
-        return
-    if not exam.held.causal or exam.held.flag_beside_mask:
-        exam.skip(
-            name,
-            why="The subject draws no causal mask: the caller's mask says who"
-            " sees whom.",
-        )
-        return
-    if not exam.held.rectangular:
-        exam.skip(name, why=exam.held.why_square)
-        return
-    inputs = exam.draw(T, S)
-    try:
-        got = exam.ask(*inputs, causal=True)
-    except SubjectError as error:
-        why = f"It takes no more keys than queries: {error}"
-        exam.skip(name, why=why)
-        return
-    top_left = torch.ones(T, S, dtype=torch.bool).tril()
-    forms = {"top-left": top_left, "bottom-right": causal(T, S)}
-    if exam.blocked:
-        ask = partial(exam.ask, causal=True)
-        shown = sight(exam, inputs, ask) > exam.tolerance
-        last = S - 1 - shown.flip(-1).int().argmax(-1)
-        ends = {
-            where: torch.equal(last, seen.sum(-1) - 1)
-            for where, seen in forms.items()
-        }
-    else:
-        ends = _ends_at(exam, inputs, got, forms)
-    found = next((where for where in forms if ends[where]), "neither")
-    asked = exam.alignment
-    held = found == asked or (asked == "any" and found in forms)
-    # PyTorch documents top-left, which is right where T is S.
-    meant = found == "neither" or "alignment" in exam.demanded
-    weight = "fault" if meant else "hazard"
-    exam.note(name, held, found, asked, ALIGNED[found], weight=weight)
-    told = exam.blocked or exam.broken("known form", *exam.designed)
-    if held and found == "bottom-right" and not told:
-        _probe_one_query(exam, S)
-
-
-def _ends_at(
-    exam: Exam, inputs: Inputs, got: Tensor, forms: dict[str, Tensor]
-) -> dict[str, bool]:
-    """Which causal mask it draws with more keys than queries.
-
-    Places are to be counted from the same end.
-    """
-    from_first = {"top-left": True, "bottom-right": False}
-    found = dict.fromkeys(forms, False)
-    for where, seen in forms.items():
-        first = from_first[where]
-        for top_left in (first, not first):
-            design = replace(exam.design, top_left=top_left)
-            found[where] = fits(exam, inputs, got, seen, design)
-            if found[where] and top_left == first:
-                return found
-            if found[where] and exam.design.positions:
-                _from_the_other_end(exam, where)
-                return found
-    return found
-
-
-def _from_the_other_end(exam: Exam, where: str) -> None:
-    """A mask that ends at one end, and places counted from the other."""
-    at_first = where == "top-left"
-    masked, placed = ("first", "last") if at_first else ("last", "first")
-    exam.overrule(
-        "positions",
-        "Angles of another offset: with more keys than queries, the causal"
-        f" mask puts the {masked} query beside the {masked} key, and places"
-        f" are counted as if the {placed} stood beside the {placed}.",
-    )
-
-
-def _probe_one_query(exam: Exam, S: int) -> None:
-    """One query that follows a cache: as the last row of several?"""
-    inputs, seen = exam.draw(1, S, 1), torch.ones(1, S, dtype=torch.bool)
-    try:
-        got = exam.ask(*inputs, causal=True)
-    except SubjectError:  # a size that it does not take
-        return
-    right = exam.agree(got, exam.form(seen)(*inputs))
-    if not right and not named(exam, inputs, got, seen, later=True):
-        exam.overrule(
-            "known form",
-            f"Right for several queries, but not for 1 query and {S} keys.",
-        )

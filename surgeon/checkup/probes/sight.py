@@ -44,6 +44,12 @@ def probe_always_causal(exam: Exam) -> bool:
         _has_no_mask(exam, found) or not leak(_map(exam, TRAINING))
     ):
         return True  # open, or causal while it trains: the future's fault
+    if found.finding == "mask obeyed" and exam.held.causal is True:
+        meaning = "Outputs depend on later tokens where no mask is given."
+        exam.fail(EVALUATING, meaning, "everything", "the past")
+        exam.blocked = f'Cannot be told while "{EVALUATING}" fails.'
+        exam.under = EVALUATING
+        return False
     seen = "agrees to rounding with this fault"
     exam.fail(found.finding, found.meaning, seen)
     exam.blocked = f'Cannot be told while "{found.finding}" fails.'
