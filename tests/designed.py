@@ -177,6 +177,12 @@ def all_heads(x):
     return rms(x, (-3, -1))
 
 
+def of_all(x, by):
+    """All heads' root mean squares, with weights of their own."""
+    gains = 1 + 0.3 * torch.sin(by * torch.arange(x.shape[1] * x.shape[-1], dtype=torch.float64))
+    return all_heads(x) * gains.view(x.shape[1], 1, -1).to(x.dtype)
+
+
 def root(x):
     return (x.square().mean(-1, keepdim=True) + 1e-6).sqrt()
 
@@ -450,6 +456,14 @@ SOUND = {
     "root mean squares, with weights, turned": (made(normed_early), RMS | ROTARY | EIGHT),
     "root mean squares after the rotation": (made(normed_late), {"qk_norm": "rms after"} | ROTARY | EIGHT),
     "root mean squares of all heads": (made(both(all_heads)), {"qk_norm": "rms all heads", **HEADS}),
+    "root mean squares of all heads, with weights": (
+        made(lambda Q, K: (of_all(Q, 1), of_all(K, 2))),
+        {"qk_norm": "rms all heads", **HEADS},
+    ),
+    "root mean squares of all heads, with weights, turned": (
+        made(lambda Q, K: rotary()(of_all(Q, 1), of_all(K, 2))),
+        {"qk_norm": "rms all heads", **HEADS} | ROTARY | EIGHT,
+    ),
     "centred rows": (made(both(centred)), {"qk_norm": "layer eps=1e-5"}),
     "cosines": (made(both(unit), factor=lambda *_: 10.0), {"qk_norm": "l2", "scale": 10.0}),
     "cosines, with a factor for each head": (

@@ -9,8 +9,9 @@ from examined import names
 from layers import Annotated, AsideUnlessAlike, InOne, Longer, Tokens, Turning, ValuesFirst, WithPlaces
 from torch import nn
 
-from surgeon import attention, examine
+from surgeon import attention, examine, stable_softmax
 from surgeon.checkup.subjects.fused import FUSED, side_by_side
+from surgeon.zoo.fault import Layer
 
 EQUAL = [order for order in FUSED if order != "G q k v"]
 
@@ -196,3 +197,39 @@ def test_an_attention_with_an_embedding_is_no_language_model():
     assert examine(Relative(), width=28)["answers"].passed
     broken = examine(Relative(), width=27)
     assert names(broken) == ["answers"]
+
+
+class WithSinks(Layer):
+    """A layer with a sink for each head, read in some way."""
+
+    def __init__(self, read=lambda sinks: sinks):
+        super().__init__(28, 4)
+        self.sinks = torch.nn.Parameter(torch.tensor([0.5, -1.0, 0.25, 2.0]))
+        self.read = read
+
+    def attend(self, Q, K, V, mask):
+        scores = Q / Q.shape[-1] ** 0.5 @ K.mT
+        if mask is not None:
+            scores = scores.masked_fill(~(mask if mask.ndim == 2 else mask[:, None]), -torch.inf)
+        column = self.read(self.sinks).to(scores)[:, None, None].expand(*scores.shape[:-1], 1)
+        weights = stable_softmax(torch.cat([scores, column], -1))[..., :-1]
+        return weights @ V, weights
+
+
+@pytest.mark.parametrize(
+    ("read", "said"),
+    [
+        (lambda sinks: sinks, ""),
+        (lambda sinks: sinks.exp(), ""),  # as it may be meant
+        (lambda sinks: sinks.flip(0), "Heads have one another's sinks, in reverse order."),
+        (lambda sinks: sinks.roll(1, 0), "Heads have one another's sinks, one place away."),
+        (lambda sinks: sinks[:1].expand(4), "All heads have the first head's sink."),
+        (lambda sinks: -sinks, "The sink has the other sign."),
+        (lambda sinks: sinks / 7**0.5, "The sink is multiplied by the scale, as products are."),
+    ],
+    ids=["right", "powers", "reverse", "next", "first", "sign", "scaled"],
+)
+def test_a_learned_sink_is_compared_with_the_parameter_of_its_layer(read, said):
+    report = examine(WithSinks(read), sink=True)
+    assert names(report) == ["sink"] * bool(said), report.diagnosis
+    assert not said or report["sink"].meaning == said
