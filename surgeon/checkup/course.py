@@ -107,7 +107,9 @@ def conduct_again(exam: Exam) -> None:
         return
     conduct(twin)
     _say_where(exam, twin)
-    for width in () if exam.half or wide else WIDTHS:
+    # Weights of a norm that were read off belong to one width.
+    bound = getattr(exam.design.norm, "gains", None) is not None
+    for width in () if exam.half or wide or bound else WIDTHS:
         other = exam.twin(width)
         other.found(exam)
         if exam.faulty(*ALL_LAWS) or exam.d_k == exam.d_v == width:

@@ -78,7 +78,7 @@ def wrong_ways(
     yield from _norms(design)
     yield from _windows(design, S)
     yield from _caps(design)
-    yield from _sinks(design, heads, by)
+    yield from wrong_sinks(design, heads, by)
     if later:
         yield from _left_out(design)
 
@@ -245,7 +245,8 @@ def behind_masks(design: Design) -> Iterator[Wrong]:
         )
 
 
-def _sinks(design: Design, heads: int, by: float) -> Iterator[Wrong]:
+def wrong_sinks(design: Design, heads: int, by: float) -> Iterator[Wrong]:
+    """Sinks gone wrong, `by` what scores are multiplied by."""
     sink = design.sink
     if sink is None or sink.scores is None:
         return

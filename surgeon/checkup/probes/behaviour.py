@@ -37,7 +37,9 @@ def _apart(
 ) -> None:
     """Another last sequence (axis 0) or head (1): no other may move."""
     changed = [x.clone() for x in inputs]
-    for x in changed:
+    over = getattr(exam.declared.norm, "over", ())
+    # Heads whose lengths are shared know of one another's queries and keys.
+    for x in changed[2:] if axis in over else changed:
         x.select(axis, -1).mul_(-0.7)
     group = exam.held.heads // exam.held.kv_heads if axis else 1
     rest = got.shape[axis] - group

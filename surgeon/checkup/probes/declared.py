@@ -4,7 +4,6 @@ import math
 from dataclasses import replace
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from surgeon.checkup.designs.design import PARTS, Design
@@ -31,6 +30,7 @@ from surgeon.checkup.probes.instead import (
 from surgeon.checkup.probes.partly import partly
 from surgeon.checkup.probes.reading import read_weights
 from surgeon.checkup.probes.settling import FAR, read
+from surgeon.checkup.probes.traits import LARGEST
 from surgeon.checkup.probes.unknown import (
     block,
     fit_factor,
@@ -184,7 +184,7 @@ def _maps(exam: Exam) -> bool:
         weights = read_weights(exam, *inputs[:2])
     except SubjectError:  # a size that it does not take
         return False
-    if weights is None or exam.d_k > 16 or exam.dtype != torch.float64:
+    if weights is None or exam.d_k > LARGEST:
         return False
     meaning = maps_instead(exam.design, inputs, weights)
     if meaning:

@@ -12,7 +12,7 @@ from surgeon.checkup.designs.bounds import Cap
 from surgeon.checkup.designs.design import Design, spread
 from surgeon.checkup.designs.norms import SMALL, RowNorm
 from surgeon.checkup.designs.schemes import Slopes, Turning
-from surgeon.checkup.probes.gains import gains_of_products
+from surgeon.checkup.probes.gains import gains_of_products, pairs_of
 
 FEW = 4  # heads that numbers which all share are fitted to
 STEPS = 40
@@ -122,6 +122,10 @@ def complete(
     plain = norm.kind == "l2" or not gains
     if plain or reading.misfit(best) < ENOUGH:
         return best
+    if 1 in norm.over:
+        each = [_with_gains_of_heads(one, reading) for one in tried]
+        fitted = min(each, key=reading.misfit)
+        return best if reading.misfit(fitted) > 1e-4 else fitted
     few = reading.few()
     fitted = _with_gains(best, few)
     if reading.misfit(fitted) > 1e-4:
@@ -156,6 +160,45 @@ def _with_gains(design: Design, reading: Reading) -> Design:
     ones = torch.ones(2 * d, dtype=torch.float64)
     found, _ = solve(lambda x: reading.residual(made(x)), ones)
     return made(found)
+
+
+def _with_gains_of_heads(design: Design, reading: Reading) -> Design:
+    """Weights of a norm over all heads: other numbers in each.
+
+    Those of a key head are one, but for the second column of a pair beside
+    the first; what else they come to is in those of its queries.
+    """
+    assert isinstance(design.norm, RowNorm)
+    turned, H = design.positions, reading.Q.shape[1]
+    simple = turned is None or (
+        isinstance(turned, Turning)
+        and not turned.angles
+        and turned.axis == "tokens"
+        and not turned.only
+    )
+    if design.cap or not simple:
+        return design
+    late = design.norm_last or turned is None
+    q, k = design.norm(reading.Q, reading.K)
+    if late:
+        q, k, _ = design.compared(reading.Q, reading.K)
+    alone = replace(design, norm=None, positions=None if late else turned)
+    K = spread(k, H, reading.turns)
+    group, d = H // k.shape[1], q.shape[-1]
+    first, second, _ = pairs_of(None if late else turned, d)
+    of_queries, of_keys = [], []
+    for h in range(H):
+        here = slice(h, h + 1)
+        weights = reading.weights[:, here]
+        head = Reading(q[:, here], K[:, here], weights, reading.factor)
+        a, b = gains_of_products(alone, head, paired=not late)
+        beside = torch.ones_like(b)
+        beside[second] = b[second] / b[first]
+        of_queries.append(a * b / beside)
+        of_keys.append(beside)
+    shared = of_keys[: k.shape[1]] if reading.turns else of_keys[::group]
+    gains = torch.stack(of_queries), torch.stack(shared)
+    return replace(design, norm=replace(design.norm, gains=gains))
 
 
 def _with_scale(design: Design, reading: Reading) -> Design:

@@ -29,7 +29,7 @@ def gains_of_products(
     q, k, _ = bare.compared(reading.Q, reading.K)
     bias = design.compared(reading.Q, reading.K)[2]
     logs = reading.weights.clamp(min=1e-300).log() - bias
-    a, b, turns = _pairs(scheme if paired else None, d)
+    a, b, turns = pairs_of(scheme if paired else None, d)
     rest = [c for c in range(d) if c not in a + b]
     T, S = q.shape[2], k.shape[2]
     first = 0 if design.top_left else S - T
@@ -61,7 +61,9 @@ def gains_of_products(
     return gains[0], gains[1]
 
 
-def _pairs(scheme: object, width: int) -> tuple[list[int], list[int], Tensor]:
+def pairs_of(
+    scheme: object, width: int
+) -> tuple[list[int], list[int], Tensor]:
     """The first and the second columns of pairs, and how far they turn."""
     if not isinstance(scheme, Turning):
         return [], [], torch.zeros(0, dtype=torch.float64)

@@ -14,6 +14,7 @@ from surgeon.checkup.subjects.answering import answer
 
 NAME = "gradients"
 SLOPE = 1e-6  # relative: what steps leave out, and lose to rounding
+COARSE = 0.05  # the same of float32
 NO_SLOPES = "They are numbers; float32 is too coarse to try them by steps."
 
 
@@ -128,7 +129,7 @@ def _slopes(
     plain = [x.detach() for x in inputs]
     slopes = {}
     for i, n in enumerate("QKV"):
-        towards = exam.normal(*plain[i].shape)
+        towards = exam.normal(*plain[i].shape).to(plain[i].dtype)
         ends = []
         for sign in (1, -1):
             there = [*plain]
@@ -136,7 +137,7 @@ def _slopes(
             Q, K, V = there
             output = exam.ask(Q, K, V, allowed, **how)
             ends.append(float((output * direction).sum()))
-        along = float((got[i].double() * towards).sum())
+        along = float((got[i].double() * towards.double()).sum())
         slopes[n] = along, (ends[0] - ends[1]) / (2 * step)
     return slopes
 
@@ -149,8 +150,9 @@ def _fails_while_training(
     how: dict[str, Any] = {"seed": 3, "train": True}
     if held.dropout:
         how = {"seed": 3, "dropout": 0.5}
-    if exam.dtype != torch.float64 or exam.broken(*FUTURE, *READING):
+    if exam.broken(*FUTURE, *READING):
         return False
+    bound = SLOPE if exam.dtype == torch.float64 else COARSE
     if not held.dropout and not exam.subject.is_module:
         return False
     Q, K, V = inputs
@@ -165,16 +167,18 @@ def _fails_while_training(
         return True
     slopes = _slopes(exam, inputs, allowed, direction, got, **how)
     gaps = {n: _gap(along, slope) for n, (along, slope) in slopes.items()}
-    bad = [n for n, gap in gaps.items() if not gap <= SLOPE]
+    bad = [n for n, gap in gaps.items() if not gap <= bound]
     if not bad:
         return False
     shares = [slopes[n][0] / slopes[n][1] for n in bad]
     share = sum(shares) / len(shares)
-    alike = all(abs(x - share) < 1e-4 * abs(share) for x in shares)
+    alike = all(
+        abs(x - share) < max(1e-4, bound / 2) * abs(share) for x in shares
+    )
     times = f"{share:.4g} times" if alike else "not"
     meaning = (
         f"While training, the gradient of {', '.join(bad)} is {times} the"
         " slope of the output, with the same weights dropped."
     )
-    exam.fail(NAME, meaning, max(gaps.values()), SLOPE)
+    exam.fail(NAME, meaning, max(gaps.values()), bound)
     return True

@@ -197,24 +197,26 @@ def maps_instead(design: Design, inputs: Inputs, weights: Tensor) -> str:
     whole = (weights.sum(-1) - 1).abs().max() < CLOSE
     if design.linear.normalised and not whole:  # divided by something else
         return ""
-    by_keys, by_queries = _spans(k, row), _null(ratio)
+    exact = inputs[0].dtype == torch.float64
+    by_keys = _spans(k, row, 1e-9 if exact else 1e-4)
+    by_queries = _null(ratio, 1e-12 if exact else 1e-6)
     if by_keys == by_queries:
         return ""
     whose, other = ("Keys", "queries") if by_queries else ("Queries", "keys")
     return f"{whose} have another feature map; {other} have that declared."
 
 
-def _spans(columns: Tensor, row: Tensor) -> bool:
+def _spans(columns: Tensor, row: Tensor, slack: float) -> bool:
     """Whether a vector is a sum of columns, fewer than it has numbers."""
     found = torch.linalg.lstsq(columns, row[:, None], driver="gelsd").solution
     off = columns @ found - row[:, None]
-    return float(off.norm()) < 1e-9 * float(row.norm())
+    return float(off.norm()) < slack * float(row.norm())
 
 
-def _null(matrix: Tensor) -> bool:
+def _null(matrix: Tensor, slack: float) -> bool:
     """Whether a tall matrix maps something to nothing."""
     sizes = torch.linalg.svdvals(matrix)
-    return float(sizes[-1]) < 1e-12 * float(sizes[0])
+    return float(sizes[-1]) < slack * float(sizes[0])
 
 
 # Keys that are seen

@@ -131,7 +131,8 @@ def _apart(exam: Exam, T: int) -> tuple[float, float]:
     alone = exam.ask(Q[:, :, 1:], K, V)
     ahead = exam.ask(Q, K, V)[:, :, 1:]
     behind = exam.ask(*_turned(Q, K, V))[:, :, :-1]
-    return exam.off(ahead, alone), exam.off(behind, alone)
+    size = max(1.0, float(alone.nan_to_num().abs().max()))
+    return exam.off(ahead, alone) / size, exam.off(behind, alone) / size
 
 
 def _turned(Q: Tensor, K: Tensor, V: Tensor) -> Inputs:

@@ -2,14 +2,16 @@
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from surgeon.checkup.designs.bounds import Sink
 from surgeon.checkup.designs.design import Design
 from surgeon.checkup.designs.norms import RowNorm
 from surgeon.checkup.designs.schemes import Slopes, Table, slopes_of
+from surgeon.checkup.designs.wrong import wrong_sinks
 from surgeon.checkup.exam import Exam
 from surgeon.checkup.probes.behaviour import NOT_LINEAR
 from surgeon.checkup.probes.fitting import Reading, complete
@@ -126,7 +128,9 @@ def _with_sink(exam: Exam, design: Design) -> Design:
     scores = _beside(exam, design, weights)
     by_head = scores.mean((0, 2))
     if _alike(scores, (0, 2)):
-        return replace(design, sink=Sink(by_head))
+        design = replace(design, sink=Sink(by_head))
+        _compare_sinks(exam, design, by_head)
+        return design
     by_place = scores.mean((0, 1))
     if _alike(scores, (0, 1)):
         meaning = "The sink belongs to the query's place, not to its head."
@@ -141,6 +145,44 @@ def _with_sink(exam: Exam, design: Design) -> Design:
     )
     _block(exam, "sink")
     return design
+
+
+def _compare_sinks(exam: Exam, design: Design, found: Tensor) -> None:
+    """What was read off, beside the module's own numbers.
+
+    A layer may make sinks of its parameter in any way that is not known to
+    be wrong.
+    """
+    own = own_sinks(exam.subject.target, len(found))
+    if own is None or _close(found, own):
+        return
+    meant, heads = replace(design, sink=Sink(own)), len(found)
+    for law, meaning, wrong in wrong_sinks(meant, heads, exam.factor):
+        assert wrong.sink is not None
+        scores = wrong.sink.scores
+        odd = wrong.sink.unshifted or wrong.sink.bare
+        if odd or scores is None or scores.ndim > 1:
+            continue
+        if _close(found, scores.expand(heads)):
+            exam.fail(law, meaning, "other numbers", "its parameter's")
+            _go_on(exam, law)
+            return
+
+
+def own_sinks(target: Any, heads: int) -> Tensor | None:
+    """[H]: the parameter of a module that is called a sink, if one is."""
+    if not isinstance(target, nn.Module):
+        return None
+    found = [
+        x.detach().double().flatten()
+        for name, x in target.named_parameters()
+        if "sink" in name.lower() and x.numel() == heads
+    ]
+    return found[0] if len(found) == 1 else None
+
+
+def _close(found: Tensor, other: Tensor) -> bool:
+    return float((found - other).abs().max()) < 1e-3
 
 
 def _beside(exam: Exam, design: Design, weights: Tensor) -> Tensor:
