@@ -112,7 +112,7 @@ def _by_token(exam: ModelExam) -> None:
     _guarded(exam, probe_documents, "documents apart")
     _guarded(exam, probe_caches, *CACHE)
     if broken := exam.broken(
-        "padding on the left",
+        *PADDING[:2],
         "cache, one by one",
         "cache, prompt first",
         "cache, padded batch",

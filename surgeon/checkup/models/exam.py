@@ -129,14 +129,16 @@ class ModelExam(Notes):
     def off(self, got: Tensor, wanted: Tensor) -> float:
         """The largest difference, as a share of the largest number wanted.
 
-        Infinite where a number is missing, or the shapes differ.
+        Infinite where a number is missing in one of them, or the shapes
+        differ.
         """
         if got.shape != wanted.shape:
             return math.inf
         if not wanted.numel():
             return 0.0
-        size = float(wanted.abs().max()) or 1.0
-        gap = (got - wanted).abs()
+        size = float(wanted.nan_to_num(0.0, 0.0, 0.0).abs().max()) or 1.0
+        same = (got == wanted) | (got.isnan() & wanted.isnan())
+        gap = torch.where(same, 0.0, (got - wanted).abs())
         if not gap.isfinite().all():
             return math.inf
         return float(gap.max()) / size

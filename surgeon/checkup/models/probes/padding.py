@@ -165,19 +165,16 @@ def _cause(
         )
     seen = first.seen
     assert seen is not None
-    moved = exam.others(first.ids)
-    ids = torch.where(seen, first.ids, moved)
-    one, other = exam.ask(first), exam.ask(first.but(ids=ids))
-    read = max(
-        exam.off(rows.tokens(other, row), rows.tokens(one, row))
-        for row in range(3)
+    other = first.but(
+        ids=torch.where(seen, first.ids, exam.others(first.ids))
     )
-    if read > exam.share:
-        if together <= exam.share:
+    if together <= exam.share:
+        if _moves(exam, rows, first.rows(1), other.rows(1), (1,)):
             return (
                 "A padded row alone in its batch is answered otherwise: there"
                 " its padding is read, whatever the mask says."
             )
+    elif _moves(exam, rows, first, other, (0, 1, 2)):
         return (
             "The padding is read: with other words in its place, the answer"
             " to the tokens is another, whatever the mask says."
@@ -185,6 +182,23 @@ def _cause(
     return (
         "What stands in the padding does not count, and how much of it there"
         " is does: positions, or a sum, count the padding."
+    )
+
+
+def _moves(
+    exam: ModelExam,
+    rows: Rows,
+    first: Question,
+    other: Question,
+    lengths: tuple[int, ...],
+) -> bool:
+    """Whether the tokens' answers move with the words in the padding."""
+    one, moved = exam.ask(first), exam.ask(other)
+    T = one.shape[1]
+    return any(
+        not exam.alike(moved[at, where], one[at, where])
+        for at, n in enumerate(lengths)
+        for where in [real(rows.lengths[n], T, rows.side)]
     )
 
 

@@ -1,0 +1,203 @@
+"""What is said of models that are wrong in ways of their own, word for word."""
+
+import pytest
+import torch
+
+from surgeon import examine_model
+from surgeon.zoo.models.catalogue import MODELS
+from surgeon.zoo.models.reader import HELD, Cache, Reader
+
+
+class Forgetful(Reader):
+    def through(self, layer, x, places, allowed, cache, n):
+        if cache is not None:
+            T, S = allowed.shape[-2:]
+            allowed = (torch.arange(S - T, S)[:, None] == torch.arange(S)).expand_as(allowed)
+        return super().through(layer, x, places, allowed, cache, n)
+
+
+class Fading(Cache):
+    def add(self, n, K, V):
+        return super().add(n, K, V * 1.1)
+
+
+class Full(Cache):
+    def add(self, n, K, V):
+        if n in self.keys:
+            raise RuntimeError("full")
+        return super().add(n, K, V)
+
+
+class FadingPrompt(Cache):
+    def add(self, n, K, V):
+        told = super().add(n, K, V)
+        if K.shape[2] > 1 and n in self.values:
+            self.values[n] = self.values[n] * 1.1
+        return told
+
+
+class PromptRefused(Reader):
+    def through(self, layer, x, places, allowed, cache, n):
+        if cache is not None and x.shape[1] > 1:
+            raise RuntimeError("one at a time")
+        return super().through(layer, x, places, allowed, cache, n)
+
+
+class PromptDoubled(Reader):
+    def through(self, layer, x, places, allowed, cache, n):
+        told = super().through(layer, x, places, allowed, cache, n)
+        return told * 2 if cache is not None and x.shape[1] > 1 else told
+
+
+class PaddedIsNaN(Reader):
+    def told(self, x, seen):
+        lost = seen is not None and not seen.all()
+        return super().told(x, seen) * (torch.nan if lost else 1)
+
+
+class MaskOfBatches(Reader):
+    def allowed(self, T, S, seen, documents):
+        alone = seen is not None and len(seen) == 1
+        return super().allowed(T, S, None if alone else seen, documents)
+
+
+class EmptyRowCounts(Reader):
+    def told(self, x, seen):
+        empty = seen is not None and not seen.any(-1).all()
+        return super().told(x, seen) * (2 if empty else 1)
+
+
+class TwiceTheGradient(Reader):
+    def placed(self, x, places):
+        return super().placed(2 * x - x.detach(), places)
+
+
+class GradientByPadding(Reader):
+    def told(self, x, seen):
+        padded = seen is not None and not seen.all()
+        return super().told(2 * x - x.detach() if padded else x, seen)
+
+
+def refuse(model):
+    raise RuntimeError("not here")
+
+
+SAID = {
+    "forgetful": (
+        Forgetful,
+        {"rotary": True},
+        {"positions": "relative"},
+        "cache, one by one",
+        "With its cache it forgets: each token is answered as if it stood alone.",
+    ),
+    "fading": (
+        Reader,
+        {},
+        {"new_cache": Fading},
+        "cache, one by one",
+        "Token by token through its cache, it answers otherwise than to the whole, from token 0 on: keys, values or"
+        " positions are not those of the whole text.",
+    ),
+    "full": (
+        Reader,
+        {},
+        {"new_cache": Full},
+        "cache, one by one",
+        "Token by token through its cache, it raises RuntimeError: full",
+    ),
+    "a prompt refused": (
+        PromptRefused,
+        {},
+        {},
+        "cache, prompt first",
+        "A prompt read into its cache: it raises RuntimeError: one at a time",
+    ),
+    "a prompt doubled": (
+        PromptDoubled,
+        {},
+        {},
+        "cache, prompt first",
+        "The outputs of a prompt are others if it is read into a cache.",
+    ),
+    "behind a prompt": (
+        Reader,
+        {},
+        {"new_cache": FadingPrompt},
+        "cache, prompt first",
+        "Behind a prompt of 4 tokens, the next is answered otherwise than in the whole, though token by token all is"
+        " well.",
+    ),
+    "NaN with padding": (
+        PaddedIsNaN,
+        {},
+        {},
+        "padding on the right",
+        "Tokens of a padded row are answered with NaN.",
+    ),
+    "a mask of batches": (
+        MaskOfBatches,
+        {},
+        {},
+        "padding on the left",
+        "A padded row alone in its batch is answered otherwise: there its padding is read, whatever the mask says.",
+    ),
+    "an empty row": (
+        EmptyRowCounts,
+        {},
+        {},
+        "a row of padding",
+        "A row without a token changes what other rows are answered.",
+    ),
+    "twice the gradient": (
+        TwiceTheGradient,
+        {},
+        {},
+        "gradients",
+        "The gradient of word.weight is 2 of the slope.",
+    ),
+    "a gradient by padding": (
+        GradientByPadding,
+        {},
+        {},
+        "gradients with padding",
+        "is not the sum of those of each row alone, though the answers are the same.",
+    ),
+    "no program": (
+        Reader,
+        {},
+        {"programs": {"other": refuse}},
+        "back ends agree",
+        "It takes no other program: other (RuntimeError: not here).",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SAID)
+def test_what_is_said(name):
+    made, sizes, held, law, said = SAID[name]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = made(**sizes)
+    report = examine_model(model, **{**HELD, **held})
+    assert said in report[law].meaning, report.details
+    assert {finding.name for finding in report.failed} <= {law}
+
+
+def test_a_leak_in_evaluation_is_not_told_twice():
+    report = MODELS["SeesItsFuture"].examine()
+    assert report["future, training"].meaning == 'As "future, evaluating", which fails.'
+
+
+def test_a_token_that_is_not_seen_by_its_own_output():
+    def late(ids):
+        words = torch.nn.functional.one_hot(ids, 11).double().cumsum(1)
+        return torch.cat([words[:, :1] * 0 + 1, words[:, :-1]], 1)
+
+    report = examine_model(late, vocab=11)
+    assert report["the past is seen"].meaning == "Output 0 does not depend on its own token."
+    assert report["future, training"].meaning == "A function has no mode for training."
+
+
+def test_a_text_too_short_to_be_padded():
+    report = examine_model(Reader(), **{**HELD, "max_len": 4, "generate": None})
+    assert report["padding on the left"].meaning == "Its texts are too short to be padded."
