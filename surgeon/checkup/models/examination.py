@@ -26,7 +26,7 @@ from surgeon.checkup.patience import OutOfPatience, listening, within
 from surgeon.checkup.report import Report
 from surgeon.checkup.subjects.declaration import one_of
 from surgeon.checkup.subjects.holds import title_of
-from surgeon.checkup.subjects.surroundings import ordinary
+from surgeon.checkup.subjects.surroundings import apart, ordinary
 
 
 class ModelReport(Report):
@@ -209,7 +209,8 @@ def examine_model(
     )
     adapter = _completed(model, adapter)
     heard: list[str] = []
-    with ordinary(), listening(heard):
+    # no state of a generator that a model might leave by itself
+    with ordinary(), listening(heard), apart(seed ^ 1):
         limit = free_memory() if memory is None else memory
         subject = ModelSubject(model, adapter, title, limit)
         exam = ModelExam(subject, seed)
