@@ -8,6 +8,7 @@ from surgeon import stable_softmax
 from surgeon.anatomy.positions import Alibi, DistanceBias, Rotary
 from surgeon.anatomy.qk_norm import QueryKeyNorm
 
+NEAR, SHIFTED = {"picture": (5, 7, 3, "cut")}, {"picture": (5, 7, 3, "shifted")}
 HEADS = {"layout": "B H T d", "heads": 4}
 CAUSAL = {"causal": True, "mask": "none"}
 
@@ -329,6 +330,34 @@ def in_windows(rows, columns, height, width, by_columns=False, filled=False):
     return made(bias=lambda scores: hidden, share=with_sink(lacking) if filled else stable_softmax)
 
 
+def around(rows, columns, above, below, left, right, whole=False, closed=False, flat=False, filled=False):
+    """Each pixel sees those round it, one by one: outside the picture none, or as said."""
+    height, width = above + below + 1, left + right + 1
+    seen, lacking = torch.zeros(rows * columns, rows * columns, dtype=torch.bool), []
+    for i in range(rows):
+        for j in range(columns):
+            top = min(max(i - above, 0), rows - height) if whole else i - above
+            side = min(max(j - left, 0), columns - width) if whole else j - left
+            for a in range(top, top + height):
+                for b in range(side, side + width):
+                    inside = 0 <= a < rows and 0 <= b < columns
+                    at = (a % rows) * columns + b % columns if closed else a * columns + b
+                    if inside or closed or (flat and 0 <= at < rows * columns):
+                        seen[i * columns + j, at] = True
+            lacking.append(height * width - int(seen[i * columns + j].sum()))
+    hidden = torch.zeros(seen.shape, dtype=torch.float64).masked_fill(~seen, -math.inf)
+    empty = torch.tensor(lacking, dtype=torch.float64).log()[:, None]
+    return made(bias=lambda scores: hidden, share=with_sink(empty) if filled else stable_softmax)
+
+
+def numbered(rule, rows=5, columns=4):
+    """Pixels that see those of the same number, by the row and the column."""
+    numbers = torch.tensor([rule(i, j) for i in range(rows) for j in range(columns)])
+    hidden = torch.zeros(rows * columns, rows * columns, dtype=torch.float64)
+    hidden = hidden.masked_fill(numbers[:, None] != numbers, -math.inf)
+    return made(bias=lambda scores: hidden)
+
+
 def documented(rule):
     """Packed texts: what a query sees by the numbers of documents, its own [B, T, 1] and the key's [B, 1, T]."""
 
@@ -482,6 +511,15 @@ SOUND = {
     "features of its own": (featured(square, square, divided=False), {"linear": square, "normalised": False}),
     "windows on a picture": (in_windows(5, 4, 2, 3), {"picture": (5, 4, (2, 3))}),
     "square windows": (in_windows(4, 4, 2, 2), {"picture": (4, 4, 2)}),
+    "blocks, by their name": (in_windows(5, 4, 2, 3), {"picture": (5, 4, (2, 3), "blocks")}),
+    "windows round each pixel, cut": (around(5, 7, 1, 1, 1, 1), {"picture": (5, 7, 3, "cut")}),
+    "oblong windows round each pixel, cut": (around(5, 4, 1, 1, 2, 2), {"picture": (5, 4, (3, 5), "cut")}),
+    "windows round each pixel, shifted": (around(5, 7, 1, 1, 1, 1, whole=True), SHIFTED),
+    "oblong windows round each pixel, shifted": (
+        around(5, 7, 1, 1, 2, 2, whole=True),
+        {"picture": (5, 7, (3, 5), "shifted")},
+    ),
+    "a window as large as the picture": (around(3, 5, 1, 1, 2, 2, whole=True), {"picture": (3, 5, (3, 5), "shifted")}),
     "documents": (documented(lambda queries, keys: queries == keys), {"documents": "numbers"}),
     "documents, by a function": (
         documented(lambda queries, keys: queries == keys),
@@ -1171,6 +1209,102 @@ WRONG = {
         "window",
         "The window is as high as the picture.",
     ),
+    "narrow windows in the next row": (
+        numbered(lambda i, j: i // 2 * 1 + j // 3),
+        {"picture": (5, 4, (2, 3))},
+        "window",
+        "The last windows in a row are counted with the first in the next: the width of the picture is divided"
+        " by theirs, and rounded down.",
+    ),
+    "windows that begin before the picture": (
+        numbered(lambda i, j: (i + 1) // 2 * 2 + (j + 2) // 3),
+        {"picture": (5, 4, (2, 3))},
+        "window",
+        "The picture is filled up in front of its first pixel, not behind its last: other pixels share a window.",
+    ),
+    "windows round each pixel for blocks": (
+        around(5, 7, 1, 1, 1, 1),
+        {"picture": (5, 7, 3)},
+        "window",
+        "Each pixel sees a window round itself, and not its block.",
+    ),
+    "blocks for windows round each pixel": (
+        in_windows(5, 7, 3, 3),
+        NEAR,
+        "window",
+        "The picture is cut into blocks: no window is round its pixel.",
+    ),
+    "windows round each pixel, filled up": (
+        around(5, 7, 1, 1, 1, 1, filled=True),
+        NEAR,
+        "window",
+        "Windows at the edge are filled up, and what fills them is seen.",
+    ),
+    "windows round each pixel, wrapped": (
+        around(5, 7, 1, 1, 1, 1, closed=True),
+        NEAR,
+        "window",
+        "The picture is closed to a ring: a window goes on at the opposite border.",
+    ),
+    "windows round each pixel, through the rows": (
+        around(5, 7, 1, 1, 1, 1, flat=True),
+        NEAR,
+        "window",
+        "Where a row of the picture ends, a window goes on in the next.",
+    ),
+    "windows round each pixel, cut for shifted": (
+        around(5, 7, 1, 1, 1, 1),
+        SHIFTED,
+        "window",
+        "Windows are cut at the border of the picture, not shifted to stay whole.",
+    ),
+    "windows round each pixel, shifted for cut": (
+        around(5, 7, 1, 1, 1, 1, whole=True),
+        NEAR,
+        "window",
+        "Windows are shifted at the border of the picture to stay whole, not cut.",
+    ),
+    "windows round each pixel, larger": (
+        around(5, 7, 2, 2, 2, 2),
+        NEAR,
+        "window",
+        "The window is one larger to each side.",
+    ),
+    "shifted windows, smaller": (
+        around(5, 7, 1, 1, 1, 1, whole=True),
+        {"picture": (5, 7, 5, "shifted")},
+        "window",
+        "The window is one smaller to each side.",
+    ),
+    "windows round each pixel, turned": (
+        around(5, 7, 2, 2, 1, 1),
+        {"picture": (5, 7, (3, 5), "cut")},
+        "window",
+        "The height and the width of the window are taken for each other.",
+    ),
+    "windows round each pixel, of whole rows": (
+        around(5, 7, 1, 1, 6, 6),
+        NEAR,
+        "window",
+        "The window is as wide as the picture.",
+    ),
+    "windows round each pixel, of a picture turned": (
+        around(7, 5, 1, 1, 2, 2),
+        {"picture": (5, 7, (3, 5), "cut")},
+        "window",
+        "Rows are counted by the height of the picture, not by its width.",
+    ),
+    **{
+        f"windows round each pixel, {said}": (around(5, 7, *sides), NEAR, "window", f"One {said}.")
+        for said, sides in {
+            "row too many is seen above the pixel": (2, 1, 1, 1),
+            "row too few is seen below the pixel": (1, 0, 1, 1),
+            "column too few is seen on the right of the pixel": (1, 1, 1, 0),
+            "column too many is seen on the left of the pixel": (1, 1, 2, 1),
+            "row too many is seen above and below the pixel": (2, 2, 1, 1),
+            "column too few is seen on both sides of the pixel": (1, 1, 0, 0),
+        }.items()
+    },
     "no windows": (in_windows(4, 6, 4, 6), {"picture": (4, 6, 2)}, "window", "Windows hide nothing."),
     "documents that see each other": (
         lambda Q, K, V, mask=None, numbers=None: made()(Q, K, V, mask),

@@ -57,7 +57,7 @@ def examine(
     softcap: float | None = None,
     qk_norm: str | Callable[..., Any] | None = None,
     documents: str | Callable[..., Any] | None = None,
-    picture: tuple[int, int, int | tuple[int, int]] | None = None,
+    picture: Sequence[Any] | None = None,
     linear: str | Callable[..., Any] | None = None,
     normalised: bool | None = None,
     width: int | None = None,
@@ -156,9 +156,13 @@ def examine(
     documents : str or callable, optional
         Its argument that says which document each token belongs to, integers
         [B, T]; or a function of these that returns arguments by name.
-    picture : (int, int, window), optional
+    picture : (int, int, window) or (int, int, window, str), optional
         Rows and columns of a picture whose tokens come row by row, and the
-        window that it is cut into: a number, or (height, width).
+        window: a number, or (height, width). The picture is cut into such
+        blocks, of which the last may be smaller: what fills them up is
+        hidden. With "cut" or "shifted" behind, each pixel sees such a window
+        round itself, which at the border is cut, or shifted to stay whole, as
+        NATTEN does.
     linear : str or callable, optional
         The feature map, if weights are products of features: "elu+1",
         "relu", "exp", "identity", or a function.

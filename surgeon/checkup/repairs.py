@@ -192,6 +192,17 @@ REPAIRS: dict[str, tuple[tuple[str, str], ...]] = {
             "Hide what fills up a window: its keys are no pixels.",
         ),
         (
+            "pixel",
+            "Compare rows with rows and columns with columns: abs(row -"
+            " row_k) <= height // 2, and so for columns.",
+        ),
+        (
+            "border",
+            "Clamp where a window begins for one that stays whole: (row -"
+            " height // 2).clamp(0, rows - height). For one that is cut, hide"
+            " what lies outside the picture.",
+        ),
+        (
             "picture",
             "Cut row by row: number // columns // height, number % columns //"
             " width.",

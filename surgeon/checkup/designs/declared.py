@@ -167,8 +167,8 @@ def _turning(said: dict[str, Any]) -> Turning:
         found["frequencies"] = _numbers("frequencies", said["frequencies"])
     if "offset" in said:
         offset = _number("offset", said["offset"])
-        whole = int(offset) if offset == int(offset) else offset
-        found["offset"] = natural_number("offset", whole)  # type: ignore[arg-type]
+        whole: Any = int(offset) if offset == int(offset) else offset
+        found["offset"] = natural_number("offset", whole)
     return Turning(pairs=pairs, **found)
 
 

@@ -11,8 +11,8 @@ from surgeon.checkup.designs.bounds import Cap, Sink
 from surgeon.checkup.designs.design import PARTS, Design
 from surgeon.checkup.designs.linear import open_sums, wrong_linear
 from surgeon.checkup.designs.norms import SMALL, CalledNorm, RowNorm
-from surgeon.checkup.designs.pictures import wrong_pictures
 from surgeon.checkup.designs.schemes import Turning
+from surgeon.checkup.designs.wrong_pictures import wrong_pictures
 from surgeon.checkup.designs.wrong_places import wrong_places
 
 NOT_TURNED = (

@@ -276,8 +276,8 @@ def _right_for_one(exam: Exam, found: Design) -> bool:
 
 def _number(right: Design, found: Design) -> tuple[str, str]:
     """Which number is another, in words."""
-    if right.cap is not None and found.cap is not right.cap:
-        size, meant = float(found.cap.size), right.cap.size  # type: ignore[union-attr]
+    if right.cap and found.cap and found.cap is not right.cap:
+        size, meant = float(found.cap.size), right.cap.size
         return "soft cap", f"The cap is {size:.4g}, not {meant:.4g}."
     if isinstance(found.positions, Turning):
         assert isinstance(right.positions, Turning)
