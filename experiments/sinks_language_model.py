@@ -21,6 +21,7 @@ PLACE = "surgeon/ablations/sinks_language_model.json"
 SEEN = 8  # tokens that a row has before it, from where on rows are measured
 OTHER = 10  # a token that is no sink, to compare with
 WINDOW = 32
+FEW = slice(0, 20, 4)  # texts in which it is seen where weight moves
 
 
 def hidden(token: int) -> Cut:
@@ -73,6 +74,18 @@ def look(model: Any, text: str) -> dict[str, Tensor]:
     }
 
 
+@torch.no_grad()
+def moved(model: Any, text: str) -> dict[str, float]:
+    """What later rows than the other token's give the first token, and the second: as trained, the first hidden.
+
+    Means over rows and all heads, to three digits.
+    """
+    names = ("as trained", "first hidden")
+    whole, cut = (model.trace(text, cuts=CUTS[name]).weights[:, :, OTHER + 1 :] for name in names)
+    weights = {"first": whole[..., 0], "second": whole[..., 1], "second, first hidden": cut[..., 1]}
+    return {where: round(float(each.mean()), 3) for where, each in weights.items()}
+
+
 def alike(given: Tensor) -> Tensor:
     """How alike a token's gifts are between texts, the mean cosine of two: from [texts, layers, heads, 2, width]."""
     unit = given / given.norm(dim=-1, keepdim=True)
@@ -87,6 +100,7 @@ def main() -> None:
     stacked = {what: torch.stack([one[what] for one in looks]) for what in looks[0]}
     same = alike(stacked.pop("given"))
     mean = {what: each.mean(0) for what, each in stacked.items()}
+    places = {f"{text.kind}: {text.name}": moved(model, text.text) for text in texts[FEW]}
     losses = {}
     for name, cuts in CUTS.items():
         losses[name] = [model.loss(text.text, cuts=cuts) for text in texts]
@@ -102,6 +116,7 @@ def main() -> None:
         "value": mean["value"].tolist(),
         "hidden": mean["hidden"].tolist(),
         "alike": same.tolist(),
+        "moved": places,
         "losses": losses,
     }
     print(keep(PLACE, found))

@@ -125,6 +125,12 @@ class LargeModel(NamedTuple):
         before the first layer and after each.
     losses : pandas.DataFrame
         One row a text, one column a cut, nats a token.
+    moved : pandas.DataFrame
+        One row for each of five texts: what rows from the twelfth on give
+        the `first` token, the `second`, and the `second, first hidden` from
+        all others; the mean of all heads.
+    tokens : list of int
+        Of each text.
     even : float
         What a row that spreads its weight evenly gives the first token.
     window : int
@@ -138,6 +144,8 @@ class LargeModel(NamedTuple):
     heads: pd.DataFrame
     hidden: list[float]
     losses: pd.DataFrame
+    moved: pd.DataFrame
+    tokens: list[int]
     even: float
     window: int
     versions: dict[str, str]
@@ -171,11 +179,12 @@ def load_large_model() -> LargeModel:
         for head, weight in enumerate(row)
     ]
     losses = pd.DataFrame(kept["losses"], index=kept["texts"])
-    names = ("even", "window", "versions", "date")
+    names = ("tokens", "even", "window", "versions", "date")
     return LargeModel(
         pd.DataFrame(heads),
         kept["hidden"],
         losses,
+        pd.DataFrame(kept["moved"]).T,
         **{name: kept[name] for name in names},
     )
 

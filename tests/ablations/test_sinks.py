@@ -177,6 +177,15 @@ def test_a_look_is_at_late_rows_and_held_against_the_others(decoder):
     )
 
 
+def test_where_weight_moves_is_read_from_late_rows(decoder):
+    found = run.moved(decoder, IDS)
+    whole, cut = (decoder.trace(IDS, cuts=cuts).weights[:, :, 11:] for cuts in ([], run.CUTS["first hidden"]))
+    assert found["first"] == pytest.approx(float(whole[..., 0].mean()), abs=1e-3)
+    assert found["second"] == pytest.approx(float(whole[..., 1].mean()), abs=1e-3)
+    assert found["second, first hidden"] == pytest.approx(float(cut[..., 1].mean()), abs=1e-3)
+    assert found["second, first hidden"] > found["second"]
+
+
 def test_cuts_hide_and_mute_what_they_say(decoder):
     weights = {name: decoder.trace(IDS, cuts=cuts).weights for name, cuts in run.CUTS.items()}
     rows = torch.arange(41)
@@ -248,6 +257,9 @@ def test_what_was_kept_of_the_language_model_is_in_its_order():
     assert len(large.hidden) == 31
     assert next(iter(large.losses)) == "as trained"
     assert large.losses.index.is_unique
+    assert large.moved.index.equals(large.losses.index[run.FEW])
+    assert large.moved.stack().between(0, 1).all()
+    assert len(large.tokens) == len(large.losses)
 
 
 def test_an_interval_is_student_s():
