@@ -322,7 +322,7 @@ ODD = {
     "tied": (
         lambda: twice_the_same,
         {"vocab": 11, "generate": write_nothing_much},
-        {"writing": " Up to the first tie: 3 were met."},
+        {"writing": "Up to the first tie: 3 were met."},
     ),
     "without halves": (
         WithoutHalves,
@@ -337,7 +337,7 @@ ODD = {
         {},
         {"future, training": "Cannot be told: it raises RuntimeError: never"},
     ),
-    "with spare numbers": (WithSpare, {}, {"gradients": " 1 are not used by this output."}),
+    "with spare numbers": (WithSpare, {}, {"gradients": "1 are not used by this output."}),
     "curved": (Curved, {"vocab": 11}, {"gradients": "Cannot be told: slopes are too curved."}),
     "without a mask": (
         Reader,

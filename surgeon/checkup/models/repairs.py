@@ -73,7 +73,7 @@ MODEL_REPAIRS: dict[str, tuple[tuple[str, str], ...]] = {
         ("", "Hide with torch.finfo(scores.dtype).min, or mend empty rows."),
     ),
     "cache, one by one": (
-        ("position", "Begin positions at the cache's length."),
+        ("start anew", "Begin positions at the cache's length."),
         ("forgets", "Look through all of the cache: cat([cached, new])."),
         ("", "Compare keys, values and positions with those of the whole."),
     ),

@@ -168,7 +168,7 @@ SAID = {
         {},
         {},
         "gradients with padding",
-        "With padded rows, the gradient of layers.1.down.weight is not the sum of those of each row alone, though the"
+        "With padded rows, the gradient of norm.bias is not the sum of those of each row alone, though the"
         " answers are the same.",
     ),
     "no program": (

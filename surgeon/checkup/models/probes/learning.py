@@ -47,8 +47,8 @@ def _probe_slope(exam: ModelExam) -> None:
     if abs(every - sum(slopes.values())) / size <= bound:
         missing = sum(g is None for g in found.values())
         off = abs(every - sum(slopes.values())) / size
-        unused = f" {missing} are not used by this output." if missing else ""
-        exam.note(GRADIENTS, True, off, bound, unused.strip())
+        unused = f"{missing} are not used by this output." if missing else ""
+        exam.note(GRADIENTS, True, off, bound, unused)
         return
     wrong = {}
     for name in learn:

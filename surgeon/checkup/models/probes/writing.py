@@ -49,7 +49,7 @@ def probe_writing(exam: ModelExam) -> None:
         )
     ]
     told = f"{len(ways) - len(wrong)} of {len(ways)} ways"
-    tie = f" Up to the first tie: {ties} were met." if ties else ""
+    tie = f"Up to the first tie: {ties} were met." if ties else ""
     if wrong:
         exam.fail(
             LAW,
@@ -57,7 +57,7 @@ def probe_writing(exam: ModelExam) -> None:
             told,
             "all",
         )
-    exam.note(LAW, True, told, "all", tie.strip())
+    exam.note(LAW, True, told, "all", tie)
 
 
 def _written(
