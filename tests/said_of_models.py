@@ -169,6 +169,10 @@ SAID = {
         "By its program fused, the answers to padded rows are others than by that which it was given with.",
         "Hand the mask to each program, in its own convention.",
     ),
+    "FusedEmptyRowIsNaN": (
+        "By its program fused, a row without a token is answered with NaN.",
+        "Let a query that sees no key give zeros, in each program.",
+    ),
     "FusedStopsGradients": (
         "By its program fused, the gradients are others than by that which it was given with.",
         "Compare both with float64, and mend the one that is off.",

@@ -115,6 +115,10 @@ MODEL_REPAIRS: dict[str, tuple[tuple[str, str], ...]] = {
         ("", "Compare both with float64, and mend the one that is off."),
     ),
     "back ends, padding": (
+        (
+            "without a token",
+            "Let a query that sees no key give zeros, in each program.",
+        ),
         ("", "Hand the mask to each program, in its own convention."),
     ),
     "bfloat16": (("", "Keep positions, norms and sums in float32."),),

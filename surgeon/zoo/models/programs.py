@@ -8,6 +8,7 @@ from torch.utils.checkpoint import checkpoint
 
 from surgeon.anatomy.softmax import stable_softmax
 from surgeon.zoo.models.fault import model_fault
+from surgeon.zoo.models.padding import BOTH_WAYS, ENCODER
 from surgeon.zoo.models.reader import Reader
 
 
@@ -48,6 +49,22 @@ class FusedForgetsThePadding(Reader):
     def fused(self, Q, K, V, allowed):
         T, S = allowed.shape[-2:]
         return super().fused(Q, K, V, Reader.allowed(self, T, S, None, None))
+
+
+@model_fault(
+    "back ends, padding",
+    repair="Mend rows that see nothing in the fused program, too.",
+    weight="hazard",
+    sizes=BOTH_WAYS,
+    **ENCODER,
+)
+class FusedEmptyRowIsNaN(Reader):
+    """A row of padding alone gives zeros by one program, NaN by the other."""
+
+    def fused(self, Q, K, V, allowed):
+        scores = self.scores(Q, K, allowed)
+        powers = torch.exp(scores - scores.amax(-1, keepdim=True))
+        return powers / powers.sum(-1, keepdim=True) @ V
 
 
 @model_fault(

@@ -12,6 +12,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from surgeon.checkup.models.exam import ModelExam
 from surgeon.checkup.models.probes.padding import Rows, pads
+from surgeon.checkup.models.question import Question
 from surgeon.checkup.subjects.answering import SubjectError, answer
 
 AGREE, SLOPES, PADDED = LAWS = (
@@ -37,6 +38,8 @@ def probe_backends(exam: ModelExam) -> None:
         rows = Rows(exam, "right" if exam.kind == "encoder" else "left")
         padded = rows.question(pads(exam)[0], positions=True)
 
+    hollow = _hollow(exam, padded)
+
     def slopes(model: Any) -> Told:
         return exam.subject.gradients(
             asked, lambda out: (out * towards).sum(), by=model
@@ -54,6 +57,7 @@ def probe_backends(exam: ModelExam) -> None:
     wanted_tokens = tokens(usual) if padded is not None else None
     off: dict[str, dict[str, float]] = {law: {} for law in LAWS}
     refused: list[str] = []
+    empty: list[str] = []
     for name, model in programs(exam, refused):
         try:
             off[AGREE][name] = exam.off(exam.ask(asked, by=model), wanted)
@@ -61,9 +65,22 @@ def probe_backends(exam: ModelExam) -> None:
                 off[SLOPES][name] = exam.gap(slopes(model), wanted_slopes)[0]
             if wanted_tokens is not None:
                 off[PADDED][name] = exam.off(tokens(model), wanted_tokens)
+            if hollow is not None:
+                told = exam.ask(hollow, by=model)
+                empty += [] if told.isfinite().all() else [name]
         except (SubjectError, RuntimeError) as error:
             refused.append(f"{name} ({str(error)[:60]})")
-    _tell(exam, off, refused)
+    _tell(exam, off, refused, empty)
+
+
+def _hollow(exam: ModelExam, padded: Question | None) -> Question | None:
+    """A row without a token beside others, if it is answered in numbers."""
+    if padded is None or padded.seen is None:
+        return None
+    seen = padded.seen.clone()
+    seen[1] = False
+    asked = padded.but(seen=seen)
+    return asked if exam.ask(asked).isfinite().all() else None
 
 
 def programs(
@@ -88,7 +105,10 @@ def programs(
 
 
 def _tell(
-    exam: ModelExam, off: dict[str, dict[str, float]], refused: list[str]
+    exam: ModelExam,
+    off: dict[str, dict[str, float]],
+    refused: list[str],
+    empty: list[str],
 ) -> None:
     """One finding a law; what was refused is said."""
     if not off[AGREE]:
@@ -112,12 +132,23 @@ def _tell(
             continue
         size = max(off[law].values())
         many = [n for n, x in off[law].items() if x > exam.share]
-        how = "NaN or missing" if math.isinf(size) else "others"
+        lost = math.isinf(size)
+        how = "NaN or missing, and not by" if lost else "others than by"
+        if law == PADDED and empty and size <= exam.share:
+            exam.fail(
+                law,
+                f"By its program {' and '.join(empty)}, a row without a token"
+                " is answered with NaN.",
+                "nan",
+                "numbers",
+                "hazard",
+            )
+            continue
         if not exam.within(
             law,
             size,
             f"By its program {' and '.join(many)}, the {what[law]} are {how}"
-            f" than by that which it was given with.{beside}",
+            f" that which it was given with.{beside}",
             held=f"Tried: {said}.{beside}",
         ):
             broken = law
