@@ -6,7 +6,7 @@ import designed
 import kinds
 import torch
 from examined import causal, laid_out, reader, softened
-from kinds import in_halves
+from kinds import in_halves, in_single
 from odd_functions import (
     bend,
     bent,
@@ -67,6 +67,7 @@ from odd_functions import (
 
 from surgeon import attention
 from surgeon.zoo.catalogue import ZOO
+from surgeon.zoo.designs.catalogue import WRONG
 
 BY_HEADS = {"layout": "B H T d", "heads": 3, "mask_shape": "B 1 T S"}
 FLAG, PADDING, DROPOUT = {"causal": "is_causal"}, {"padding": "padding"}, {"dropout": "p"}
@@ -411,6 +412,14 @@ SAID = {
         "pass batch elements apart": "No sequence of a batch knows of another.",
         "pass future, evaluating": "While evaluating, no causal output depends on a later token.",
         "n/a known form": "It computes in half precision, whatever comes: too coarse to tell this.",
+        "FAIL single precision": (
+            "Given float32 or more, it computes in half precision: a change of Q by 0.00001 is rounded away."
+        ),
+    }),
+    "multiplied in halves": (lambda: in_single(WRONG["multiplied_in_bfloat16"].made), {}, {
+        "FAIL single precision": (
+            "Given float32 or more, it computes in half precision: a change of Q by 0.00001 is rounded away."
+        ),
     }),
     # padding
     "one mask for all": (lambda: attention, {"mask_shape": "T S"}, {

@@ -41,6 +41,7 @@ from surgeon.checkup.probes.precision import (
     AUTOCAST,
     SINGLE,
     probe_autocast,
+    probe_coarse,
     probe_half,
     probe_overflow,
     probe_single,
@@ -172,6 +173,7 @@ def _probe_halves(exam: Exam) -> None:
     _guarded(exam, probe_random_state, "random state")
     if exam.held.can_be_causal:
         _guarded(exam, probe_future, *FUTURE)
+    probe_coarse(exam)
     exam.skip_rest(TOO_COARSE)
 
 

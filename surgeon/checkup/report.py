@@ -145,7 +145,7 @@ class Report:
         if self.failed:
             return " ".join(f"{f.named}: {f.meaning}" for f in self.failed)
         if self.blind:
-            return f"Nothing found, but {self.blind}."
+            return f"Not told: {self.blind}."
         raised = self._raised
         parts = [f"{len(self.held)} laws hold"]
         if self.broken:

@@ -18,7 +18,7 @@ def as_html(report: "Report") -> str:
     said = [f"Check-up of {report.subject}{blind}.", *report.portrait]
     parts = [_paragraph(each) for each in said]
     parts.append(_list(map(_broken, report.broken)))
-    if not report.failed:
+    if not (report.failed or report.blind):
         parts.append(_paragraph("Nothing found."))
     parts += [_paragraph(each) for each in report.needless]
     parts.append(_folded(held, map(_held, report.held)))

@@ -40,7 +40,7 @@ def as_text(
         lines.append(_painted(first, found.status) if colour else first)
         linked = [_linked(line, found) if colour else line for line in rest]
         lines += [*linked, ""]
-    if not report.failed:
+    if not (report.failed or report.blind):
         said = "Nothing found."
         lines.append(_painted(said, "nothing") if colour else said)
     lines += wrapped(

@@ -125,7 +125,7 @@ PROBES = [name for name in vars(course) if name.startswith("probe_")]
 def test_a_bug_in_a_probe_comes_out(probe, monkeypatch):
     monkeypatch.setattr(course, probe, failing)
     subjects = {"probe_always_causal": by_nature, "probe_behaviour": softened}
-    subjects |= dict.fromkeys(["probe_nobody_else", "probe_future"], in_halves)
+    subjects |= dict.fromkeys(["probe_nobody_else", "probe_future", "probe_coarse"], in_halves)
     always = probe == "probe_always_causal"
     with pytest.raises(ZeroDivisionError, match="a bug of ours"):
         examine(subjects.get(probe, attention), causal=always or None)

@@ -175,7 +175,8 @@ def test_what_may_be_no_attention_is_said_to_be_so_at_once(subject):
     assert tried < 10
     assert "takes no mask" in report["mask obeyed"].meaning
     said = f"only {tried} of {len(LAWS)} laws could be tried, and not those that say whether it is attention"
-    assert report.diagnosis == f"Nothing found, but {said}."
+    assert report.diagnosis == f"Not told: {said}."
+    assert "Nothing found" not in str(report) + soup(report).get_text()
     assert f": {said}." in str(report).split("\n\n")[0].replace("\n ", "")
     assert said in soup(report).p.get_text()
 

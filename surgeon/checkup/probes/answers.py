@@ -15,7 +15,7 @@ def probe_answers(exam: Exam) -> bool:
         try:
             exam.ask(*exam.draw())
             coarse = dtype == torch.float64 and _is_lost(exam, 1e-10)
-            exam.half = _is_lost(exam, 1e-5)
+            exam.half = _is_lost(exam, 1e-5, 0.01)
         except SubjectError as error:
             said = error
             continue
@@ -32,10 +32,11 @@ def probe_answers(exam: Exam) -> bool:
     return False
 
 
-def _is_lost(exam: Exam, share: float) -> bool:
+def _is_lost(exam: Exam, share: float, far: float = 0.0) -> bool:
     """Whether a change of Q by this share is rounded away.
 
-    In a third of all numbers that a change by a tenth moves.
+    In a third of all numbers, and of those that a change by a tenth moves
+    further than `far`: weights that are all but one hardly move.
     """
     Q, K, V = exam.draw()
     towards = exam.normal(*Q.shape).to(Q.dtype)
@@ -43,7 +44,8 @@ def _is_lost(exam: Exam, share: float) -> bool:
         exam.ask(Q + by * towards, K, V) for by in (0.0, share, 0.1)
     )
     lost = (nudged == still) & (moved != still)
-    return bool(lost.double().mean() > 0.3)
+    some = lost[(moved - still).abs() > far]
+    return bool(lost.double().mean() > 0.3 and some.double().mean() > 0.3)
 
 
 def probe_repetition(exam: Exam) -> bool:

@@ -149,6 +149,15 @@ def probe_single(exam: Exam) -> None:
     exam.note(SINGLE, not meaning, or_nan(off), bound, meaning)
 
 
+def probe_coarse(exam: Exam) -> None:
+    """Of what was found to compute in half precision, given more."""
+    meaning = (
+        "Given float32 or more, it computes in half precision: a change of Q"
+        " by 0.00001 is rounded away."
+    )
+    exam.fail(SINGLE, meaning, "no change", "a change")
+
+
 def probe_autocast(exam: Exam) -> None:
     """Under autocast, which multiplies matrices in bfloat16.
 
