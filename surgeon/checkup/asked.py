@@ -3,6 +3,7 @@
 import ast
 import importlib
 import inspect
+import json
 import re
 import sys
 import tomllib
@@ -24,6 +25,7 @@ FUNCTIONS = (
     "scale",
 )
 MAPPINGS = ("names", "options", "accept")
+OF_JSON = {"true": True, "false": False, "null": None}
 ADDRESS = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 
 
@@ -139,7 +141,7 @@ def declared(words: str) -> tuple[str, Any]:
 
 
 def value_of(argument: str, text: str) -> Any:
-    """What is meant by a text: a literal of Python, or else the text.
+    """What is meant by a text: a literal of Python or JSON, or the text.
 
     A mapping may be `name=value, …`, and several texts `one, another`.
     """
@@ -147,10 +149,17 @@ def value_of(argument: str, text: str) -> Any:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError):
         pass
+    if argument in MAPPINGS and text.startswith("{"):
+        try:
+            return json.loads(text)
+        except ValueError:
+            pass
     if argument in MAPPINGS and "=" in text:
         pairs = (part.partition("=") for part in text.split(","))
         return {
-            key.strip(): value_of("", value.strip())
+            key.strip(): OF_JSON.get(
+                value.strip(), value_of("", value.strip())
+            )
             for key, _, value in pairs
         }
     if argument == "projections":

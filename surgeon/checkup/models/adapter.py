@@ -19,12 +19,14 @@ USUAL = {
     "mask": ("attention_mask",),
     "positions": ("position_ids",),
     "embeds": ("inputs_embeds",),
-    "cache": ("past_key_values", "cache", "cache_params"),
+    "cache": ("past_key_values", "cache", "cache_params", "kv_cache"),
     "documents": ("documents", "document_ids"),
-    "source": (),
-    "source_mask": (),
-    "ids": (),
+    "source": ("src",),
+    "source_mask": ("src_key_padding_mask", "src_padding", "src_mask"),
+    "ids": ("tgt", "trg"),
 }
+# usual names that say themselves how a mask is read
+OF_PADDING = ("src_key_padding_mask", "src_padding")
 OUTPUTS = ("logits", "last_hidden_state")
 
 
@@ -39,8 +41,8 @@ class Adapter:
     names : mapping
         Its arguments by their meaning: keys of `USUAL`. What has no name is
         not handed in, but for `ids`, which come first then.
-    convention : str
-        How it reads masks: one of `MASKS`.
+    convention : str or None
+        How it reads masks: one of `MASKS`; by its name, if nobody said.
     new_cache : callable, optional
         Makes an empty cache, if it wants one.
     back : str, int or callable, optional
@@ -65,6 +67,8 @@ class Adapter:
         in a cache, too.
     switches : bool
         Whether it wants to be told `use_cache`.
+    guessed : bool
+        Whether nobody said that it has a cache, and an argument's name does.
     vocab, max_len, window, layers, sinks, pad, base : int or None
         Words; the longest text; the window, its own token counted; how many
         layers look through it; first tokens that are always seen; the word
@@ -81,7 +85,7 @@ class Adapter:
 
     kind: str | None = None
     names: Mapping[str, str] = field(default_factory=dict)
-    convention: str = MASKS[0]
+    convention: str | None = None
     new_cache: Callable[..., Any] | None = None
     back: str | int | Callable[..., Any] | None = None
     reorder: Callable[..., Any] | None = None
@@ -96,6 +100,7 @@ class Adapter:
     generate: Callable[..., Any] | None = None
     by_piece: bool = False
     switches: bool = False
+    guessed: bool = False
     vocab: int = 0
     max_len: int | None = None
     window: int | None = None
@@ -139,7 +144,8 @@ class Adapter:
             if seen is not None and self.takes(meaning):
                 if self.by_piece and meaning == "mask":
                     seen = seen[:, -T:]
-                named[self.names[meaning]] = self.written(seen)
+                name = self.names[meaning]
+                named[name] = self.written(seen, name)
         if asked.positions is not None and self.takes("positions"):
             named[self.names["positions"]] = asked.positions
         if asked.documents is not None:
@@ -150,7 +156,7 @@ class Adapter:
         named |= self._caching(asked)
         options = self.options
         more = options(T) if callable(options) else options
-        return model(*given, **named, **(more or {}), **asked.more)
+        return model(*given, **{**named, **(more or {}), **asked.more})
 
     def _caching(self, asked: Question) -> dict[str, Any]:
         """What is said about a cache."""
@@ -161,11 +167,13 @@ class Adapter:
             told[self.names["cache"]] = asked.cache
         return told
 
-    def written(self, seen: Tensor) -> Tensor:
+    def written(self, seen: Tensor, name: str) -> Tensor:
         """A mask in the model's own convention."""
-        if self.convention == "True is padding":
+        usual = MASKS[2] if name in OF_PADDING else MASKS[0]
+        convention = self.convention or usual
+        if convention == "True is padding":
             return ~seen
-        return seen if self.convention[0] == "T" else seen.long()
+        return seen if convention[0] == "T" else seen.long()
 
     def read(self, reply: Any, asked: Question, given: Any) -> Reply:
         """What the reply means.
@@ -205,6 +213,8 @@ class Adapter:
         name = self.names.get("cache", "")
         if (found := getattr(reply, name, None)) is not None:
             return found
+        if self.guessed and not self.switches:
+            return None  # what a reply holds besides may be anything
         if self.new_cache is None and isinstance(reply, (tuple, list)):
             return reply[1] if len(reply) > 1 else None
         return given
@@ -238,6 +248,11 @@ def usual_names(
         meaning: next((n for n in names if n in known), "")
         for meaning, names in USUAL.items()
     }
+    if not found["ids"]:  # an encoder by itself, which calls its words so
+        found["mask"] = found["mask"] or found["source_mask"]
+        found["source"] = found["source_mask"] = ""
+    elif not found["source"]:
+        found["ids"] = ""
     return {**found, **given}
 
 
@@ -248,6 +263,14 @@ def words_of(model: Any) -> int:
     tables = (m for m in model.modules() if isinstance(m, nn.Embedding))
     first = next(tables, None)
     return first.num_embeddings if first is not None else 0
+
+
+def paddings_of(model: Any) -> tuple[int, ...]:
+    """Rows of its embeddings that are for padding, and never learn."""
+    if not isinstance(model, nn.Module):
+        return ()
+    tables = (m for m in model.modules() if isinstance(m, nn.Embedding))
+    return tuple(m.padding_idx for m in tables if m.padding_idx is not None)
 
 
 def counted(seen: Tensor, base: int = 0) -> Tensor:

@@ -41,7 +41,11 @@ BY_TOKEN = (
     "writing",
     PADDING[-1],
 )
-ONE_EACH = "It gives one output for a row, and none for each token."
+ONE_EACH = (
+    "It gives one output for a row, and none for each token. If it can give"
+    " them all, examine a module around it that returns them, as model(ids,"
+    " targets=ids)[0]."
+)
 RAISES = "Cannot be told: the model raises "
 PICTURES = "It reads pictures."
 

@@ -14,6 +14,7 @@ from surgeon.checkup.models.subject import ModelSubject
 from surgeon.checkup.notes import Notes
 
 COARSE = 0.02  # a share of an answer's size; rounding beyond it hides faults
+LARGEST = 16  # a window that texts here outgrow
 
 
 class ModelExam(Notes):
@@ -60,7 +61,7 @@ class ModelExam(Notes):
         adapter = subject.adapter
         longest = adapter.max_len or self.T
         self.T = min(self.T, longest)
-        if adapter.window and adapter.window <= 16:
+        if adapter.window and adapter.window <= LARGEST:
             reach = (adapter.layers or 1) * (adapter.window - 1)
             self.T = min(max(self.T, reach + 3), longest)
         # a text that a window need not leave

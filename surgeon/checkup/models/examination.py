@@ -14,12 +14,14 @@ from surgeon.checkup.models.adapter import (
     POSITIONS,
     USUAL,
     Adapter,
+    arguments,
+    paddings_of,
     usual_names,
     words_of,
 )
 from surgeon.checkup.models.course import conduct
 from surgeon.checkup.models.exam import ModelExam
-from surgeon.checkup.models.laws import MODEL_LAWS
+from surgeon.checkup.models.laws import FUTURE, MODEL_LAWS
 from surgeon.checkup.models.library import of_transformers
 from surgeon.checkup.models.subject import ModelSubject, free_memory
 from surgeon.checkup.patience import OutOfPatience, listening, within
@@ -28,12 +30,35 @@ from surgeon.checkup.subjects.declaration import one_of
 from surgeon.checkup.subjects.holds import title_of
 from surgeon.checkup.subjects.surroundings import apart, ordinary
 
+# Laws without which nobody knows whether it is what was declared
+SAYS_WHICH = {
+    "A decoder.": (*FUTURE, "the past is seen"),
+    "An encoder-decoder.": (FUTURE[0], "source padding", "source read whole"),
+}
+
 
 class ModelReport(Report):
     """The findings of one examination of a model."""
 
     says_what: ClassVar[set[str]] = {"alone or in company"}
     what: ClassVar[str] = "whether a row depends on its company"
+
+    @property
+    def blind(self) -> str:
+        """Also if it was declared to be what no law could tell."""
+        said = super().blind
+        for kind, laws in SAYS_WHICH.items():
+            if said or self.failed or kind not in self.portrait:
+                continue
+            untold = {f.name for f in self.untold}
+            if laws[0] in untold:
+                named = ", ".join(f"“{n}”" for n in laws if n in untold)
+                said = (
+                    f"{len(untold)} of {len(self)} laws could not be told,"
+                    f" among them those of {kind[0].lower()}{kind[1:-1]}:"
+                    f" {named}"
+                )
+        return said
 
 
 def examine_model(
@@ -43,7 +68,7 @@ def examine_model(
     vocab: int | None = None,
     max_len: int | None = None,
     names: Mapping[str, str] | None = None,
-    mask: str = MASKS[0],
+    mask: str | None = None,
     pad: int | None = None,
     special: tuple[int, ...] = (),
     positions: str | None = None,
@@ -91,13 +116,15 @@ def examine_model(
         What it calls "ids", "mask", "positions", "embeds", "cache",
         "documents", "source" and "source_mask": ``{"mask": "padding"}``. If
         not given, `attention_mask`, `position_ids`, `inputs_embeds`,
-        `past_key_values` or `cache`, and `documents`, where it has them; ""
-        for what it must not be given.
-    mask : str
+        `past_key_values`, `cache` or `kv_cache`, `documents`, `src`, `tgt`,
+        and `src_key_padding_mask`, `src_padding` or `src_mask`, where it has
+        them; "" for what it must not be given.
+    mask : str, optional
         How it reads its mask [B, S] of padding: "1 is a token" (integers),
-        "True is a token", or "True is padding".
+        "True is a token", or "True is padding". If not given, the first; the
+        last of `src_key_padding_mask` and `src_padding`.
     pad : int, optional
-        The word for padding.
+        The word for padding; if not given, `padding_idx` of an embedding.
     special : tuple of int
         Words that are not drawn, since they mean more than themselves.
     positions : str, optional
@@ -168,11 +195,17 @@ def examine_model(
     started = time.perf_counter()
     if kind is not None:
         one_of("kind", kind, KINDS)
-    one_of("mask", mask, MASKS)
+    if mask is not None:
+        one_of("mask", mask, MASKS)
     if positions is not None:
         one_of("positions", positions, POSITIONS)
     for name in names or {}:
         one_of("names", name, tuple(USUAL))
+    if not (callable(options) or isinstance(options, Mapping | None)):
+        raise ValueError(
+            "options must be a mapping, as {'use_cache': True}, or a"
+            f" function, got {options!r}."
+        )
     accepted = check_accept(accept, MODEL_LAWS)
     if patience is not None and not 0 < patience < math.inf:
         raise ValueError(
@@ -240,7 +273,27 @@ def _completed(model: Callable[..., Any], adapter: Adapter) -> Adapter:
             f" {adapter.vocab or None}."
         )
     names = usual_names(model, adapter.names)
+    named = names["cache"] or "cache" in adapter.names
+    if adapter.new_cache is not None and not named:
+        raise ValueError(
+            "names must say what the model calls its cache where new_cache is"
+            " given, as {'cache': 'kv_cache'}, got none."
+        )
     made = adapter.new_cache is not None or adapter.back is not None
-    if not (made or adapter.names.get("cache")):
-        names["cache"] = ""  # what a reply holds besides may be anything
-    return replace(adapter, vocab=words, names=names)
+    both = bool(names["ids"] and names["source"])
+    kind = adapter.kind or ("encoder-decoder" if both else None)
+    if kind != "encoder-decoder":
+        names["source"] = names["source_mask"] = ""
+    pads = paddings_of(model)
+    said = adapter.pad is not None or not pads
+    return replace(
+        adapter,
+        kind=kind,
+        vocab=words,
+        names=names,
+        guessed=not (made or adapter.names.get("cache")),
+        switches=adapter.switches
+        or (kind != "encoder" and "use_cache" in arguments(model)),
+        pad=adapter.pad if said else pads[0],
+        special=(*adapter.special, *pads),
+    )

@@ -74,8 +74,17 @@ MODEL_REPAIRS: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "cache, one by one": (
         ("start anew", "Begin positions at the cache's length."),
+        (
+            "a window of",
+            "Show one token, too, no more keys than the window: its own among"
+            " them.",
+        ),
         ("forgets", "Look through all of the cache: cat([cached, new])."),
-        ("", "Compare keys, values and positions with those of the whole."),
+        (
+            "",
+            "Compare them layer by layer with those of the whole; the first"
+            " that differs is it.",
+        ),
     ),
     "cache, prompt first": (
         ("", "Draw the mask with a cache, too: tril(S - T)."),
@@ -84,6 +93,16 @@ MODEL_REPAIRS: dict[str, tuple[tuple[str, str], ...]] = {
         ("", "Align the mask with the last key: tril(S - T), not tril()."),
     ),
     "cache, padded batch": (
+        (
+            "miscounted",
+            "Count positions by the mask of all keys, and take the last:"
+            " positions[:, -T:].",
+        ),
+        (
+            "nothing is padding",
+            "With a cache, read the mask as that of all keys: its last T"
+            " columns are of the new tokens.",
+        ),
         (
             "",
             "Hand the mask of all keys on at each step, and count positions"
@@ -138,6 +157,16 @@ MODEL_REPAIRS: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "writing": (("", "Compare the cache's laws; positions come first."),),
     "source padding": (
+        (
+            "another row",
+            "Give each row's mask to its own heads: repeat_interleave(heads,"
+            " 0), not repeat.",
+        ),
+        (
+            "count",
+            "Count the source's positions by its mask: mask.cumsum(-1) - 1,"
+            " at least 0.",
+        ),
         (
             "",
             "Hand the source's mask to the encoder and to each"

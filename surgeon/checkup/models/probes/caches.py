@@ -7,6 +7,7 @@ import torch
 from surgeon.checkup.models.adapter import counted
 from surgeon.checkup.models.exam import ModelExam
 from surgeon.checkup.models.laws import CACHE
+from surgeon.checkup.models.probes.crossing import no_source_mask
 from surgeon.checkup.models.probes.padding import padded, pads, real
 from surgeon.checkup.models.probes.pieces import (
     CHUNKS,
@@ -14,9 +15,19 @@ from surgeon.checkup.models.probes.pieces import (
     step,
     through,
 )
+from surgeon.checkup.models.question import Question
 from surgeon.checkup.subjects.answering import SubjectError, answer
 
 PADDED, REORDERED, CROPPED, BEYOND = CACHE[3:]
+ONES = (
+    "With a cache, and a mask in which nothing is padding, a text is answered"
+    " otherwise than without the mask."
+)
+UNTOLD = (
+    "In a batch padded in front, read through a cache and told no positions,"
+    " rows are answered otherwise than alone, though told them, or without a"
+    " cache, all is well: with a cache, positions are miscounted."
+)
 NONE = "It takes no cache that is known: declare it, if it has one."
 
 
@@ -58,6 +69,12 @@ def _probe_padded(exam: ModelExam) -> None:
         return
     needs = exam.broken("positions from the mask")
     asked, T = exam.question(3, exam.near), exam.near
+    cuts = [T - 3, 1, 1, 1]
+    full = asked.but(seen=torch.ones(3, T, dtype=torch.bool))
+    off = exam.off(through(exam, full, cuts), exam.ask(asked))
+    if off > exam.share:
+        exam.fail(PADDED, ONES, off, exam.share)
+        return
     lengths, more = [T - 3, T - 5, T - 4], 3
     front = padded(exam, asked.start(T - 3), lengths, "left", pads(exam)[0])
     ids = torch.cat([front.ids, asked.ids[:, T - 3 :]], 1)
@@ -65,16 +82,29 @@ def _probe_padded(exam: ModelExam) -> None:
     behind = torch.ones(3, more, dtype=torch.bool)
     seen = torch.cat([front.seen, behind], 1)
     row = front.but(ids=ids, seen=seen)
-    if exam.base is not None:
-        row = row.but(positions=counted(seen, exam.base))
-    told = through(exam, row, [T - 3, 1, 1, 1])
-    worst = 0.0
-    for n, length in enumerate(lengths):
-        where = real(length, T - 3, "left")
-        text = asked.rows(n).but(ids=ids[n : n + 1, where.start :])
-        worst = max(
-            worst, exam.off(told[n, where.start :], exam.ask(text)[0])
+    starts = [real(length, T - 3, "left").start for length in lengths]
+    single = [
+        exam.ask(asked.rows(n).but(ids=ids[n : n + 1, start:]))[0]
+        for n, start in enumerate(starts)
+    ]
+
+    def off_of(row: Question) -> float:
+        told = through(exam, row, cuts)
+        return max(
+            exam.off(told[n, start:], single[n])
+            for n, start in enumerate(starts)
         )
+
+    if exam.base is None:
+        worst = off_of(row)
+    else:
+        worst = off_of(row.but(positions=counted(seen, exam.base)))
+        if worst <= exam.share and not needs:
+            # as `generate` asks it: the mask alone says where tokens are
+            worst = off_of(row)
+            if worst > exam.share:
+                exam.fail(PADDED, UNTOLD, worst, exam.share)
+                return
     exam.within(
         PADDED,
         worst,
@@ -92,7 +122,7 @@ def _probe_padded(exam: ModelExam) -> None:
 def _probe_padded_source(exam: ModelExam) -> None:
     """Sources of several lengths, and the decoder token by token."""
     if not exam.adapter.takes("source_mask"):
-        exam.skip(PADDED, why="It takes no mask of its source.")
+        exam.skip(PADDED, why=no_source_mask(exam))
         return
     asked = exam.question(2, exam.near)
     assert asked.source is not None

@@ -19,10 +19,21 @@ def probe_source(exam: ModelExam) -> None:
         exam.wait(PADDED, on=WHOLE)
         return
     if not exam.adapter.takes("source_mask"):
-        exam.skip(PADDED, why="It takes no mask of its source.")
+        exam.skip(PADDED, why=no_source_mask(exam))
         return
     right, left = (_padded(exam, side) for side in ("right", "left"))
-    if right > exam.share:
+    if (
+        right > exam.share
+        and _padded(exam, "right", together=False) <= exam.share
+    ):
+        exam.fail(
+            PADDED,
+            "A padded source is answered as without its padding in a batch of"
+            " one, and not in a batch: the mask of another row is applied.",
+            right,
+            exam.share,
+        )
+    elif right > exam.share:
         exam.fail(
             PADDED,
             "With padding behind its source, the decoder answers otherwise:"
@@ -67,8 +78,19 @@ def _probe_whole(exam: ModelExam) -> None:
     exam.note(WHOLE, True, total, "all")
 
 
-def _padded(exam: ModelExam, side: str) -> float:
-    """How far a padded source is from the source alone, in a batch."""
+def no_source_mask(exam: ModelExam) -> str:
+    """Why padding of the source cannot be told."""
+    mask = exam.adapter.names.get("mask")
+    if not mask:
+        return "It takes no mask of its source."
+    return (
+        f"{mask} is taken for the mask of its own tokens: if it is that of"
+        f' the source, say names={{"source_mask": "{mask}"}}.'
+    )
+
+
+def _padded(exam: ModelExam, side: str, *, together: bool = True) -> float:
+    """How far padded sources are from each alone, in a batch or not."""
     asked = exam.question(3)
     assert asked.source is not None
     S, worst = asked.source.shape[1], 0.0
@@ -81,7 +103,9 @@ def _padded(exam: ModelExam, side: str) -> float:
             where = slice(start, start + length)
             source[row, where] = asked.source[row, :length]
             seen[row, where] = True
-        told = exam.ask(asked.but(source=source, source_seen=seen))
+        batch = asked.but(source=source, source_seen=seen)
+        parts = [[0, 1, 2]] if together else [[0], [1], [2]]
+        told = torch.cat([exam.ask(batch.rows(*rows)) for rows in parts])
         for row, length in enumerate(lengths):
             alone = asked.rows(row).but(
                 source=asked.source[row : row + 1, :length]

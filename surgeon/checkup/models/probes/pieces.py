@@ -12,6 +12,10 @@ from surgeon.checkup.models.question import Question
 from surgeon.checkup.subjects.answering import SubjectError
 
 ONE, PROMPT, CHUNKS = CACHE[:3]
+NO_CACHE = (
+    "It handed no cache back: if it keeps one, say new_cache, cache_back, or"
+    " by options what makes it."
+)
 
 
 def probe_pieces(exam: ModelExam) -> None:
@@ -74,7 +78,7 @@ def step(exam: ModelExam, piece: Question) -> tuple[Tensor, Any]:
 def _raised(exam: ModelExam, error: SubjectError) -> None:
     """What has a cache and raises with it."""
     if "no cache back" in str(error):
-        exam.skip(*CACHE, why="It handed no cache back: it keeps none.")
+        exam.skip(*CACHE, why=NO_CACHE)
         return
     exam.fail(
         ONE,
@@ -108,10 +112,19 @@ def _cause(
             )
     off = [exam.off(told[:, t], whole[:, t]) for t in range(T)]
     first = next((t for t in range(T) if off[t] > exam.share), 0)
+    window, sinks = exam.adapter.window, exam.adapter.sinks
+    if window and first == window and not sinks:
+        return (
+            "Token by token through its cache, it answers otherwise than to"
+            f" the whole, from token {first} on, the first that a window of"
+            f" {window} hides a key from: what the cache keeps is not what"
+            " the window shows."
+        )
+    told_too = ", told its position, too" if exam.base is not None else ""
     return (
         "Token by token through its cache, it answers otherwise than to the"
-        f" whole, from token {first} on: keys, values or positions are not"
-        " those of the whole text."
+        f" whole, from token {first} on{told_too}. What differs may be keys,"
+        " values, positions, the mask, or which head reads which key."
     )
 
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from surgeon.checkup.models.exam import ModelExam
+from surgeon.checkup.models.exam import LARGEST, ModelExam
 from surgeon.checkup.models.laws import FUTURE
 from surgeon.checkup.subjects.answering import SubjectError
 
@@ -207,12 +207,26 @@ def _probe_past(exam: ModelExam, seen: Tensor) -> None:
     exam.note(PAST, True, total, "all")
     exam.skip(
         REACH,
-        why=(
-            "Cannot be told: no window was declared that every layer keeps"
-            " and that a text is longer than."
-            if exam.adapter.window
-            else "No window was declared."
-        ),
+        why=_unreached(exam),
+    )
+
+
+def _unreached(exam: ModelExam) -> str:
+    """Why no text shows how far it looks."""
+    window, layers = exam.adapter.window, exam.adapter.layers
+    if not window:
+        return "No window was declared."
+    if not layers:
+        return (
+            "Cannot be told: a window was declared, and not in how many"
+            " layers: if in all, say layers."
+        )
+    if window > LARGEST:
+        return "Cannot be told: texts here are too short for its window."
+    reach = layers * (window - 1)
+    return (
+        f"Cannot be told: texts here have {exam.T} tokens, and it may look"
+        f" {reach} back: if it takes {reach + 3}, say max_len."
     )
 
 
