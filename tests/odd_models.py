@@ -141,6 +141,47 @@ class Curved(nn.Module):
         return summed(ids) * wave
 
 
+def last_alone(ids):
+    return summed(ids)[:, -1:]
+
+
+def first_for_all(ids):
+    """The first row is of every other, and no other of it."""
+    told = summed(ids)
+    return torch.cat([told[:1], told[1:] + told[:1]])
+
+
+class Swapped(Translator):
+    """Each row looks at the source by the mask of the one before it."""
+
+    def source_in_sight(self, Q, K, seen):
+        return super().source_in_sight(Q, K, None if seen is None else seen.roll(1, 0))
+
+
+class FirstPositions(Reader):
+    """Behind a cache it takes the first positions that its mask counts."""
+
+    def places(self, B, T, past, seen, documents):
+        if seen is None or documents is not None:
+            return super().places(B, T, past, seen, documents)
+        return (seen.long().cumsum(-1) - 1).clamp(min=0)[:, :T]
+
+
+class CountsBehind(Reader):
+    """Behind a cache it counts places."""
+
+    def places(self, B, T, past, seen, documents):
+        return super().places(B, T, past, None if past else seen, documents)
+
+
+class WideBehind(Reader):
+    """One token behind a cache sees one key more than the window."""
+
+    def in_sight(self, i, j):
+        one = len(i) == 1
+        return (j <= i) & (i - j < self.window + one)
+
+
 class Holed(Reader):
     """A window that loses the first token before its time."""
 
@@ -176,7 +217,86 @@ ODD = {
     "a pool": (
         lambda: lambda ids: words(ids).sum(1),
         {"vocab": 11},
-        {"future, evaluating": "It gives one output for a row, and none for each token."},
+        {
+            "future, evaluating": "It gives one output for a row, and none for each token. If it can give them all,"
+            " examine a module around it that returns them, as model(ids, targets=ids)[0]."
+        },
+    ),
+    "the last alone": (
+        lambda: last_alone,
+        {"vocab": 11, "kind": "decoder"},
+        {
+            "portrait": "A decoder.",
+            "at the top": "26 of 35 laws could not be told, among them those of a decoder: “future, evaluating”,"
+            " “future, training”, “the past is seen”",
+        },
+    ),
+    "the first for all": (
+        lambda: first_for_all,
+        {"vocab": 11},
+        {"alone or in company": "A row's answer moves when other rows of its batch change"},
+    ),
+    "first positions": (
+        FirstPositions,
+        HELD,
+        {
+            "cache, padded batch": "With a cache, and a mask in which nothing is padding, a text is answered otherwise"
+            " than without the mask.",
+            "instead of cache, padded batch": "With a cache, read the mask as that of all keys: its last T columns"
+            " are of the new tokens.",
+        },
+    ),
+    "places behind": (
+        CountsBehind,
+        HELD,
+        {
+            "cache, padded batch": "In a batch padded in front, read through a cache and told no positions, rows are"
+            " answered otherwise than alone, though told them, or without a cache, all is well: with a cache, positions"
+            " are miscounted.",
+            "instead of cache, padded batch": "Count positions by the mask of all keys, and take the last:"
+            " positions[:, -T:].",
+        },
+    ),
+    "a window too wide behind a cache": (
+        lambda: WideBehind(window=4),
+        HELD | sight.WINDOW,
+        {
+            "cache, one by one": "Token by token through its cache, it answers otherwise than to the whole, from"
+            " token 4 on, the first that a window of 4 hides a key from: what the cache keeps is not what the window"
+            " shows.",
+            "instead of cache, one by one": "Show one token, too, no more keys than the window: its own among them.",
+        },
+    ),
+    "the mask of another source": (
+        Swapped,
+        HELD | translator.HELD,
+        {
+            "portrait": "An encoder-decoder.",
+            "source padding": "A padded source is answered as without its padding in a batch of one, and not in a"
+            " batch: the mask of another row is applied.",
+            "instead of source padding": "Give each row's mask to its own heads: repeat_interleave(heads, 0), not"
+            " repeat.",
+        },
+    ),
+    "translating, its mask taken for another": (
+        lambda: translating,
+        FORGOTTEN | {"names": {"source": "source", "cache": "cache", "mask": "source_mask"}},
+        {
+            "source padding": "source_mask is taken for the mask of its own tokens: if it is that of the source, say"
+            ' names={"source_mask": "source_mask"}.',
+        },
+    ),
+    "a window behind a short text": (
+        lambda: Reader(window=4),
+        HELD | sight.WINDOW | {"max_len": 7},
+        {
+            "reach": "Cannot be told: texts here have 7 tokens, and it may look 6 back: if it takes 9, say max_len.",
+        },
+    ),
+    "a long window": (
+        lambda: Reader(window=20),
+        HELD | {"window": 20, "layers": 2},
+        {"reach": "Cannot be told: texts here are too short for its window."},
     ),
     "a mean": (
         lambda: lambda ids: summed(ids) + words(ids).mean(1, keepdim=True),
@@ -274,7 +394,10 @@ ODD = {
     "keeping nothing": (
         lambda: keeping_nothing,
         COUNTING,
-        {"cache, one by one": "It handed no cache back: it keeps none."},
+        {
+            "cache, one by one": "It handed no cache back: if it keeps one, say new_cache, cache_back, or by options"
+            " what makes it."
+        },
     ),
     "translating": (
         lambda: translating,
@@ -298,7 +421,8 @@ ODD = {
         {"vocab": 11, "kind": "encoder-decoder", "names": SOURCES},
         {
             "source padding": "With padding in front of its source, the decoder answers otherwise: positions count"
-            " the padding. Behind the source, it does nothing."
+            " the padding. Behind the source, it does nothing.",
+            "instead of source padding": "Count the source's positions by its mask: mask.cumsum(-1) - 1, at least 0.",
         },
     ),
     "a translator": (
@@ -378,7 +502,9 @@ ODD = {
     "a window in some layers": (
         Reader,
         HELD | {"window": 4},
-        {"reach": "Cannot be told: no window was declared that every layer keeps and that a text is longer than."},
+        {
+            "reach": "Cannot be told: a window was declared, and not in how many layers: if in all, say layers.",
+        },
     ),
     "a wide window": (
         lambda: sight.WindowTooWide(window=4),

@@ -93,8 +93,8 @@ SAID = {
     ),
     "CountsRows": (
         (
-            "A row is answered otherwise in a batch than alone, whoever is beside it: something depends on its"
-            " place, or on their number."
+            "A row is answered otherwise in a batch than alone, whoever was tried beside it: something depends on"
+            " its place, or on their number."
         ),
         "Average, sort and normalise within a row, never over a batch.",
     ),

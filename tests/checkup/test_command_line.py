@@ -176,6 +176,8 @@ def test_what_a_subject_is_can_be_said_in_two_ways(told, capsys):
 def test_values_are_literals_or_texts():
     assert value_of("widths", "64,64") == (64, 64)
     assert value_of("names", "Q=query, mask=attn_mask") == {"Q": "query", "mask": "attn_mask"}
+    assert value_of("options", '{"use_cache": true}') == {"use_cache": True}
+    assert value_of("options", "use_cache=true,past=null") == {"use_cache": True, "past": None}
     assert value_of("options", "need_weights=False,dim=3") == {"need_weights": False, "dim": 3}
     assert value_of("options", "{'dim': 3}") == {"dim": 3}
     assert value_of("projections", "to_q,to_k, to_v") == ("to_q", "to_k", "to_v")

@@ -60,7 +60,9 @@ class SeedsEverything(Reader):
 
 
 @model_fault(
-    "inputs", repair="Write ids.masked_fill, without the line below."
+    "inputs",
+    repair="Write ids.masked_fill, without the line below.",
+    names={"cache": ""},
 )
 class WritesIntoTokens(Reader):
     """Padding is written into the tokens of the caller."""

@@ -26,6 +26,8 @@ def logits(ids):
         ({"vocab": None}, "vocab must be how many words the model knows, at least 4, got None"),
         ({"vocab": 3}, "vocab must be how many words the model knows, at least 4, got 3"),
         ({"seed": -1}, "seed must be"),
+        ({"options": "fast"}, "options must be a mapping, as {'use_cache': True}, or a function, got 'fast'."),
+        ({"new_cache": dict}, "names must say what the model calls its cache where new_cache is given, as"),
     ],
 )
 def test_what_is_refused(held, said):
@@ -98,7 +100,10 @@ def test_an_odd_model_is_told_what_it_is():
     assert "its outputs depend on earlier and later tokens" in told["future, evaluating"].meaning
     assert told["future, evaluating"].passed is None
     pooled = examine_model(lambda ids: logits(ids).sum(1), vocab=11)
-    assert pooled["future, evaluating"].meaning == "It gives one output for a row, and none for each token."
+    assert pooled["future, evaluating"].meaning == (
+        "It gives one output for a row, and none for each token. If it can give them all, examine a module around it"
+        " that returns them, as model(ids, targets=ids)[0]."
+    )
     near = examine_model(lambda ids: logits(ids), vocab=11, kind="decoder")
     said = "Outputs depend on tokens up to 0 places away, and on none further: declare the window, if it has one."
     assert near["the past is seen"].meaning == said
@@ -117,3 +122,48 @@ def test_what_comes_back_beside_logits_is_no_cache_unless_it_is_said_to_be():
     report = examine_model(counting, vocab=11, names={"cache": "cache"})
     assert report["cache, one by one"].passed
     assert report["cache, in chunks"].passed
+
+
+def test_a_row_of_an_embedding_for_padding_is_no_word():
+    class Padded(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embed, self.asked = nn.Embedding(5, 3, padding_idx=0), []
+
+        def forward(self, ids):
+            Padded.asked.append(ids.clone())
+            return self.embed(ids).cumsum(1)
+
+    Padded.asked = []
+    report = examine_model(Padded())
+    assert report["gradients"].passed
+    assert all((ids > 0).all() for ids in Padded.asked)
+
+
+def test_a_cache_that_is_kept_where_use_cache_is_said_is_found():
+    def switched(ids, past_key_values=None, use_cache=False):
+        told = logits(ids).cumsum(1) + (0.0 if past_key_values is None else past_key_values)
+        return (told, told[:, -1:]) if use_cache else (told, None)
+
+    assert examine_model(switched, vocab=11)["cache, one by one"].passed
+    off = examine_model(switched, vocab=11, options={"use_cache": False})["cache, one by one"]
+    assert off.meaning.startswith("It handed no cache back")
+
+
+def test_usual_names_of_a_source_say_what_it_is():
+    def translating(src, tgt, src_key_padding_mask=None):
+        seen = torch.ones_like(src) if src_key_padding_mask is None else (~src_key_padding_mask).long()
+        return logits(tgt).cumsum(1) + (logits(src) * seen[..., None]).sum(1, keepdim=True)
+
+    report = examine_model(translating, vocab=11)
+    assert report.failed == []
+    assert report["source padding"].passed
+    assert "An encoder-decoder." in report.portrait
+
+    def encoding(src, src_key_padding_mask=None):
+        seen = torch.ones_like(src) if src_key_padding_mask is None else (~src_key_padding_mask).long()
+        return logits(src) + (logits(src) * seen[..., None]).sum(1, keepdim=True)
+
+    report = examine_model(encoding, vocab=11, kind="encoder")
+    assert report.failed == []
+    assert report["padding on the left"].passed

@@ -103,8 +103,8 @@ SAID = {
         {},
         {"new_cache": Fading},
         "cache, one by one",
-        "Token by token through its cache, it answers otherwise than to the whole, from token 0 on: keys, values or"
-        " positions are not those of the whole text.",
+        "Token by token through its cache, it answers otherwise than to the whole, from token 0 on, told its position,"
+        " too. What differs may be keys, values, positions, the mask, or which head reads which key.",
     ),
     "full": (
         Reader,
@@ -181,7 +181,7 @@ SAID = {
 }
 INSTEAD = {
     "forgetful": "Look through all of the cache: cat([cached, new]).",
-    "fading": "Compare keys, values and positions with those of the whole.",
+    "fading": "Compare them layer by layer with those of the whole; the first that differs is it.",
 }
 
 
@@ -214,6 +214,7 @@ def test_what_is_said_of_an_odd_model(name):
     told = {finding.name: finding.meaning for finding in report}
     told |= {f"instead of {finding.name}": finding.instead for finding in report}
     told["portrait"] = " ".join(report.portrait)
+    told["at the top"] = report.blind
     assert {law for law, said in expected.items() if numberless(said) not in numberless(told[law])} == set(), told
 
 
