@@ -14,7 +14,8 @@ from contents import parsed
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-collect_ignore = ["small_book_imports.py"]  # imports what a build imports, which is nobody's to warn of here
+# The first imports what a build imports, which is nobody's to warn of here; the second is imported by a kernel alone.
+collect_ignore = ["small_book_imports.py", "site/counter_examples.py"]
 
 # Before PyTorch is imported. Two threads that wait for a busy core make small models up to thirty times slower.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

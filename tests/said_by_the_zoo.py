@@ -6,8 +6,8 @@ SAID = {
     "weights_before_the_mask": "The weights handed back are not those that multiplied the values.",
     "scales_in_place": "It writes into Q.",
     "assumes_contiguous": "Inputs that are not contiguous are read as if they were.",
-    "blind_to_itself": "The mask hides the diagonal too: no token sees itself.",
-    "sees_the_next": "The mask is one place too wide: each token sees the next one.",
+    "blind_to_itself": "The causal mask hides the diagonal too: no token sees itself.",
+    "sees_the_next": "The causal mask is one place too wide: each token sees the next one.",
     "top_left_causal": (
         "Aligned top-left: The first query sees the first key alone, and the last keys are seen by nobody."
     ),

@@ -281,12 +281,7 @@ class MultiHeadAttention(nn.Module):
 
         # 3. Each head attends alone: [B, H, T, d] and [B, H, T, S].
         heads, weights = attend_in_groups(
-            Q,
-            K,
-            V,
-            additive,
-            self.scale,
-            dropout,
+            *(Q, K, V, additive, self.scale, dropout),
             softcap=self.softcap,
             sink=self.sink,
         )

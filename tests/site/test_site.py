@@ -172,7 +172,7 @@ def test_every_source_that_the_package_names_is_in_the_bibliography():
 def test_the_colophon_times_every_page_that_runs(html, capsys):
     rows = html("book/reference/colophon").select("table.build-times tbody tr")
     times = {row.td.get_text().strip(): float(row.find_all("td")[1].get_text()) for row in rows}
-    others = (f"book/reference/{name}" for name in ("theatre", "checkup", "next-steps", "colophon"))
+    others = (f"book/reference/{name}" for name in ("theatre", "checkup", "model-checkup", "next-steps", "colophon"))
     run = [TOC["root"], *LESSONS, *others]
     titles = {html(page).h1.find(string=True).strip() for page in run}
     assert set(times) == titles | {"all pages"}
