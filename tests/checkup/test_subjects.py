@@ -190,7 +190,9 @@ def test_a_causal_flag_and_a_causal_nature():
         assert by_nature[name].passed, name
 
 
-@pytest.mark.parametrize(("diagonal", "finding"), [(1, "mask diagonal"), (-1, "mask diagonal"), (9, "mask obeyed")])
+@pytest.mark.parametrize(
+    ("diagonal", "finding"), [(1, "mask diagonal"), (-1, "mask diagonal"), (9, "future, evaluating")]
+)
 def test_a_causal_nature_that_is_wrong(diagonal, finding):
     def subject(Q, K, V):
         T, S = Q.shape[-2], K.shape[-2]
