@@ -290,6 +290,11 @@ def bent(read=lambda mask: mask, fill=-math.inf, after=lambda weights, scores, m
     return subject
 
 
+def blind_to_oneself(Q, K, V, mask=None):
+    """Of what its mask shows, the diagonal is taken away."""
+    return attention(Q, K, V, None if mask is None else mask & ~torch.eye(*mask.shape[-2:], dtype=torch.bool))
+
+
 def late(weights, scores, mask):
     """Hidden after softmax."""
     return stable_softmax(scores) * (1.0 if mask is None else mask)

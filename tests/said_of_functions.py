@@ -13,6 +13,7 @@ from odd_functions import (
     bent_coarse,
     bent_flag,
     bent_padded,
+    blind_to_oneself,
     by_divisor,
     by_flag,
     by_the_mean,
@@ -351,6 +352,9 @@ SAID = {
     }),
     "bent, and hides the diagonal": (lambda: bent_flag(lambda ones: ones.tril(-1)), FLAG, {
         "FAIL mask diagonal": "The causal mask hides the diagonal too: no token sees itself.",
+    }),
+    "plain, and hides the diagonal of its mask": (lambda: blind_to_oneself, {}, {
+        "FAIL mask diagonal": "The mask hides the diagonal too: no token sees itself.",
     }),
     "bent, no flag heard": (lambda: bent_flag(torch.ones_like), FLAG, {
         "FAIL mask obeyed": "The causal flag has no effect: everyone sees everything.",

@@ -95,7 +95,10 @@ def of_transformers(family: str, config: str, attention: str, implementation: st
         return layer(kind, configuration)
     if attention == "T5Attention":
         return layer(kind, configuration, has_relative_attention_bias=True, layer_idx=0)
-    return layer(kind, configuration, layer_idx=0)
+    made = layer(kind, configuration, layer_idx=0)
+    if attention == "GptOssAttention":  # made without numbers: whatever lay in memory
+        torch.nn.init.normal_(made.sinks)
+    return made
 
 
 # family, its configuration, its attention, and how small
