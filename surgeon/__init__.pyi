@@ -65,6 +65,8 @@ from .imaging.rank import (
     effective_rank,
 )
 from .imaging.words import describe_attention
+from .practice.exercises.asking import check
+from .practice.exercises.judged import Judged
 from .procedures.entropy import attention_entropy
 from .procedures.flash import flash_attention
 from .procedures.largest import largest_scores
@@ -83,6 +85,7 @@ __all__ = [
     "Alibi",
     "DistanceBias",
     "Finding",
+    "Judged",
     "KeyValueCache",
     "LatentAttention",
     "MaskingComparison",
@@ -101,6 +104,7 @@ __all__ = [
     "attention",
     "attention_entropy",
     "baseline_patterns",
+    "check",
     "clip_heads",
     "combine_masks",
     "compare_masking",

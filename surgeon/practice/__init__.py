@@ -1,0 +1,1 @@
+"""Stubs for the reader to fill in, and who judges them."""
