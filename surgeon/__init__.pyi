@@ -80,6 +80,8 @@ from .procedures.ring import ring_attention, shard, unshard
 from .procedures.rule_tiles import RuleTiles, tiles_of
 from .procedures.topk import TopK, topk_attention, topk_mask
 from .procedures.window import window_attention
+from .recording.capturing import capture
+from .recording.recording import Recording
 
 __all__ = [
     "Alibi",
@@ -91,6 +93,7 @@ __all__ = [
     "MaskingComparison",
     "MultiHeadAttention",
     "Partial",
+    "Recording",
     "Report",
     "Rotary",
     "RuleTiles",
@@ -104,6 +107,7 @@ __all__ = [
     "attention",
     "attention_entropy",
     "baseline_patterns",
+    "capture",
     "check",
     "clip_heads",
     "combine_masks",

@@ -1,0 +1,1 @@
+"""The attention of any model, recorded while it runs, and cut."""

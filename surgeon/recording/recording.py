@@ -1,0 +1,162 @@
+"""What was recorded: the weights of each layer, and what a cut changed."""
+
+import warnings
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from surgeon.arguments import place
+from surgeon.imaging.patterns import analyze_attention_patterns
+
+
+class Change(NamedTuple):
+    """What cuts changed in the output of a model."""
+
+    before: Tensor  #: the output without cuts
+    after: Tensor  #: and with them
+    largest: float  #: the largest absolute difference
+    share: float  #: the norm of the difference over the norm before
+
+
+class Recording:
+    """The attention weights of a model that was called in `capture`.
+
+    Attributes
+    ----------
+    weights : dict
+        From the name of each layer, in the order in which they attended, to
+        its weights [B, H, T, S], without gradients: what multiplied the
+        values. A layer that attends again in a later call is written over.
+        One that attends more than once in a call has ``#2`` and so on behind
+        its name.
+    left_out : list of str
+        The layers for which there was no memory left.
+    change : Change or None
+        What the cuts changed in the last call.
+    compared : int
+        How many calls were held against the same call without capture.
+    """
+
+    def __init__(self, at_most: int) -> None:
+        self.weights: dict[str, Tensor] = {}
+        self.left_out: list[str] = []
+        self.change: Change | None = None
+        self.compared = 0
+        self._at_most = at_most
+
+    def __repr__(self) -> str:
+        shapes = {tuple(w.shape) for w in self.weights.values()}
+        alike = f", each {list(*shapes)}" if len(shapes) == 1 else ""
+        return f"Recording({len(self.weights)} layers{alike})"
+
+    def keep(self, name: str, weights: Tensor) -> None:
+        """Record the weights of a layer, if there is memory left for them."""
+        self.weights.pop(name, None)
+        held = sum(w.nbytes for w in self.weights.values())
+        if held + weights.nbytes > self._at_most:
+            self.left_out = [x for x in self.left_out if x != name] + [name]
+            return
+        self.left_out = [x for x in self.left_out if x != name]
+        self.weights[name] = weights.detach()
+
+    def warn(self) -> None:
+        """Say so if layers were left out."""
+        if self.left_out:
+            warnings.warn(
+                f"capture kept {len(self.weights)} layers and left out"
+                f" {len(self.left_out)}, from {self.left_out[0]} on: at_most"
+                f" is {self._at_most} bytes.",
+                stacklevel=2,
+            )
+
+    def stack(
+        self, names: Sequence[str] | None = None, *, row: int = 0
+    ) -> Tensor:
+        """The weights of one text, layer upon layer.
+
+        Parameters
+        ----------
+        names : sequence of str, optional
+            Which layers; all if not given.
+        row : int
+            Which row of the batch, counted from 0.
+
+        Returns
+        -------
+        Tensor
+            [layers, H, T, S], as `surgeon.explore` takes them.
+
+        Raises
+        ------
+        ValueError
+            If nothing was recorded, if there is no such layer, if one was
+            left out, if the layers differ in heads, queries or keys, or if
+            there is no such row.
+        """
+        wanted = self._names(names)
+        first = self.weights[wanted[0]]
+        for name in wanted:
+            weights = self.weights[name]
+            if weights.shape != first.shape:
+                raise ValueError(
+                    "names must be of layers that are alike, got"
+                    f" {wanted[0]} with {list(first.shape)} and {name} with"
+                    f" {list(weights.shape)}."
+                )
+        row = place("row", row, len(first))
+        return torch.stack([self.weights[name][row] for name in wanted])
+
+    def patterns(self, *, row: int = 0, window: int = 1) -> pd.DataFrame:
+        """Four numbers for each head of one text.
+
+        Parameters
+        ----------
+        row : int
+            Which row of the batch, counted from 0.
+        window : int
+            As `surgeon.analyze_attention_patterns` takes it.
+
+        Returns
+        -------
+        DataFrame
+            A row for each head: `layer` (its number), `name`, `head`, and
+            what `surgeon.analyze_attention_patterns` says of it.
+
+        Raises
+        ------
+        ValueError
+            If nothing was recorded, if a layer was left out, if there is no
+            such row, or if rows of weights sum to neither one nor zero, as
+            those do that a sink or dropout took something from.
+        """
+        rows = []
+        for layer, name in enumerate(self._names(None)):
+            weights = self.weights[name]
+            for head, one in enumerate(
+                weights[place("row", row, len(weights))]
+            ):
+                told = {"layer": layer, "name": name, "head": head}
+                said = analyze_attention_patterns(one, window=window)
+                rows.append({**told, **said})
+        return pd.DataFrame(rows)
+
+    def _names(self, names: Sequence[str] | None) -> list[str]:
+        """The layers that are asked for, all of which were kept."""
+        wanted = [*self.weights, *self.left_out] if names is None else names
+        if not wanted:
+            raise ValueError("weights must have been recorded, got none.")
+        for name in wanted:
+            if name in self.left_out:
+                raise ValueError(
+                    f"at_most must leave room for {name}, got"
+                    f" {self._at_most} bytes."
+                )
+            if name not in self.weights:
+                raise ValueError(
+                    f"names must be of {', '.join(self.weights)}, got"
+                    f" {name!r}."
+                )
+        return list(wanted)

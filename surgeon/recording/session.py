@@ -1,0 +1,226 @@
+"""Who is attending now: calls of a model, followed by hooks."""
+
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from surgeon.checkup.subjects.projections import HEADS, number
+from surgeon.models.cuts import Cut
+from surgeon.recording.comparing import (
+    asked_plainly,
+    change_of,
+    check_alike,
+    tensors,
+)
+from surgeon.recording.cutting import cut_weights, seen_of
+from surgeon.recording.layers import by_head
+from surgeon.recording.recording import Recording
+from surgeon.recording.watch import Watch
+
+# From what a module or a function returned to its weights
+Read = Callable[[Any], Any]
+Called = tuple[str, nn.Module]
+
+
+class Session:
+    """What happens in a model while it is captured.
+
+    Parameters
+    ----------
+    recording : Recording
+        Where weights are kept.
+    cuts : sequence of Cut
+        What is cut; layers are counted in the order in which they attend.
+    check : bool
+        Whether each call is made twice, and compared.
+    read : dict
+        For modules that hand out their weights, by id: how to read them.
+    """
+
+    def __init__(
+        self,
+        recording: Recording,
+        cuts: Sequence[Cut],
+        check: bool,
+        read: dict[int, Read],
+    ) -> None:
+        self._recording, self._cuts, self._check = recording, cuts, check
+        self._read = read
+        self._stack: list[Called] = []
+        self._quiet = 0  # how many there are whose inside is left alone
+        self._plain = False  # whether this is the call to compare with
+        self._watch: Watch | None = None
+        self._before: Any = None
+        self._order: list[str] = []  # who attended in this call
+        self._batch: set[int] = set()
+        self._called = False
+
+    def enter(
+        self, name: str, module: nn.Module, args: tuple, named: Any
+    ) -> None:
+        """A module of the model is called."""
+        if self._plain:
+            return
+        self._stack.append((name, module))
+        self._quiet += id(module) in self._read
+        if len(self._stack) == 1:
+            self._begin(module, args, named)
+
+    def leave(self, name: str, module: nn.Module, output: Any) -> None:
+        """A module of the model has answered, or failed with an error."""
+        if self._plain or self._stack[-1:] != [(name, module)]:
+            return
+        read = self._read.get(id(module))
+        self._quiet -= read is not None
+        try:
+            if read is not None and output is not None:
+                self.hand_in(name, read(output))
+        finally:
+            self._stack.pop()
+            if not self._stack:
+                self.end()
+        if not self._stack and output is not None:
+            self._compare(name or type(module).__name__, output)
+
+    def end(self) -> None:
+        """Nothing is watched any more, whatever happened."""
+        if self._watch is not None:
+            self._watch.__exit__(None, None, None)
+        self._watch, self._stack, self._quiet = None, [], 0
+
+    def check_seen(self) -> None:
+        """Raise a ValueError if the model was called, and nothing seen."""
+        recorded = self._recording.weights or self._recording.left_out
+        if self._called and not recorded:
+            raise ValueError(
+                "model must attend where it is seen, by PyTorch's kernel or a"
+                " softmax over the last axis that weighs a sum, got none:"
+                " name with of what returns (output, weights)."
+            )
+
+    def hand_in(self, name: str, weights: Any) -> None:
+        """Record weights that somebody handed out."""
+        if not isinstance(weights, Tensor) or weights.ndim < 2:
+            tensor = isinstance(weights, Tensor)
+            got = list(weights.shape) if tensor else type(weights).__name__
+            raise ValueError(
+                f"of must name what returns (output, weights), got {got} for"
+                f" the weights of {name}."
+            )
+        layer, name = self._next(name)
+        if self._cuts_in(layer):
+            raise ValueError(
+                f"cuts must be in layers whose weights are used where they"
+                f" are seen, got one in {name}, which hands them out."
+            )
+        heads = self._heads()
+        self._recording.keep(name, by_head(weights, heads, self._batch))
+
+    def seen_in(
+        self, name: str, read: Read
+    ) -> Callable[[Callable[[], Any]], Any]:
+        """How a function is called that hands out its weights."""
+
+        def call(function: Callable[[], Any]) -> Any:
+            if self._watch is None or self._quiet:
+                return function()
+            self._quiet += 1
+            try:
+                output = function()
+            finally:
+                self._quiet -= 1
+            inside = self._stack[-1][0]
+            where = f"{inside}.{name}" if inside else name
+            self.hand_in(where, read(output))
+            return output
+
+        return call
+
+    def _begin(self, module: nn.Module, args: tuple, named: Any) -> None:
+        """A call from outside begins."""
+        self._order, self._before = [], None
+        first = next(tensors((args, named)), None)
+        self._batch = set() if first is None else set(first.shape[:2])
+        dropping = any(one.training for one in module.modules())
+        if self._check and not dropping:
+            with self._left_alone():
+                self._before = asked_plainly(module, args, named)
+        self._watch = Watch(self._use, lambda: bool(self._quiet))
+        self._watch.__enter__()
+
+    @contextmanager
+    def _left_alone(self) -> Any:
+        self._plain = True
+        try:
+            yield
+        finally:
+            self._plain = False
+
+    def _compare(self, name: str, output: Any) -> None:
+        """A call from outside has ended well."""
+        before, self._before, self._called = self._before, None, True
+        self._recording.warn()
+        self._check_layers()
+        if before is None:
+            return
+        if self._cuts:
+            self._recording.change = change_of(before, output)
+        else:
+            check_alike(before, output, name)
+            self._recording.compared += 1
+
+    def _check_layers(self) -> None:
+        for cut in self._cuts if self._order else ():
+            cut.layers_of(len(self._order))
+
+    def _use(self, weights: Tensor, scores: Tensor) -> Tensor:
+        """What multiplies the values in the layer that attends now."""
+        layer, name = self._next(self._stack[-1][0])
+        heads = self._heads()
+        shown = by_head(weights.detach(), heads, self._batch)
+        cuts = self._cuts_in(layer)
+        if cuts:
+            split = by_head(weights, heads, self._batch)
+            with torch.no_grad():
+                seen = weights != 0
+                if scores.shape == weights.shape:
+                    seen = seen_of(scores)
+            used = cut_weights(
+                split.nan_to_num(), seen.reshape(split.shape), cuts
+            )
+            shown, weights = used.detach(), used.reshape(weights.shape)
+        # Rows that may see nothing are NaN in some programs.
+        holes = shown.isnan().any()
+        self._recording.keep(name, shown.nan_to_num() if holes else shown)
+        return weights
+
+    def _next(self, name: str) -> tuple[int, str]:
+        """The number and the name of the layer that attends now."""
+        name = name or type(self._stack[-1][1]).__name__
+        again = sum(one.split("#")[0] == name for one in self._order)
+        self._order.append(f"{name}#{again + 1}" if again else name)
+        return len(self._order) - 1, self._order[-1]
+
+    def _heads(self) -> int | None:
+        """How many heads the module says it has, or the one around it."""
+        for _, module in reversed(self._stack[-3:]):
+            heads = number(module, HEADS)
+            if heads:
+                return heads
+        return None
+
+    def _cuts_in(self, layer: int) -> list[Cut]:
+        """The cuts in one layer, whose number a model may not have."""
+        return [c for c in self._cuts if layer in c.layers_of(NO_END)]
+
+
+NO_END = 1_000_000
+
+
+def second(output: Any) -> Any:
+    """The weights of what returns (output, weights)."""
+    several = isinstance(output, (tuple, list)) and len(output) > 1
+    return output[1] if several else None

@@ -1,0 +1,104 @@
+"""A mode in which PyTorch's functions tell which weights they used."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from surgeon.recording.fused import asked_of, in_steps, through_the_kernel
+from surgeon.recording.marks import Marks
+from surgeon.recording.products import argument, shares_in, with_argument
+
+# From weights and the scores they were made of, to those to use
+Use = Callable[[Tensor, Tensor], Tensor]
+
+
+class Watch(TorchFunctionMode):
+    """While it is on, attention is computed in steps, and its weights told.
+
+    Parameters
+    ----------
+    use : callable
+        Is given what is about to multiply the values and the scores, [...,
+        T, S] each, and gives what does so.
+    aside : callable
+        Whether nothing is to be looked at now.
+    """
+
+    def __init__(self, use: Use, aside: Callable[[], bool]) -> None:
+        super().__init__()
+        self._use, self._aside = use, aside
+        self._marks = Marks()
+        self._last: Tensor | None = None
+        self._wanted = False
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple = (), kwargs: Any = None
+    ) -> Any:
+        """Run a function of PyTorch's, and see what it does."""
+        named = kwargs or {}
+        if self._aside():
+            return func(*args, **named)
+        name = getattr(func, "__name__", "")
+        if name == "scaled_dot_product_attention":
+            asked = asked_of(args, named)
+            if asked is not None:
+                return in_steps(asked, self._told)
+        if name == "multi_head_attention_forward":
+            return self._multihead(func, args, named)
+        args, named = self._weighing(name, args, named)
+        got = func(*args, **named)
+        self._marks.follow(name, args, named, got)
+        return got
+
+    def _told(self, weights: Tensor, scores: Tensor) -> Tensor:
+        """What multiplies the values, by what was found."""
+        weights = self._use(weights, scores)
+        if self._wanted:
+            # PyTorch's are NaN then in rows that may see nothing.
+            empty = scores.detach().amax(-1, keepdim=True) == -torch.inf
+            self._last = weights = weights.masked_fill(empty, math.nan)
+        return weights
+
+    def _weighing(
+        self, name: str, args: tuple, named: dict[str, Any]
+    ) -> tuple[tuple, dict[str, Any]]:
+        """The arguments of a product; of shares, with those to use."""
+        where = shares_in(name, args, named, self._marks)
+        if where is None:
+            return args, named
+        found: Tensor = argument(args, named, where)
+        mark = self._marks.of(found)
+        assert mark is not None
+        whole = (*mark.shape[:-1], found.shape[-1])
+        weights, scores = found, mark.scores[..., : found.shape[-1]]
+        if weights.numel() == math.prod(whole):
+            weights = weights.reshape(whole)
+        used = self._use(weights, scores)
+        if used is weights:
+            return args, named
+        used = used.reshape(found.shape).to(found)
+        return with_argument(args, named, where, used)
+
+    def _multihead(
+        self, func: Any, args: tuple, named: dict[str, Any]
+    ) -> tuple[Tensor, Tensor | None]:
+        """PyTorch's multi-head attention, through the fused kernel."""
+        inside, given, wanted, averaged = through_the_kernel(
+            func, args, named
+        )
+        self._wanted = wanted
+        try:
+            with self:
+                output, _ = inside(**given)
+            last = self._last
+        finally:
+            self._wanted, self._last = False, None
+        if not wanted or last is None:
+            return output, None
+        weights = last.to(output.dtype)
+        weights = weights.mean(1) if averaged else weights
+        return output, weights if given["query"].ndim == 3 else weights[0]
