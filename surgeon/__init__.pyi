@@ -83,6 +83,8 @@ from .procedures.window import window_attention
 from .recording.capturing import capture
 from .recording.recording import Recording
 
+__version__: str
+
 __all__ = [
     "Alibi",
     "DistanceBias",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from torch import Tensor
 
+from surgeon.extras import needed_by
 from surgeon.models.decoder import Sizes
 from surgeon.models.gguf_file import GGUF, read_head, unpack
 
@@ -142,8 +143,9 @@ def _gguf_sizes(fields: dict[str, Any]) -> Sizes:
 def _gguf_tokenizer(head: GGUF, path: Path) -> "Tokenizer":
     """Byte pairs over bytes, and digits one by one, as the file says."""
     # here, so that only those who load the model need it
-    from tokenizers import AddedToken, Tokenizer, decoders, pre_tokenizers
-    from tokenizers.models import BPE
+    with needed_by("The language model"):
+        from tokenizers import AddedToken, Tokenizer, decoders, pre_tokenizers
+        from tokenizers.models import BPE
 
     said = {
         name.removeprefix("tokenizer.ggml."): value
@@ -180,8 +182,9 @@ def _gguf_tokenizer(head: GGUF, path: Path) -> "Tokenizer":
 
 
 def _read_folder(folder: Path) -> Contents:
-    from safetensors.torch import load_file
-    from tokenizers import Tokenizer
+    with needed_by("A model in a folder"):
+        from safetensors.torch import load_file
+        from tokenizers import Tokenizer
 
     config = json.loads(_text(folder, "config.json"))
     _check_config(config, folder)

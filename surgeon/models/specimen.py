@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from surgeon.arguments import generator_from
+from surgeon.extras import needed_by
 from surgeon.models.cuts import Cut
 from surgeon.models.encoder import WIDTH, Encoder, pad, pool
 from surgeon.models.specimen_files import (
@@ -238,7 +239,8 @@ def load(folder: str | os.PathLike[str] | None = None) -> Specimen:
     (['[CLS]', 'scalp', '##els', '!', '[SEP]'], [6, 12, 5, 5])
     """
     # here, so that only those who load the model need it
-    from tokenizers import Tokenizer
+    with needed_by("The specimen"):
+        from tokenizers import Tokenizer
 
     place = find_files(folder)
     tokenizer = Tokenizer.from_file(str(place / TOKENIZER))

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from surgeon.extras import needed_by
 from surgeon.models.published_files import (
     Published,
     check_file,
@@ -101,7 +102,8 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
     These are `surgeon.models.specimen.Specimen`'s own.
     """
     # here, so that only those who load the model need it
-    from safetensors.torch import load_file
+    with needed_by("The specimen"):
+        from safetensors.torch import load_file
 
     renamed = {}
     for name, tensor in load_file(folder / WEIGHTS).items():

@@ -6,7 +6,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tomllib
 from importlib import metadata
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -15,6 +14,7 @@ import jsonschema
 import pytest
 import yaml
 from binder_image import ROOT, build_pack, dockerfile, server
+from declared import asked
 from jupyterlab.commands import get_app_dir
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -24,7 +24,6 @@ from surgeon.models import language_model_files
 
 BINDER = ROOT / "binder"
 CONFIG = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf8"))
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf8"))["project"]
 CPU_BUILDS = "--extra-index-url https://download.pytorch.org/whl/cpu"
 NOT_ON_BINDER = re.compile("nvidia|triton|cuda")  # what PyPI's PyTorch brings, and the index of CPU builds does not
 IMAGE = {
@@ -154,8 +153,7 @@ def test_the_pins_are_what_pages_and_jupyterlab_need_and_nothing_else():
     others = sorted(name for name in ours if installed.get(name) != ours[name])
     if others:
         pytest.skip(f"Other releases are installed than the locks': {', '.join(others)}")
-    extras = PROJECT["optional-dependencies"]
-    assert needed([*PROJECT["dependencies"], *extras["lab"], *extras["binder"]]) == set(ours)
+    assert needed(asked("all", "lab", "binder")) == set(ours)
 
 
 def test_pages_and_package_import_nothing_that_the_image_lacks():

@@ -14,14 +14,15 @@ from pathlib import Path
 
 import pytest
 import yaml
+from declared import PROJECT, asked
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import surgeon
+from surgeon.extras import EXTRAS
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "surgeon"
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf8"))["project"]
 CITATION = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf8"))
 LOCKS = ["requirements.txt", "requirements-dev.txt"]
 
@@ -82,13 +83,14 @@ def test_the_locks_agree():
 
 
 @pytest.mark.parametrize(
-    ("lock", "extras"), [(LOCKS[0], ["book"]), (LOCKS[1], ["book", "test", "lab", "binder", "lock"])], ids=LOCKS
+    ("lock", "extras"),
+    [(LOCKS[0], ["all", "book"]), (LOCKS[1], ["all", "book", "test", "lab", "binder", "lock"])],
+    ids=LOCKS,
 )
 def test_the_locks_hold_what_the_project_asks_for(lock, extras):
     assert set(extras) <= set(PROJECT["optional-dependencies"])
-    asked = [*PROJECT["dependencies"], *(line for extra in extras for line in PROJECT["optional-dependencies"][extra])]
     locked = pins(lock)
-    for requirement in map(Requirement, asked):
+    for requirement in map(Requirement, asked(*extras)):
         assert requirement.specifier.contains(locked[canonicalize_name(requirement.name)]), str(requirement)
 
 
@@ -96,7 +98,25 @@ def test_the_locks_hold_what_the_project_asks_for(lock, extras):
 
 
 def test_the_version_is_one():
-    assert CITATION["version"] == PROJECT["version"]
+    """The package says it; the citation and the newest part of the changelog repeat it."""
+    changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf8")
+    assert "version" in PROJECT["dynamic"]
+    assert CITATION["version"] == surgeon.__version__
+    assert re.search(r"^## (\S+), ", changes, re.MULTILINE)[1] == surgeon.__version__
+
+
+def test_what_an_extra_brings_is_said_where_it_is_missed():
+    """And `all` brings what they all do."""
+    extras = PROJECT["optional-dependencies"]
+    ours = {extra: tuple(Requirement(line).name for line in extras[extra]) for extra in EXTRAS}
+    assert ours == EXTRAS
+    assert extras["all"] == [f"attention-surgeon[{','.join(EXTRAS)}]"]
+    assert sorted(asked("all")) == sorted(asked(*EXTRAS))
+
+
+def test_the_tests_build_with_what_pip_builds_with():
+    whole = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf8"))
+    assert set(whole["build-system"]["requires"]) <= set(PROJECT["optional-dependencies"]["test"])
 
 
 def test_the_repository_is_one(monkeypatch):

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from declared import asked
 from small_book import ROOT
 
 sys.path.insert(0, str(ROOT / "book" / "_ext"))
@@ -119,9 +120,6 @@ def test_each_file_runs_the_pages_that_read_it_and_no_others(known, monkeypatch)
 
 def test_the_packages_of_the_fingerprints_are_the_projects_own_and_what_those_bring(known):
     """Were one of the project's dependencies in no page's fingerprint, it would be no dependency."""
-    import tomllib
-
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf8"))["project"]
-    named = {re.match(r"[\w-]+", line)[0].lower() for line in project["dependencies"]}
+    named = {re.match(r"[\w-]+", line)[0].lower() for line in asked("all")}
     found = {name.lower().replace("_", "-") for one in known[1].values() for name in one.packages}
     assert named - found == set()

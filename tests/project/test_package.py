@@ -1,0 +1,267 @@
+"""The wheel and the source distribution: what they hold, and what works where nothing else is installed."""
+
+import re
+import subprocess
+import sys
+import tarfile
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+from declared import ROOT, asked
+from empty_environment import Environment
+
+import surgeon
+from surgeon.extras import EXTRAS
+
+README = (ROOT / "README.md").read_text(encoding="utf8")
+MANUAL = (ROOT / "book/reference/checkup.md").read_text(encoding="utf8")
+NAME = f"attention_surgeon-{surgeon.__version__}"
+
+
+def snippets(text: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory) -> Path:
+    """As a release builds: the source distribution, and from that the wheel."""
+    folder = tmp_path_factory.mktemp("dist")
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", folder, ROOT]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wheel(built) -> Path:
+    return built / f"{NAME}-py3-none-any.whl"
+
+
+@pytest.fixture(scope="module")
+def source(built) -> Path:
+    return built / f"{NAME}.tar.gz"
+
+
+@pytest.fixture(scope="module")
+def bare(wheel, tmp_path_factory) -> Environment:
+    """What the package requires, the package, and nothing else."""
+    environment = Environment(tmp_path_factory.mktemp("bare"), asked())
+    environment.install(wheel)
+    return environment
+
+
+@pytest.fixture(scope="module")
+def whole(wheel, tmp_path_factory) -> Environment:
+    """With `all`; and pytest, which is the user's own."""
+    environment = Environment(tmp_path_factory.mktemp("whole"), [*asked("all"), "pytest"])
+    environment.install(wheel, "[all]")
+    return environment
+
+
+# What they hold
+
+
+def tracked(folder: str) -> set[str]:
+    command = ["git", "-c", "safe.directory=*", "ls-files", "-z", "--cached", "--others", "--exclude-standard", folder]
+    listed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    return {name for name in listed.split("\0") if name and (ROOT / name).is_file()}
+
+
+def contents(archive: Path) -> dict[str, bytes]:
+    if archive.suffix == ".whl":
+        with zipfile.ZipFile(archive) as file:
+            return {name: file.read(name) for name in file.namelist()}
+    with tarfile.open(archive) as file:
+        members = [member for member in file.getmembers() if member.isfile()]
+        return {member.name.partition("/")[2]: file.extractfile(member).read() for member in members}
+
+
+def test_the_wheel_holds_the_package_whole_and_its_licences_alone(wheel):
+    held = contents(wheel)
+    assert {name for name in held if not name.startswith(NAME)} == tracked("surgeon") - {"surgeon/ruff.toml"}
+    assert {"surgeon/py.typed", "surgeon/__init__.pyi", "surgeon/models/texts.toml"} <= held.keys()
+    rest = {name.partition("/")[2] for name in held if name.startswith(NAME)}
+    assert rest == {"METADATA", "WHEEL", "RECORD", "licenses/LICENSE", "licenses/LICENSE-PROSE"}
+
+
+def test_the_source_holds_what_the_wheel_is_made_of_and_no_book(source):
+    told = {"README.md", "CHANGELOG.md", "CITATION.cff", "LICENSE", "LICENSE-PROSE", "pyproject.toml"}
+    ours = tracked("surgeon") - {"surgeon/ruff.toml"}
+    assert contents(source).keys() == ours | told | {"PKG-INFO", ".gitignore"}  # hatchling adds these two
+
+
+def test_both_are_the_files_of_the_checkout_and_name_no_place_on_a_machine(wheel, source):
+    for archive in (wheel, source):
+        for name, content in contents(archive).items():
+            assert str(ROOT).encode() not in content, name
+            if name.startswith("surgeon/"):
+                assert content == (ROOT / name).read_bytes(), name
+    assert wheel.stat().st_size < 1_500_000
+    assert source.stat().st_size < 1_500_000
+
+
+def test_what_an_index_shows_of_the_readme_asks_for_no_file_beside_it():
+    """There, an address without a host leads nowhere."""
+    assert re.findall(r"!\[[^]]*\]\((?!https://)", README) == []
+
+
+# Where nothing else is installed
+
+
+def test_only_what_is_declared_is_there(bare):
+    absent = [*(module for modules in EXTRAS.values() for module in modules), "IPython", "pytest", "sphinx"]
+    code = f"from importlib.util import find_spec\nprint([name for name in {absent} if find_spec(name)])"
+    assert bare.says(code) == "[]\n"
+
+
+def test_the_package_is_the_installed_one_and_knows_its_version(bare):
+    code = "import surgeon\nfrom importlib.metadata import version\n"
+    said = bare.says(code + "print(surgeon.__file__, surgeon.__version__, version('attention-surgeon'))").split()
+    assert Path(said[0]).is_relative_to(bare.python.parents[1])
+    assert said[1:] == [surgeon.__version__] * 2
+
+
+def test_a_name_is_there_or_says_its_extra(bare):
+    """All that does not draw, tabulate or fit is there; and what is missed is said by one kind of sentence."""
+    told = bare.says(
+        "import surgeon\n"
+        "for name in surgeon.__all__:\n"
+        "    try:\n"
+        "        getattr(surgeon, name)\n"
+        "    except ModuleNotFoundError as error:\n"
+        "        print(error)\n"
+    )
+    missed = {}
+    for line in told.splitlines():
+        name, module, extra = re.fullmatch(
+            r'(\w+) needs (\w+), which is not installed: pip install "attention-surgeon\[(\w+)\]"\.', line
+        ).groups()
+        assert module in EXTRAS[extra]
+        missed[name] = extra
+    assert {name for name, extra in missed.items() if extra == "plots"} >= {
+        "plot_attention_heatmap",
+        "plot_matrix",
+        "plot_multihead_attention",
+    }
+    assert missed["compare_masking"] == missed["hull_distance"] == "experiments"
+    there = set(surgeon.__all__) - missed.keys()
+    assert {"attention", "examine", "examine_model", "flash_attention", "analyze_attention_patterns"} <= there
+    assert len(missed) < 12
+
+
+def test_from_and_a_trained_model_say_it_too(bare):
+    done = bare.run("-c", "from surgeon import plot_attention_heatmap")
+    said = 'plot_attention_heatmap needs matplotlib, which is not installed: pip install "attention-surgeon[plots]".'
+    assert done.stderr.splitlines()[-1] == f"ModuleNotFoundError: {said}"
+    done = bare.run("-c", "from surgeon.models import specimen; specimen.load()")
+    said = 'The specimen needs tokenizers, which is not installed: pip install "attention-surgeon[models]".'
+    assert done.stderr.splitlines()[-1] == f"ModuleNotFoundError: {said}"
+
+
+def test_an_attention_is_examined(bare):
+    said = bare.says(
+        "import torch\nfrom surgeon import attention, examine\n"
+        "def wrong(Q, K, V, mask=None): return attention(Q, K, V, mask, scale=False)\n"
+        "print(examine(attention).diagnosis, [f.name for f in examine(wrong).failed])"
+    )
+    assert said.startswith("Nothing found: ")
+    assert said.endswith(" ['scale']\n")
+
+
+def test_the_shell_examines(bare):
+    done = bare.run("-m", "surgeon.checkup", "surgeon:attention")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Nothing found" in done.stdout
+    (bare.place / "theirs.py").write_text("def attend(Q, K, V, mask=None):\n    return (Q @ K.mT).softmax(-1) @ V\n")
+    done = bare.run("-m", "surgeon.checkup", "theirs:attend")
+    assert done.returncode == 1
+    assert "scale" in done.stdout
+
+
+def test_the_source_installs_as_well(source, tmp_path):
+    """pip makes a wheel of it, with what the project says builds it."""
+    environment = Environment(tmp_path, [*asked(), "hatchling"])
+    environment.install(source, options=("--no-build-isolation",))
+    code = "import surgeon\nprint(surgeon.__version__, surgeon.attention.__name__, surgeon.examine.__name__)"
+    assert environment.says(code).split() == [surgeon.__version__, "attention", "examine"]
+
+
+TYPED = """
+from torch import Tensor
+
+import surgeon
+from surgeon import MultiHeadAttention, Report, attention, create_causal_mask, examine
+
+
+def attend(Q: Tensor, K: Tensor, V: Tensor, mask: Tensor | None = None) -> Tensor:
+    output, weights = attention(Q, K, V, mask)
+    return output
+
+
+def checked(layer: MultiHeadAttention, strict: bool = True) -> Report:
+    report = examine(layer, accept={"scale": "ours"})
+    report.raise_if_failed(strict=strict)
+    names: list[str] = [finding.name for finding in report.failed]
+    return report
+
+
+version: str = surgeon.__version__
+mask: Tensor = create_causal_mask(5)
+"""
+MISTYPED = """
+from surgeon import attention, create_causal_mask, examine
+
+attention(1, 2, 3)
+create_causal_mask("five")
+examine(attention, no_such_argument=True)
+"""
+
+
+def test_a_strict_type_checker_reads_the_package_from_outside(bare):
+    (bare.place / "typed.py").write_text(TYPED)
+    (bare.place / "mistyped.py").write_text(MISTYPED)
+    options = ["--strict", "--python-executable", bare.python, "--cache-dir", bare.place / ".mypy_cache"]
+    command = [sys.executable, "-m", "mypy", *options, "typed.py", "mistyped.py"]
+    done = subprocess.run(command, cwd=bare.place, env=bare.variables(), capture_output=True, text=True)
+    found = re.findall(r"^(\w+)\.py:(\d+): error: .*\[([\w-]+)\]$", done.stdout, re.MULTILINE)
+    wrong = [("4", "arg-type")] * 3 + [("5", "arg-type"), ("6", "call-arg")]
+    assert found == [("mistyped", *each) for each in wrong], done.stdout + done.stderr
+
+
+# With everything
+
+
+def test_every_public_name_is_there(whole):
+    assert whole.says("import surgeon\nfor name in surgeon.__all__: getattr(surgeon, name)") == ""
+
+
+def test_the_readmes_snippets_run(whole):
+    using = README.partition("## Using the package")[2].partition("\n## ")[0]
+    first, second = snippets(using, "python")
+    assert whole.says(first) == ""
+    theirs = "from surgeon import attention as my_attention\n"
+    assert whole.says(theirs + second) == ""
+
+
+def test_the_manuals_tests_pass_in_pytest_and_its_subjects_in_a_shell(whole):
+    """With a layer and a function that are sound, under the names that the examples give to the reader's own."""
+    (example,) = (code for code in snippets(MANUAL, "python") if "import pytest" in code)
+    (subjects,) = snippets(MANUAL, "toml")
+    (command,) = re.findall(r"`python (-m surgeon\.checkup --subjects subjects\.toml .*?)`", MANUAL)
+    (whole.place / "mine.py").write_text(
+        "import torch\nfrom surgeon import MultiHeadAttention as Layer, attention\n"
+        "def attend(Q, K, V, mask=None):\n"
+        "    return attention(Q, K, V, None if mask is None else ~mask)\n"
+        "def build(): return Layer(28, 4)\n"
+    )
+    (whole.place / "test_theirs.py").write_text(example)
+    done = whole.run("-m", "pytest", "-q", "-p", "no:cacheprovider")
+    assert done.returncode == 0, done.stdout
+    assert "2 passed" in done.stdout
+    (whole.place / "subjects.toml").write_text(subjects)
+    assert set(tomllib.loads(subjects)) == {"attend", "layer"}
+    done = whole.run(*command.split())
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (whole.place / "checkup.xml").read_text().count("<testsuite ") == 2
