@@ -1,9 +1,10 @@
 """Every faulty and every sound attention that the project knows, examined from five seeds, in float64 and in float32;
 and every faulty and sound model, from five seeds.
 
-python .ci/matrix.py [word ...]; a word chooses the subjects whose names hold it. A fault must fail its finding and no
-other, a sound subject none; of transformers, what its plain road does is allowed. Exits with 1 if one does
-otherwise. `SEEDS=1 python .ci/matrix.py` asks from one seed.
+python .ci/matrix.py [--resume] [word ...]; a word chooses the subjects whose names hold it. A fault must fail its
+finding and no other, a sound subject none; of transformers, what its plain road does is allowed. Exits with 1 if one
+does otherwise. `SEEDS=1 python .ci/matrix.py` asks from one seed. Whose every report was as it should be is kept by
+name in _build/matrix, and with --resume not asked again.
 """
 
 import functools
@@ -33,6 +34,7 @@ from surgeon.zoo.models.catalogue import MODELS  # noqa: E402
 
 SEEDS = range(int(os.environ.get("SEEDS", "5")))
 PRECISIONS = ("float64", "float32")
+KEPT = ROOT / "_build" / "matrix" / f"{len(SEEDS)}_seeds.txt"  # a line a subject, those of this run and before it
 Case = tuple[str, Callable[[], Any], dict[str, Any], list[str]]  # name, maker, what is told, what must fail
 
 
@@ -97,16 +99,24 @@ def asked(name: str) -> list[tuple[str, float, list[str], str]]:
 
 
 def main() -> int:
-    chosen = [case for case in cases() if not sys.argv[1:] or any(word in case[0] for word in sys.argv[1:])]
+    words = [word for word in sys.argv[1:] if word != "--resume"]
+    chosen = [case for case in cases() if not words or any(word in case[0] for word in words)]
+    before = set(KEPT.read_text().splitlines()) if KEPT.is_file() else set()
+    again = set() if "--resume" in sys.argv else {case[0] for case in chosen}
+    KEPT.parent.mkdir(parents=True, exist_ok=True)
+    KEPT.write_text("".join(f"{name}\n" for name in sorted(before - again)))
+    chosen = [case for case in chosen if case[0] not in before - again]
     began, bad, slowest = time.perf_counter(), 0, ("", 0.0)
-    with ProcessPoolExecutor(int(os.environ.get("JOBS", "2"))) as pool:
+    with ProcessPoolExecutor(int(os.environ.get("JOBS", "2"))) as pool, KEPT.open("a") as kept:
         for (name, _, _, expected), found in zip(chosen, pool.map(asked, [case[0] for case in chosen]), strict=True):
             seconds = max(each[1] for each in found)
             slowest = max(slowest, (name, seconds), key=lambda each: each[1])
-            for where, _, failed, words in found:
-                if failed != expected:
-                    bad += 1
-                    print(f"{name} ({where}): {failed or 'nothing'}, not {expected or 'nothing'}: {words}", flush=True)
+            otherwise = [each for each in found if each[2] != expected]
+            bad += len(otherwise)
+            for where, _, failed, said in otherwise:
+                print(f"{name} ({where}): {failed or 'nothing'}, not {expected or 'nothing'}: {said}", flush=True)
+            if not otherwise:
+                print(name, file=kept, flush=True)
     asks = sum(len(SEEDS) * (1 if "model" in case[0].split(":")[0] else len(PRECISIONS)) for case in chosen)
     print(f"{len(chosen)} subjects, {asks} reports, {bad} of them otherwise; the slowest {slowest[1]:.1f} s")
     print(f"({slowest[0]}); {time.perf_counter() - began:.0f} s in all.")
