@@ -121,6 +121,31 @@ def refusing(when):
     return fused(change=change)
 
 
+class KeepsItsPlaces(Fused):
+    """Tokens grow with the first length that it is given."""
+
+    def __init__(self, raises=False):
+        super().__init__()
+        self.raises, self.first = raises, None
+
+    def forward(self, x, attn_mask=None):
+        self.first = self.first or x.shape[1]
+        if self.raises and self.first != x.shape[1]:
+            raise RuntimeError("not like this")
+        return super().forward(x * self.first, attn_mask)
+
+
+def keeping_places():
+    """A function on x, whose tokens grow with the longest text so far."""
+    longest = [0]
+
+    def grows(x):
+        longest.append(max(longest[-1], x.shape[1]))
+        return x * longest[-1]
+
+    return grows
+
+
 def tiring():
     seen = itertools.count()
     return refusing(lambda x, mask: next(seen) >= 5)()
@@ -137,6 +162,15 @@ def padded(change):
             return super().forward(x, None if keep is None else change(keep[:, None, None]))
 
     return lambda: layer(Padded)
+
+
+def packed(change):
+    class Packed(Fused):
+        def forward(self, x, documents=None):
+            mask = None if documents is None else change(documents)
+            return super().forward(x, None if mask is None else mask[:, None])
+
+    return lambda: layer(Packed)
 
 
 def empty(mask):

@@ -8,6 +8,7 @@ from examined import Fused, causal, softened
 from kinds import SOUND, by_features, in_halves, made, turned
 from layers import AlwaysAside, AsideUnlessAlike, Longer, Turning
 from library_layers import made as made_in_library
+from odd_modules import fused
 from torch import nn
 
 from surgeon import MultiHeadAttention, attention, grouped_attention
@@ -30,6 +31,7 @@ def without_table():
 VERSION = version("transformers")  # without an import of it
 PLAIN = ["Plain attention, softmax(0.378 QKᵀ)V, to rounding.", "Every query sees every key."]
 OUTSIDE = "Asked from outside: queries and keys are not seen."
+RESTS = "What its weights rest on cannot be told so:"
 
 PORTRAITS = {
     "one projection in no usual order": (
@@ -68,7 +70,11 @@ PORTRAITS = {
     "longer": (
         Longer,
         {},
-        [OUTSIDE, "It adds 2 tokens to the tokens it is given, in front: their outputs are set aside."],
+        [
+            OUTSIDE,
+            "It adds 2 tokens to the tokens it is given, in front: their outputs are set aside.",
+            f"{RESTS} hand in model.inner, an attention in it.",
+        ],
     ),
     "an encoder's layer": (
         lambda: nn.TransformerEncoderLayer(28, 4, 56, 0.0),
@@ -368,7 +374,17 @@ PORTRAITS = {
     "from outside": (
         lambda: MultiHeadAttention(28, 4),
         {"projections": False},
-        ["Asked from outside: queries and keys are not seen."],
+        [OUTSIDE, f"{RESTS} it is where projections are not False (W_Q, W_K, W_V, W_O)."],
+    ),
+    "of no names": (
+        fused(),
+        {"width": 28},
+        [OUTSIDE, f'{RESTS} name its projections, as in projections=("q", "k", "v", "o").'],
+    ),
+    "a function on x": (
+        lambda: lambda x: attention(x, x, x),
+        {"width": 28},
+        [OUTSIDE, f"{RESTS} hand in what it does with Q, K and V."],
     ),
     "what raises": (lambda: lambda Q, K, V, mask=None: None, {}, []),
 }

@@ -302,6 +302,7 @@ SAID = {
     }),
     "a sink behind a mask": (lambda: masked_sink, {}, {
         "FAIL known form": "With a mask, the output agrees with no known form of attention.",
+        "pass gradients": "The gradients are those of the formula.",
     }),
     "a leak": (lambda: leaking, {}, {"FAIL future, evaluating": "Outputs depend on later tokens."}),
     "a mask lost": (lambda: ZOO["lost_mask"].made, {}, {
@@ -355,6 +356,7 @@ SAID = {
     }),
     "plain, and hides the diagonal of its mask": (lambda: blind_to_oneself, {}, {
         "FAIL mask diagonal": "The mask hides the diagonal too: no token sees itself.",
+        "pass gradients": "The gradients are those of the formula.",
     }),
     "bent, no flag heard": (lambda: bent_flag(torch.ones_like), FLAG, {
         "FAIL mask obeyed": "The causal flag has no effect: everyone sees everything.",

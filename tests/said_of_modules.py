@@ -7,6 +7,7 @@ from odd_modules import (
     Flagged,
     Interleaved,
     InterleavedMerge,
+    KeepsItsPlaces,
     LeaksInBothModes,
     PastItsMask,
     Reporting,
@@ -18,9 +19,11 @@ from odd_modules import (
     empty,
     fused,
     hangs,
+    keeping_places,
     layer,
     mean_of_all,
     noisy,
+    packed,
     padded,
     refusing,
     remembering,
@@ -33,6 +36,8 @@ from odd_modules import (
 from surgeon.zoo.catalogue import ZOO
 
 OUTSIDE = {"width": 28}
+PACKED = {"width": 28, "documents": "documents"}
+together = lambda numbers: numbers[:, :, None] == numbers[:, None]
 decoder = lambda: torch.nn.TransformerDecoder(torch.nn.TransformerDecoderLayer(28, 4, 16), 1)
 FLAG = {"width": 28, "causal": "causal"}
 KEEP = {"width": 28, "padding": "keep"}
@@ -176,7 +181,56 @@ SAID = {
     "weights asked for": (lambda: layer(Reporting), OUTSIDE, {
         "pass same by every road": "Weights or none, gradients or none: the output is the same.",
     }),
-    "one road": (fused(), OUTSIDE, {"n/a same by every road": "It answers by one road alone."}),
+    "one road": (refusing(lambda x, mask: x.requires_grad), OUTSIDE, {
+        "n/a same by every road": "It answers by one road alone.",
+    }),
+    "gradients wanted, another output": (
+        fused(change=lambda output, x, mask: output + 0.01 * x.requires_grad),
+        OUTSIDE,
+        {"FAIL same by every road": "Where gradients are wanted, the output is another."},
+    ),
+    "no gradient": (fused(change=lambda output, x, mask: output.detach()), OUTSIDE, {
+        "FAIL gradients": "No gradient reaches the inputs.",
+    }),
+    "half a gradient": (fused(change=lambda output, x, mask: output.detach() / 2 + output / 2), OUTSIDE, {
+        "FAIL gradients": "The gradient of x is not the slope of the output.",
+    }),
+    "documents apart": (packed(together), PACKED, {
+        "pass documents": "Tokens see those of their own document alone.",
+    }),
+    "documents unread": (packed(lambda numbers: None), PACKED, {"FAIL documents": "Documents see each other."}),
+    "documents of one token": (
+        packed(lambda numbers: together(numbers + torch.arange(numbers.shape[1]) * numbers.any())),
+        PACKED,
+        {"FAIL documents": "Tokens of one document do not see each other."},
+    ),
+    "documents refused": (packed(lambda numbers: 1 / 0 if numbers.any() else together(numbers)), PACKED, {
+        "n/a documents": "Cannot be told: the subject raises ZeroDivisionError: division by zero",
+    }),
+    "a gradient of NaN": (fused(change=lambda output, x, mask: output + (0 * x).square().sum().sqrt()), OUTSIDE, {
+        "FAIL gradients": "The gradient of x is NaN.",
+    }),
+    "a gradient": (fused(), OUTSIDE, {"pass gradients": "The gradients are the slopes of the output."}),
+    "refuses doubles": (refusing(lambda x, mask: x.dtype == torch.float64), OUTSIDE, {
+        "n/a gradients": "They are numbers; float32 is too coarse to try them by steps.",
+    }),
+    "remembers a length": (lambda: layer(KeepsItsPlaces), OUTSIDE, {
+        "FAIL same answer twice": (
+            "The answer depends on what was asked before: something is kept between calls, under too few of its"
+            " sizes."
+        ),
+    }),
+    "remembers a length alone": (keeping_places, {"width": 28}, {
+        "FAIL same answer twice": (
+            "The answer depends on what was asked before: something is kept between calls, under too few of its"
+            " sizes."
+        ),
+    }),
+    "refuses another length": (lambda: layer(KeepsItsPlaces, raises=True), OUTSIDE, {
+        "FAIL same answer twice": (
+            f"The answer depends on what was asked before: after other lengths, it raises {NOT_LIKE_THIS}"
+        ),
+    }),
     "takes no mask": (lambda: torch.nn.Identity(), {"width": 5}, {
         "n/a future, evaluating": "The subject takes no mask and is not said to be causal.",
         "n/a padding on keys": "The subject takes no mask and is not said to be causal.",

@@ -150,6 +150,7 @@ SAID = {
     ),
     "gradients wanted": (lambda: changed_if(lambda Q, K, V, mask: torch.is_grad_enabled()), {}, {
         "FAIL same by every road": "Where gradients are wanted, the output is another.",
+        "n/a gradients": "Where gradients are wanted, the output is another: theirs are those of that.",
     }),
     "one tensor": (lambda: changed_if(lambda Q, K, V, mask: Q is K), {"widths": (8, 8)}, {
         "FAIL same by every road": "With one tensor for queries, keys and values, the output is another.",

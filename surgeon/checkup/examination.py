@@ -155,7 +155,8 @@ def examine(
         "Q" or "K".
     documents : str or callable, optional
         Its argument that says which document each token belongs to, integers
-        [B, T]; or a function of these that returns arguments by name.
+        [B, T]; or a function of these that returns arguments by name, a mask
+        among them, as for `torch.nn.MultiheadAttention`.
     picture : (int, int, window) or (int, int, window, str), optional
         Rows and columns of a picture whose tokens come row by row, and the
         window: a number, or (height, width). The picture is cut into such

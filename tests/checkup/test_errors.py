@@ -273,6 +273,22 @@ def test_an_error_on_the_way_back_is_the_subject_s():
             lambda: examine(Fused(), projections=("inner.all", "inner.out")),
             "heads must be given: Fused does not tell how many it has.",
         ),
+        *(
+            (
+                lambda subject=subject: examine(subject, documents="documents"),
+                f"documents must be an argument of {name}, or a function of their numbers that returns its arguments"
+                " by name, got 'documents'.",
+            )
+            for name, subject in {
+                "attention": attention,
+                "MultiHeadAttention": MultiHeadAttention(28, 4),
+                "MultiheadAttention": nn.MultiheadAttention(28, 4),
+                "TransformerEncoderLayer": nn.TransformerEncoderLayer(28, 4, 56),
+                "TransformerEncoder": nn.TransformerEncoder(
+                    nn.TransformerEncoderLayer(28, 4, 56), 1, enable_nested_tensor=False
+                ),
+            }.items()
+        ),
         (
             lambda: examine(nn.Identity()),
             "width must be given: Identity does not tell how wide x is.",

@@ -148,6 +148,37 @@ def test_pytorchs_own_needs_nothing_said(name, batch_first):
         assert report["sink"].passed
 
 
+def by_mask(name, heads, lay):
+    """Documents for who takes no numbers of them: a mask, True where keys are of another."""
+    return lambda numbers: {name: lay((numbers[:, :, None] != numbers[:, None]), heads)}
+
+
+@pytest.mark.parametrize(
+    ("lay", "failed"),
+    [
+        (lambda mask, heads: mask.repeat_interleave(heads, 0), []),
+        (lambda mask, heads: mask.repeat(heads, 1, 1), ["documents"]),
+    ],
+    ids=["in order", "in turns"],
+)
+@pytest.mark.parametrize("name", ["attention", "encoder"])
+def test_documents_of_pytorchs_own_are_said_by_its_mask(name, lay, failed):
+    mask = "attn_mask" if name == "attention" else "src_mask"
+    report = examine(PYTORCHS[name](batch_first=True), documents=by_mask(mask, 4, lay), dead_rows="any")
+    assert names(report) == failed
+    assert report["mask obeyed"].passed
+    assert report["documents"].passed is not bool(failed)
+
+
+def test_a_mask_of_documents_is_for_every_head_of_a_wide_layer():
+    """As many as it has, though few are asked where nothing is said of documents."""
+    wide = nn.MultiheadAttention(560, 80, batch_first=True)
+    lay = lambda mask, heads: mask.repeat_interleave(heads, 0)
+    report = examine(wide, documents=by_mask("attn_mask", 80, lay), dead_rows="any")
+    assert names(report) == []
+    assert report["documents"].passed
+
+
 def test_pytorchs_layer_from_outside_needs_nothing_said():
     report = examine(nn.TransformerEncoderLayer(28, 4, 56), projections=False)
     assert names(report) == []

@@ -4,16 +4,23 @@ import torch
 from torch import Tensor
 
 from surgeon.checkup.exam import Exam
+from surgeon.checkup.finding import RAISES
 from surgeon.checkup.forms import causal
+from surgeon.checkup.outside import Outside
+from surgeon.checkup.probes.reading import moved
+from surgeon.checkup.subjects.answering import SubjectError
 
 NAME = "documents"
+# Of two sequences, other lengths in each
+NUMBERS = torch.tensor([[0, 0, 0, 1, 1, 2, 2], [0, 1, 1, 1, 1, 1, 2]])
+SEEN = "Documents see each other."
 
 
 def probe_documents(exam: Exam) -> None:
     """Documents of other lengths in each sequence."""
     if not exam.declared.documents or NAME in exam.findings:
         return
-    numbers = torch.tensor([[0, 0, 0, 1, 1, 2, 2], [0, 1, 1, 1, 1, 1, 2]])
+    numbers = NUMBERS
     T = numbers.shape[-1]
     inputs = exam.draw(T)
     got = exam.ask(*inputs, documents=numbers)
@@ -64,9 +71,35 @@ def _see(exam: Exam, numbers: Tensor) -> None:
         other = V.clone()
         other[:, :, j] += 1
         now = exam.ask(Q, K, other, documents=numbers)
-        moved = (now - still).abs().amax((1, 3))  # [B, T]
-        worst = max(worst, float((moved * ~same[:, :, j]).max()))
+        far = moved(now, still).amax((1, 3))  # [B, T]
+        worst = max(worst, float((far * ~same[:, :, j]).max()))
     if worst > exam.tolerance:
-        meaning = "Documents see each other."
-        exam.fail(NAME, meaning, worst, exam.tolerance)
+        exam.fail(NAME, SEEN, worst, exam.tolerance)
     exam.note(NAME, True, worst, exam.tolerance)
+
+
+def probe_layer_documents(exam: Outside) -> None:
+    """Of a layer on `x`: does a token reach another document, or its own?"""
+    if not exam.held.documents:
+        return
+    same, T = _same(NUMBERS)[:, 0], NUMBERS.shape[-1]
+    x = exam.x.repeat(1, 2, 1)[:, :T] + torch.linspace(0, 1, T)[:, None]
+    reached = torch.zeros(same.shape)
+    try:
+        still = exam.ask(x, documents=NUMBERS)
+        for j in range(T):
+            other = x.clone()
+            other[:, j] *= -0.7
+            now = exam.ask(other, documents=NUMBERS)
+            reached[:, :, j] = moved(now, still).amax(-1)
+    except SubjectError as error:
+        exam.skip(NAME, why=f"{RAISES}{error}")
+        return
+    worst = float((reached * ~same).max())
+    own = same & ~torch.eye(T, dtype=torch.bool)
+    if worst > exam.slack:
+        exam.fail(NAME, SEEN, worst, exam.slack)
+    elif not float((reached * own).max()) > exam.slack:
+        meaning = "Tokens of one document do not see each other."
+        exam.fail(NAME, meaning, "hidden", "seen")
+    exam.note(NAME, True, worst, exam.slack)

@@ -15,7 +15,21 @@ from surgeon.checkup.subjects.answering import answer
 NAME = "gradients"
 SLOPE = 1e-6  # relative: what steps leave out, and lose to rounding
 COARSE = 0.05  # the same of float32
+OTHER = (
+    "Where gradients are wanted, the output is another: theirs are those of"
+    " that."
+)
+NOTHING_FLOWS = "No gradient reaches the inputs."
+SLOPES = "The gradients are the slopes of the output."
 NO_SLOPES = "They are numbers; float32 is too coarse to try them by steps."
+
+
+def of_nan(whose: str) -> str:
+    return f"The gradient of {whose} is NaN."
+
+
+def not_the_slope(whose: str) -> str:
+    return f"The gradient of {whose} is not the slope of the output."
 
 
 def probe_gradients(exam: Exam) -> None:
@@ -23,21 +37,30 @@ def probe_gradients(exam: Exam) -> None:
     allowed = may_hide(exam)
     inputs = exam.draw()
     direction = exam.normal(*inputs[0].shape[:3], inputs[2].shape[-1])
+    if not exam.blocked and not _right(exam, inputs, allowed):
+        exam.skip(NAME, why=OTHER)
+        return
     got = _gradients(exam, inputs, allowed, direction)
     if got is None:
-        meaning = "No gradient reaches the inputs."
-        exam.fail(NAME, meaning, "none", "those of the formula")
+        exam.fail(NAME, NOTHING_FLOWS, "none", "those of the formula")
         return
     if not all(x.isfinite().all() for x in got):
         found = zip("QKV", got, strict=True)
         whose = ", ".join(n for n, x in found if not x.isfinite().all())
-        meaning = f"The gradient of {whose} is NaN."
-        exam.fail(NAME, meaning, "NaN", "finite")
+        exam.fail(NAME, of_nan(whose), "NaN", "finite")
         return
     if exam.blocked:
         _try_slopes(exam, inputs, allowed, direction, got)
     else:
         _try_formula(exam, inputs, allowed, direction, got)
+
+
+def _right(exam: Exam, inputs: Inputs, allowed: Tensor | None) -> bool:
+    """Whether the output is the formula's where gradients are wanted, too."""
+    asked = [x.detach().clone().requires_grad_() for x in inputs]
+    Q, K, V = asked
+    output = exam.subject.ask(Q, K, V, allowed).output.detach().double()
+    return exam.agree(output, exam.form(allowed)(*inputs))
 
 
 def _gradients(
@@ -100,12 +123,11 @@ def _try_slopes(
     gaps = {n: _gap(along, slope) for n, (along, slope) in slopes.items()}
     bad = ", ".join(n for n, gap in gaps.items() if not gap <= SLOPE)
     if bad:
-        meaning = f"The gradient of {bad} is not the slope of the output."
+        meaning = not_the_slope(bad)
         exam.fail(NAME, meaning, max(gaps.values()), SLOPE)
         return
     if not _fails_while_training(exam, inputs, allowed, direction):
-        told = "The gradients are the slopes of the output."
-        exam.note(NAME, True, max(gaps.values()), SLOPE, told)
+        exam.note(NAME, True, max(gaps.values()), SLOPE, SLOPES)
 
 
 def _gap(along: float, slope: float) -> float:

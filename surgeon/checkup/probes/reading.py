@@ -97,7 +97,8 @@ def mask_by_chance(exam: Exam, T: int, S: int) -> Tensor:
 
 def may_hide(exam: Exam) -> Tensor | None:
     """A causal mask, where masks are taken and obeyed, or none."""
-    hides = exam.held.takes_mask and not exam.broken(*READING, *FUTURE)
+    laws = (*READING, *FUTURE, "mask diagonal", "known form")
+    hides = exam.held.takes_mask and not exam.broken(*laws)
     return causal(exam.T) if hides else None
 
 

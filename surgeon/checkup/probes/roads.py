@@ -20,7 +20,7 @@ from surgeon.checkup.subjects.answering import SubjectError, answer
 from surgeon.checkup.subjects.layer import Layer
 from surgeon.checkup.subjects.subject import Subject
 
-ROADS = "same by every road"
+ROADS, SLOPED = "same by every road", "Where gradients are wanted"
 # What an attention may be asked for besides its output
 FLAGS = (
     "need_weights",
@@ -97,9 +97,7 @@ def _roads(exam: Exam) -> Iterator[Road]:
     for name, value in flags(subject):
         flag = {name: value}
         yield Road(f"With {name}={value}", partial(_with, subject, flag))
-    yield Road(
-        "Where gradients are wanted", partial(_called, subject, _with_slopes)
-    )
+    yield Road(SLOPED, partial(_called, subject, _with_slopes))
     if exam.d_k == exam.d_v and held.heads == held.kv_heads:
         yield Road(
             "With one tensor for queries, keys and values",

@@ -4,11 +4,15 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
+from torch import nn
 
 from surgeon.checkup.finding import LAWS, RAISES
 from surgeon.checkup.forms import causal
 from surgeon.checkup.outside import B, Outside, T
 from surgeon.checkup.probes.answers import note_unlike
+from surgeon.checkup.probes.documents import NAME as DOCUMENTS
+from surgeon.checkup.probes.documents import probe_layer_documents
+from surgeon.checkup.probes.gradients import NAME as GRADIENTS
 from surgeon.checkup.probes.manners import (
     STRIDES,
     generators,
@@ -18,9 +22,14 @@ from surgeon.checkup.probes.roads import ROADS
 from surgeon.checkup.probes.sight import EVALUATING
 from surgeon.checkup.probes.token_maps import probe_sight
 from surgeon.checkup.probes.token_roads import probe_layer_roads
+from surgeon.checkup.probes.token_slopes import (
+    probe_layer_gradients,
+    remembers_lengths,
+)
 from surgeon.checkup.probes.unknown import NO_NUMBERS
 from surgeon.checkup.subjects.answering import SubjectError
 from surgeon.checkup.subjects.models import attentions
+from surgeon.checkup.subjects.projections import known_projections
 from surgeon.checkup.subjects.surroundings import apart
 
 UNKNOWN = (
@@ -57,7 +66,9 @@ def examine_layer(exam: Outside, *, find: bool = False) -> None:
         "known form": _order,
         EVALUATING: partial(probe_sight, find=find),
         "padding on keys": _padding,
+        DOCUMENTS: probe_layer_documents,
         ROADS: probe_layer_roads,
+        GRADIENTS: probe_layer_gradients,
     }
     try:
         exam.trying = "same answer twice"
@@ -86,7 +97,26 @@ def _portrait(exam: Outside) -> list[str]:
             f"It adds {tokens} to the tokens it is given, {where}: their"
             " outputs are set aside."
         )
-    return lines + layer.said
+    return [*lines, *layer.said, *_beyond(exam)]
+
+
+def _beyond(exam: Outside) -> list[str]:
+    """What cannot be told so, and what would have it told."""
+    target = exam.layer.target
+    if exam.aside:
+        return []
+    rests = "What its weights rest on cannot be told so:"
+    if not isinstance(target, nn.Module):
+        return [f"{rests} hand in what it does with Q, K and V."]
+    if found := known_projections(target):
+        names = ", ".join(found)
+        return [f"{rests} it is where projections are not False ({names})."]
+    if inside := attentions(target):
+        return [f"{rests} hand in model{inside[0]}, an attention in it."]
+    return [
+        f"{rests} name its projections, as in"
+        ' projections=("q", "k", "v", "o").'
+    ]
 
 
 def _answers_alike(exam: Outside) -> bool:
@@ -99,6 +129,9 @@ def _answers_alike(exam: Outside) -> bool:
     later = exam.off(exam.ask(x), exam.whole)
     again = max(exam.off(exam.ask(x, seed=s), exam.whole) for s in SEEDS)
     if max(again, later) <= exam.slack:
+        if remembers_lengths(exam):
+            exam.skip_rest("Cannot be told while answers depend on the past.")
+            return False
         exam.note(name, True, again, 0.0)
         return True
     by_chance = later <= exam.slack

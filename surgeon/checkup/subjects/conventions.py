@@ -65,3 +65,24 @@ def mask_argument(
     )
     free = any(p.kind in anything for p in parameters.values())
     return bool(named) or free, named, False
+
+
+def check_documents(
+    function: Callable[..., Any], title: str, by: Any
+) -> None:
+    """Refuse a name of documents that is none of its arguments."""
+    if not isinstance(by, str):
+        return
+    try:
+        parameters = inspect.signature(function).parameters
+    except (TypeError, ValueError):  # a callable that will not say
+        return
+    any_name = inspect.Parameter.VAR_KEYWORD
+    if by in parameters or any(
+        p.kind is any_name for p in parameters.values()
+    ):
+        return
+    raise ValueError(
+        f"documents must be an argument of {title}, or a function of their"
+        f" numbers that returns its arguments by name, got {by!r}."
+    )

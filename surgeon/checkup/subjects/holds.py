@@ -8,7 +8,10 @@ from typing import Any
 
 from torch import nn
 
-from surgeon.checkup.subjects.conventions import mask_argument
+from surgeon.checkup.subjects.conventions import (
+    check_documents,
+    mask_argument,
+)
 from surgeon.checkup.subjects.declaration import Declaration, Held
 from surgeon.checkup.subjects.library import Recognised
 from surgeon.checkup.subjects.projections import (
@@ -101,6 +104,7 @@ def _as_pytorch_calls_it(declared: Declaration) -> Declaration:
 def arguments(subject: Callable[..., Any], declared: Declaration) -> Held:
     """What it takes besides Q, K and V, as far as its signature says."""
     asked = getattr(subject, "forward", subject)
+    check_documents(asked, title_of(subject), declared.meant.documents)
     known = [declared.padding, declared.causal, declared.dropout]
     others = [*known, declared.meant.documents]
     named = declared.names.get("mask")

@@ -21,7 +21,12 @@ from surgeon.checkup.subjects.projections import (
     takes_x,
 )
 from surgeon.checkup.subjects.pytorchs import as_documented
-from surgeon.checkup.subjects.subject import Question, options_for, parts
+from surgeon.checkup.subjects.subject import (
+    Question,
+    by_documents,
+    options_for,
+    parts,
+)
 from surgeon.checkup.subjects.supplies import Supply, supplies
 from surgeon.checkup.subjects.surroundings import apart
 
@@ -151,6 +156,8 @@ class Layer:
         How many tokens it adds to those of `x`, and whether before them.
     long : bool
         Whether its mask has a place for these.
+    given : callable
+        What was handed in, which is not asked.
     said : list of str
         Sentences about how it is held, for the portrait.
     """
@@ -164,6 +171,7 @@ class Layer:
         batch_first: bool,
     ) -> None:
         self.thrice = isinstance(target, nn.Module) and not takes_x(target)
+        self.given = target
         if isinstance(target, nn.Module):
             target = copy.deepcopy(target).cpu().eval()
         self.target, self.title, self.held = target, title, held
@@ -183,21 +191,39 @@ class Layer:
                 return parameter.dtype
         return torch.float32
 
+    def fresh(self, dtype: torch.dtype | None = None) -> "Layer":
+        """The same layer, which nobody has asked yet.
+
+        What it learned is shared, for it may be large; or in a precision.
+        """
+        twin, given, used = copy.copy(self), self.given, self.target
+        if not (isinstance(given, nn.Module) and isinstance(used, nn.Module)):
+            return twin
+        learned = dict(used.named_parameters())
+        shared: dict[int, Any] = {
+            id(x): learned[name]
+            for name, x in given.named_parameters()
+            if dtype is None
+        }
+        copied = copy.deepcopy(given, shared)
+        twin.target = answer(copied.to, "cpu", dtype).eval()
+        return twin
+
     def ask(
         self,
         x: Tensor,
         allowed: Tensor | None = None,
         *,
-        padding: Tensor | None = None,
         train: bool = False,
         seed: int | None = 0,
+        **more: Tensor | None,
     ) -> Tensor:
         """The output, batch first.
 
-        `allowed` is a boolean [T, T], `padding` [B, T], True for a real
-        token.
+        `allowed` is a boolean [T, T]; of `more`, `padding` is one [B, T],
+        True for a real token, and `documents` their numbers, [B, T].
         """
-        question = self.compose(x, allowed, padding=padding)
+        question = self.compose(x, allowed, **more)
         return self.put(question, train=train, seed=seed)
 
     def compose(
@@ -206,6 +232,7 @@ class Layer:
         allowed: Tensor | None = None,
         *,
         padding: Tensor | None = None,
+        documents: Tensor | None = None,
     ) -> Question:
         """A question in the layer's own terms."""
         held, (B, T) = self.held, x.shape[:2]
@@ -223,6 +250,7 @@ class Layer:
             extras[held.causal] = True
         if padding is not None and held.padding:
             extras[held.padding] = encode(padding, x.dtype, held.mask)
+        extras |= by_documents(held, documents, (B, T))
         first = (
             x.clone() if self.batch_first else x.transpose(0, 1).contiguous()
         )

@@ -18,6 +18,7 @@ from surgeon.checkup.subjects.answering import (
     SubjectError,
     answer,
 )
+from surgeon.checkup.subjects.conventions import check_documents
 from surgeon.checkup.subjects.declaration import (
     Declaration,
     Held,
@@ -53,6 +54,9 @@ def pytorchs_own(
 
     None if it is something else.
     """
+    own = ("MultiheadAttention", *LAYERS)
+    if any(is_pytorchs(module, name) for name in own):
+        check_documents(module.forward, title, declared.meant.documents)
     if is_pytorchs(module, "MultiheadAttention"):
         return _attention(module, title, declared)
     for name, (mask, padding, sequences) in LAYERS.items():
@@ -102,7 +106,9 @@ def as_documented(module: Any, declared: Declaration) -> Declaration:
 
 def _attention(module: Any, title: str, declared: Declaration) -> Subject:
     """nn.MultiheadAttention, with identities for its projections."""
-    twin: Any = _narrowed(module) or copy.deepcopy(module).eval()
+    by = declared.meant.documents  # a mask for every head, it may be
+    few = None if by else _narrowed(module)
+    twin: Any = few or copy.deepcopy(module).eval()
     _with_identities(twin)
     d = module.embed_dim // module.num_heads
     held = Held(
@@ -116,6 +122,7 @@ def _attention(module: Any, title: str, declared: Declaration) -> Subject:
         padding="key_padding_mask",
         causal=declared.causal,
         dropout=declared.dropout,
+        documents=by,
         options=_with_every_head(declared.options),
     )
     said = f"{title} (identities for its projections)"
@@ -212,6 +219,7 @@ def _layer(
         padding=declared.padding or through.padding,
         causal=declared.causal,
         rectangular=False,
+        documents=declared.meant.documents,
         options=declared.options,
     )
     said = f"{title} (its self_attn, identities for its projections)"

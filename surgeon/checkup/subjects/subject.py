@@ -207,10 +207,7 @@ class Subject:
         if padding is not None and held.padding:
             reads = held.padding_reads or held.mask
             extras[held.padding] = encode(padding, Q.dtype, reads)
-        if held.documents:
-            numbers = torch.zeros(B, T, dtype=torch.int64)
-            numbers = numbers if documents is None else documents
-            extras |= _by_documents(held.documents, numbers)
+        extras |= by_documents(held, documents, (B, T))
         if causal and isinstance(held.causal, str):
             extras[held.causal] = True
         if dropout and held.dropout:
@@ -288,9 +285,23 @@ def parts(returned: Any) -> list[Any]:
     return found
 
 
-def _by_documents(by: str | Callable[..., Any], numbers: Tensor) -> dict:
-    """The arguments that say which document a token belongs to."""
-    return {by: numbers} if isinstance(by, str) else dict(by(numbers))
+def by_documents(
+    held: Held, numbers: Tensor | None, sizes: tuple[int, int]
+) -> dict[str, Any]:
+    """The arguments that say which document each token belongs to.
+
+    All to one, [B, T], if no numbers are given: who says so by the mask need
+    not say it then.
+    """
+    by = held.documents
+    if not by:
+        return {}
+    one = torch.zeros(sizes, dtype=torch.int64)
+    given = one if numbers is None else numbers
+    named = {by: given} if isinstance(by, str) else dict(answer(by, given))
+    if numbers is None:
+        named.pop(held.mask_name or "mask", None)
+    return named
 
 
 def options_for(options: Any, tokens: int, dtype: torch.dtype) -> dict:
