@@ -2,14 +2,17 @@
 
 import warnings
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import pandas as pd
 import torch
 from torch import Tensor
 
 from surgeon.arguments import place
+from surgeon.extras import needed_by
 from surgeon.imaging.patterns import analyze_attention_patterns
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class Change(NamedTuple):
@@ -109,7 +112,7 @@ class Recording:
         row = place("row", row, len(first))
         return torch.stack([self.weights[name][row] for name in wanted])
 
-    def patterns(self, *, row: int = 0, window: int = 1) -> pd.DataFrame:
+    def patterns(self, *, row: int = 0, window: int = 1) -> "pd.DataFrame":
         """Four numbers for each head of one text.
 
         Parameters
@@ -131,7 +134,12 @@ class Recording:
             If nothing was recorded, if a layer was left out, if there is no
             such row, or if rows of weights sum to neither one nor zero, as
             those do that a sink or dropout took something from.
+        ModuleNotFoundError
+            If pandas is not installed.
         """
+        with needed_by("patterns"):
+            import pandas as pd
+
         rows = []
         for layer, name in enumerate(self._names(None)):
             weights = self.weights[name]

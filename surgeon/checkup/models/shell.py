@@ -2,7 +2,6 @@
 
 import argparse
 import inspect
-import json
 import sys
 import threading
 from collections.abc import Callable, Sequence
@@ -14,6 +13,7 @@ from torch import nn
 
 from surgeon.checkup.asked import ADDRESS, find, value_of
 from surgeon.checkup.models.examination import examine_model
+from surgeon.checkup.models.folder import from_folder
 from surgeon.checkup.report_formats import Result
 from surgeon.checkup.terminal import (
     FORMATS,
@@ -137,7 +137,8 @@ def loaded(where: str, *, trust: bool = False) -> Callable[..., Any]:
         safetensors, or if it wants to run code of its own.
     """
     if Path(where).is_dir():
-        return _from_folder(Path(where), trust)
+        advice = ": read it, and say --trust-code"
+        return from_folder(Path(where), trust=trust, advice=advice)
     made = find(where)
     if isinstance(made, nn.Module):
         return made
@@ -147,54 +148,5 @@ def loaded(where: str, *, trust: bool = False) -> Callable[..., Any]:
         raise ValueError(
             f"{where} must build a model, got {type(error).__name__}:"
             f" {error}."
-        ) from None
-    return model
-
-
-def _from_folder(folder: Path, trust: bool) -> Callable[..., Any]:
-    """By transformers, which must be there; nothing is downloaded."""
-    try:
-        config = json.loads((folder / "config.json").read_text("utf8"))
-    except (OSError, ValueError) as error:
-        raise ValueError(
-            f"model must be a folder with a config.json, got {str(folder)!r}:"
-            f" {error}."
-        ) from None
-    if not any(folder.glob("*.safetensors")):
-        raise ValueError(
-            "model must be a folder with weights in safetensors, which run no"
-            f" code, got {str(folder)!r} without any."
-        )
-    if "auto_map" in config and not trust:
-        raise ValueError(
-            f"model must run without code of its own, got {str(folder)!r},"
-            " which brings some along: read it, and say --trust-code."
-        )
-    try:
-        import transformers
-    except ImportError:
-        raise ValueError(
-            "model must be a factory where transformers is not installed, got"
-            f" {str(folder)!r}."
-        ) from None
-    kinds = config.get("architectures") or ["AutoModel"]
-    kind = getattr(transformers, kinds[0], None)
-    if kind is None or trust:
-        kind = transformers.AutoModelForCausalLM if trust else None
-    if kind is None:
-        raise ValueError(
-            f"model must be of transformers' architectures, got {kinds[0]!r}."
-        )
-    try:
-        model: Callable[..., Any] = kind.from_pretrained(
-            str(folder),
-            use_safetensors=True,
-            local_files_only=True,
-            trust_remote_code=trust,
-        )
-    except Exception as error:  # whatever the library raises
-        raise ValueError(
-            f"model must be a folder that transformers can load, got"
-            f" {str(folder)!r}: {error}."
         ) from None
     return model
