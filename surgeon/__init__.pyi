@@ -67,6 +67,15 @@ from .imaging.rank import (
 from .imaging.words import describe_attention
 from .practice.exercises.asking import check
 from .practice.exercises.judged import Judged
+from .practice.judging import judge
+from .practice.patients import (
+    Diagnosis,
+    Patient,
+    diagnose,
+    findings,
+    patients,
+)
+from .practice.verdict import Verdict
 from .procedures.entropy import attention_entropy
 from .procedures.flash import flash_attention
 from .procedures.largest import largest_scores
@@ -87,6 +96,7 @@ __version__: str
 
 __all__ = [
     "Alibi",
+    "Diagnosis",
     "DistanceBias",
     "Finding",
     "Judged",
@@ -95,6 +105,7 @@ __all__ = [
     "MaskingComparison",
     "MultiHeadAttention",
     "Partial",
+    "Patient",
     "Recording",
     "Report",
     "Rotary",
@@ -102,6 +113,7 @@ __all__ = [
     "Sinusoidal",
     "Stages",
     "TopK",
+    "Verdict",
     "WindowCache",
     "alibi",
     "analyze_attention_patterns",
@@ -121,6 +133,7 @@ __all__ = [
     "create_reverse_mask",
     "create_window_mask",
     "describe_attention",
+    "diagnose",
     "dissect",
     "distance_to_rank_one",
     "effective_rank",
@@ -128,11 +141,13 @@ __all__ = [
     "examine",
     "examine_model",
     "experiment_scaling_factor",
+    "findings",
     "flash_attention",
     "grouped_attention",
     "hull_distance",
     "in_convex_hull",
     "influence_map",
+    "judge",
     "largest_scores",
     "log_sum_exp",
     "mask_of",
@@ -142,6 +157,7 @@ __all__ = [
     "normalized_entropy",
     "number_documents",
     "partial_attention",
+    "patients",
     "plot_attention_heatmap",
     "plot_matrix",
     "plot_multihead_attention",

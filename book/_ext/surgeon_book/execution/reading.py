@@ -26,7 +26,7 @@ from surgeon_book.execution.within.forkserver import end_with_parent
 LOGGER = sphinx_logging.getLogger(__name__)
 CELL = "{code-cell}"
 # Of a book that was never built, nobody knows how long its pages take: those that use the last rooms take longest.
-ROOMS = ("anatomy", "imaging", "procedures", "book", "checkup", "models", "zoo", "ablations")
+ROOMS = ("anatomy", "imaging", "procedures", "book", "checkup", "models", "zoo", "practice", "ablations")
 USES = re.compile(r"surgeon\.(\w+)")
 OF_PAGES_WITHOUT_CELLS = 10.0  # seconds, nearly all of them for the package's reference, which imports the package
 
