@@ -256,8 +256,7 @@ def diagnose(patient: Patient, finding: str) -> Diagnosis:
             f" “{family.name}”.",
         )
     if record.report is None:
-        how = {"causal": "causal"} if "causal" in fault.held else {}
-        record.report = examine(patient, **how)
+        record.report = examine(patient, causal=fault.held.get("causal"))
     law = record.report[name]
     holds = (
         "That law holds here"

@@ -66,12 +66,12 @@ def test_findings_are_those_that_a_patient_can_have():
         (
             "no_root",
             "mask obeyed",
-            "No. That law holds here: try this. Choose two keys whose dot products with a query",
+            "No. That law holds here: try this. Choose two keys whose dot products",
         ),
         (
             "softmax_over_queries",
             "scale",
-            "No. That cannot be told before what it has is mended: try this. Add up the w",
+            "No. That cannot be told before what it has is mended: try this. Add",
         ),
         ("blind_to_itself", "scale", "No. That law holds here: try this. Ask with causal=True and read the diagonal;"),
     ],
