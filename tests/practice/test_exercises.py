@@ -22,7 +22,6 @@ PAGES = {
     path.relative_to(ROOT / "book").with_suffix("").as_posix(): path.read_text(encoding="utf8")
     for path in (ROOT / "book").rglob("*.md")
 }
-CELL = re.compile(r'^check\("([\w-]+)", \.\.\.\)$', re.MULTILINE)
 
 
 def labels(page: str) -> list[str]:
@@ -36,6 +35,21 @@ def test_every_exercise_of_the_book_is_known_and_where_it_stands():
     standing = {label: name for name, page in PAGES.items() for label in labels(page)}
     assert {label: exercise.page for label, exercise in KNOWN.items()} == standing
     assert len(KNOWN) == sum(page.count("```{exercise}") for page in PAGES.values())
+
+
+@pytest.mark.parametrize("page", [name for name, page in PAGES.items() if labels(page)])
+def test_a_cell_between_an_exercise_and_its_solution_judges_the_answer(page):
+    """And there is none where no answer is judged."""
+    judged = [label for label in labels(PAGES[page]) if KNOWN[label].wants]
+    assert re.findall(r'^check\("([\w-]+)"', PAGES[page], re.MULTILINE) == judged
+    for label in judged:
+        parts = (
+            rf"^:label: {label}\n(?:(?!```).*\n)*```\n\n"
+            r"```\{code-cell\} ipython3\n:tags: \[hide-cell\]\n(?::.*\n)*\nfrom surgeon import check\n\n"
+            rf'check\("{label}", \.\.\.\)\n```\n\n'
+            rf"```\{{solution\}} {label}\n"
+        )
+        assert re.search(parts, PAGES[page], re.MULTILINE), label
 
 
 @pytest.mark.parametrize("label", KNOWN)

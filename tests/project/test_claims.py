@@ -174,3 +174,42 @@ def test_an_extreme_does_not_pass_over_a_nan(page, pick):
 def test_a_statement_is_what_stands_before_anything_computed(page):
     assert claims.statements(page) == ["A half is no more than a half.", "Of ", "The next draw is the fourth."]
     assert tomllib.loads(TABLE)["claim"] == claims.table(page)["claim"]
+
+
+ONE_CELL = """# Page
+
+```{code-cell} ipython3
+x = 1
+```
+"""
+ASKING = """
+```{code-cell} ipython3
+:tags: [hide-cell]
+:mystnb:
+:  code_prompt_show: "Check"
+:  code_prompt_hide: "Check"
+
+from surgeon import check
+
+check("one-two", ...)
+```
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "same"),
+    [
+        (f"{ONE_CELL}More words.\n", True),
+        (ONE_CELL + ASKING, True),
+        (ONE_CELL + ASKING + ASKING.replace("one-two", "three"), True),
+        (ONE_CELL + ASKING.replace("...", "x"), False),
+        (ONE_CELL + ASKING.replace("from", "x = 2\nfrom"), False),
+        (ONE_CELL.replace("x = 1", "x = 2"), False),
+    ],
+    ids=["words", "an exercise", "two", "an answer", "a cell that does more", "another number"],
+)
+def test_draws_are_as_old_as_what_a_page_computes(tmp_path, text, same):
+    one, other = tmp_path / "one.md", tmp_path / "other.md"
+    one.write_text(ONE_CELL, encoding="utf8")
+    other.write_text(text, encoding="utf8")
+    assert (evidence.digest(one) == evidence.digest(other)) is same

@@ -20,6 +20,8 @@ KINDS = {"finding": "findings", "identity": "identities", "timing": "timings"}
 BOUNDS = ("theorem", "closed form", "rounding", "exact", "draws", "one run")
 CLAIMS = ROOT / "book" / "claims"
 CELL = re.compile(r"^```\{code-cell\}[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+# A cell that judges an answer, and has none yet.
+ASKED = re.compile(r'(?::[^\n]*\n)*\n?from surgeon import check\n\ncheck\("[\w-]+", \.\.\.\)\n')
 
 
 class Behind(NamedTuple):
@@ -94,9 +96,13 @@ def standing() -> str:
 
 
 def digest(file: Path) -> str:
-    """What a file computes: a page without its prose, a module without its comments and docstrings."""
+    """What a file computes: a module without its comments and docstrings, a page without its prose.
+
+    Nor do a page's exercises compute anything, until somebody answers.
+    """
     text = _text(file, _when(file))
-    code = text if file.suffix == ".py" else "\n".join(CELL.findall(text))
+    cells = (cell for cell in CELL.findall(text) if not ASKED.fullmatch(cell))
+    code = text if file.suffix == ".py" else "\n".join(cells)
     return hashlib.sha256(_bare(code).encode()).hexdigest()[:12]
 
 
