@@ -205,7 +205,13 @@ RIGHT = {
         lambda a, b: 0.707 * (a + b),
         lambda a, b: tensor((a + b) / math.sqrt(2)),
     ],
-    "masking-documents": [same_text, same_text_in_loops, same_text_added, same_text_from_a_list],
+    "masking-documents": [
+        same_text,
+        lambda t: same_text(t)[None, None],
+        same_text_in_loops,
+        same_text_added,
+        same_text_from_a_list,
+    ],
     "attention-twice": [
         lambda a: 2 * a / (1 + a),
         lambda a: 1 - (1 - a) / (1 + a),

@@ -48,6 +48,8 @@ def masking_documents(answer: Any) -> Judged:
             except Raised:  # perhaps it wants the list
                 mask = call(function, list(ids))
             mask = torch.as_tensor(mask)
+            if mask.numel() == len(ids) ** 2:  # with axes of its own in front
+                mask = mask.reshape(len(ids), len(ids))
             shape = (len(ids), len(ids))
             given.append(visible(mask, shape, "cpu").expand(shape))
         except Raised as error:
