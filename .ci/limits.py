@@ -196,7 +196,7 @@ LOOK = r"""() => {
     let words = 0;
     for (const e of article.querySelectorAll("p, li")) {
         if (line && line.compareDocumentPosition(e) & Node.DOCUMENT_POSITION_FOLLOWING) continue;
-        const apart = "pre, figure, table, .checkup, .claim, .exercise, .solution, footer, .math";
+        const apart = "pre, figure, table, .checkup, .claim, .exercise, .exercise + .cell, .solution, footer, .math";
         if (e.closest(apart) || e.querySelector("p")) continue;
         const text = e.cloneNode(true);
         for (const inside of text.querySelectorAll(".katex, code")) inside.replaceWith(" x ");

@@ -45,6 +45,7 @@ pre, .aside {{ width: 300px; overflow: auto }} .tall {{ height: 1800px }}
 </style><link rel="stylesheet" href="_static/shared.css?v=1"></head><body>
 <article><h1>A page</h1><p>Four words of <b>prose</b>.</p><pre>{long}</pre><pre>short</pre>
 <details><pre>{long}{long}</pre></details><div class="checkup"><p>A report is no prose.</p></div>
+<div class="exercise"><p>Nor is this.</p></div><div class="cell"><p>What judges it is none.</p></div>
 <div class="aside">{long}</div><div class="tall"></div><h2>Deeper</h2><p>These words are not counted.</p>
 <div class="tall"></div><div class="tall"></div><img loading="lazy" src="_static/far.png"></article></body></html>"""
 PLAIN = """<link rel="stylesheet" href="_static/shared.css?v=1"><article><p>Two words.</p><pre>short</pre>
