@@ -10,8 +10,8 @@ from surgeon.checkup.subjects.answering import SubjectError, answer
 from surgeon.imaging.influence import influence_map
 
 # Along which outputs are differentiated: a path is missed by none of them
-# with probability one.
-DIRECTIONS = 12
+# with probability one. Of very wide outputs each costs much, and few will do.
+DIRECTIONS, FEW, WIDE = 12, 3, 1024
 
 
 def reach(
@@ -45,10 +45,9 @@ def reach(
 def directions(width: int) -> Tensor:
     """[width, few]: along which a vector keeps its norm on average."""
     chance = torch.Generator().manual_seed(0)
-    few = torch.randn(
-        width, DIRECTIONS, generator=chance, dtype=torch.float64
-    )
-    return few / math.sqrt(DIRECTIONS)
+    some = DIRECTIONS if width < WIDE else FEW
+    found = torch.randn(width, some, generator=chance, dtype=torch.float64)
+    return found / math.sqrt(some)
 
 
 def leak(found: Tensor) -> float:
