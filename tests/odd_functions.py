@@ -90,6 +90,15 @@ def halved_for_three(Q, K, V, is_causal=False):
     return causal(0.5 * Q if few else Q, K, V, is_causal=is_causal)
 
 
+def hole_beside_a_cache(Q, K, V, is_causal=False):
+    """Beside a cache, new tokens are written one place too far: an empty key lies between."""
+    first = K.shape[-2] - Q.shape[-2]
+    if not first:
+        return causal(Q, K, V, is_causal=is_causal)
+    K, V = (torch.cat([x[..., :first, :], torch.zeros_like(x[..., :1, :]), x[..., first:, :]], -2) for x in (K, V))
+    return causal(Q, K, V, is_causal=is_causal)
+
+
 def open_without(Q, K, V, mask=None):
     """Causal by nature, where there is a mask."""
     past = torch.ones(Q.shape[-2], K.shape[-2], dtype=torch.bool).tril()

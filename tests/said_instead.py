@@ -129,6 +129,10 @@ SAID = {
     "a leak": ("future, evaluating", READS),
     "module, leaks in both modes": ("future, training", READS),
     "padding inverted": ("padding on keys", "Turn it round. If it is meant as it is, say so: mask."),
+    "a hole in the cache": (
+        "known form",
+        "Take as many keys of a cache as were written, or hide the rest before softmax.",
+    ),
     "a diagonal in between": ("rectangular causal", f"{TRIANGLE}."),
     "empty rows give zeros": ("dead rows, forward", 'If zeros are meant, say so: dead_rows="zero".'),
     "an empty row harms": ("dead rows, forward", "Let each row of weights rest on its own scores alone."),

@@ -37,6 +37,7 @@ from odd_functions import (
     halved_for_one,
     halved_for_three,
     harmed,
+    hole_beside_a_cache,
     keys_ignored,
     large,
     late,
@@ -78,6 +79,8 @@ NOT_LIKE_THIS = "RuntimeError: not like this"
 UNKNOWN = "The output agrees with no known form of attention."
 
 # what it is called: (what makes it, how it is asked, {verdict and law: sentence})
+UNWRITTEN = "Rows sum to less than one there, as if empty keys took part: places of a cache that nobody wrote to."
+
 SAID = {
     # answers
     "raises": (
@@ -496,6 +499,12 @@ SAID = {
         "pass rectangular causal": (
             "Aligned bottom-right: The last query sees every key, as when tokens follow a cache."
         ),
+    }),
+    "a hole in the cache": (lambda: hole_beside_a_cache, FLAG, {
+        "FAIL known form": f"Right for as many queries as keys, but not for 3 queries and 7 keys. {UNWRITTEN}",
+    }),
+    "a hole in the cache, no flag": (lambda: lambda Q, K, V: hole_beside_a_cache(Q, K, V), {}, {
+        "FAIL known form": f"Right for some sizes, but not for 3 queries, 7 keys and 2 sequences. {UNWRITTEN}",
     }),
     "open by its flag": (lambda: by_flag(torch.ones_like), FLAG, {
         "FAIL mask obeyed": "The causal flag has no effect: everyone sees everything.",

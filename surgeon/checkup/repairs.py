@@ -100,6 +100,11 @@ REPAIRS: dict[str, tuple[tuple[str, str], ...]] = {
             " is shifted by the maximum m, too.",
         ),
         (
+            "nobody wrote to",
+            "Take as many keys of a cache as were written, or hide the rest"
+            " before softmax.",
+        ),
+        (
             "empty keys",
             "Hide what fills up the last block, before softmax.",
         ),

@@ -31,6 +31,10 @@ from surgeon.checkup.probes.unknown import (
 from surgeon.checkup.subjects.answering import SubjectError
 
 BLOCKS = 1e-6  # of logarithms of shares: more than rounding
+UNWRITTEN = (
+    " Rows sum to less than one there, as if empty keys took part: places of"
+    " a cache that nobody wrote to."
+)
 
 
 def probe_core(exam: Exam) -> None:
@@ -149,13 +153,21 @@ def _at_this_size(
             exam.portrait.append(told)
         return
     if are_shares(exam, weights) and not sums_to_one(exam, weights):
-        meaning += " Rows sum to less: empty keys of a last block count."
+        # As many queries as keys were right: it is no matter of blocks.
+        square = T < S and S in _squares(exam)
+        blocks = " Rows sum to less: empty keys of a last block count."
+        meaning += UNWRITTEN if square else blocks
     elif first := _first_other(exam, inputs, weights, own_seen):
         meaning += (
             f" The first {first} keys share as they should, and others from"
             f" there on: blocks of {first}."
         )
     exam.fail(name, meaning)
+
+
+def _squares(exam: Exam) -> list[int]:
+    """Of how many queries and as many keys it was right."""
+    return [S for T, S, _ in sizes_to_try(exam)[:4] if T == S]
 
 
 def _first_other(

@@ -8,8 +8,11 @@ from torch import Tensor
 
 from surgeon.checkup.exam import Exam
 from surgeon.checkup.forms import Inputs, causal
+from surgeon.checkup.probes.behaviour import sums_to_one
+from surgeon.checkup.probes.core import UNWRITTEN
 from surgeon.checkup.probes.declared import fits, named
-from surgeon.checkup.probes.reading import sight
+from surgeon.checkup.probes.reading import read_weights, sight
+from surgeon.checkup.probes.unknown import are_shares
 from surgeon.checkup.subjects.answering import SubjectError
 
 ALIGNED = {
@@ -87,12 +90,23 @@ def _oblong_and_wrong(
 ) -> None:
     """The mask ends where it may, and the numbers are others."""
     T, S = seen.shape
-    if not named(exam, inputs, got, seen, later=True):
-        exam.overrule(
-            "known form",
-            "Right for as many queries as keys, but not for"
-            f" {T} queries and {S} keys.",
-        )
+    if named(exam, inputs, got, seen, later=True):
+        return
+    meaning = (
+        f"Right for as many queries as keys, but not for {T} queries and {S}"
+        " keys."
+    )
+    ask = partial(exam.ask, causal=True)
+    weights = read_weights(exam, *inputs[:2], ask)
+    whole = exam.design.sink is None and not exam.design.linear
+    if (
+        weights is not None
+        and whole
+        and are_shares(exam, weights)
+        and not sums_to_one(exam, weights)
+    ):
+        meaning += UNWRITTEN
+    exam.overrule("known form", meaning)
 
 
 def _ends_at(
