@@ -169,6 +169,10 @@ def is_looked_at_from_two_on():
     return np.eye(9) * 30, keys
 
 
+def padded_twice(Q, K, V, fast):
+    return padded(Q * (max(V.shape[-1], Q.shape[-1]) / Q.shape[-1]) ** 0.5, K, V, fast)
+
+
 RIGHT = {
     "scores-dropped": [
         ([0, 4, 0, 0, 4, 0, 2], [0, 0, 2, 0]),
@@ -381,6 +385,7 @@ WRONG = {
         (8.2, "per cent"),
         (1 - math.exp(-2.5), "nearer"),
         (math.exp(-3), "six"),
+        (0.0323, "one key"),
         (math.exp(-2), "four"),
         (2**-2.5, "of e, not of 2"),
         (0.5, "not the number"),
@@ -403,6 +408,7 @@ WRONG = {
         (lambda a: math.log(2), "all weight"),
         (lambda a: -a / 2 * math.log(a / 2), "one half"),
         (lambda a: -a * math.log(2), "fall"),
+        (lambda a: -a * math.log(a / 2), "both halves"),
         (lambda a: 0, "another number"),
     ],
     "patterns-window": [
@@ -429,6 +435,7 @@ WRONG = {
         ((2, 2), "one over the width"),
         ((1.41, 2), "Doubling"),
         ((4, 1.41), "other order"),
+        ((1.41, 1.41), "round"),
         ((1.41, 3), "growth"),
     ],
     "wrong-mask-not-zero": [
@@ -508,7 +515,8 @@ WRONG = {
     "output-width-pad": [
         (padded_and_too_flat, "too flat"),
         (padded_and_not_cut, "the output is [5, 19]"),
-        (padded_the_wrong_way, "d_k = 11"),
+        (padded_the_wrong_way, "wrong way round"),
+        (padded_twice, "undone twice"),
         (lambda Q, K, V, fast: fast(Q, K, V), "raises ValueError"),
         (lambda Q, K, V, fast: attention(Q, K, V)[0], "not called"),
     ],

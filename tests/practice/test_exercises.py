@@ -139,6 +139,7 @@ def test_a_verdict_shows_as_a_paragraph_that_is_escaped():
     assert "<em>Hint:</em>" in judged._repr_html_()
     assert "Hint" not in check("rank-count", 3)._repr_html_()
     assert "<strong>" not in check("rank-count", ...)._repr_html_()
+    assert "<code>Q @ K</code>" in check("scores-transpose", [2, 3, 3])._repr_html_()
 
 
 def test_what_a_function_does_to_its_inputs_is_its_own_affair():

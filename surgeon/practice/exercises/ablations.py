@@ -51,7 +51,9 @@ def no_scale_before(answer: Any) -> Judged:
     except Unreadable as error:
         return Judged(False, f"It gives {error} in place of a number.", hint)
     if max(with_scale) < min(without) or max(without) < min(with_scale):
-        return Judged(True, "It tells scores without the scale by itself.")
+        return Judged(
+            True, "By this number, you see that the scale is missing."
+        )
     return Judged(
         False,
         "It is much the same with the scale and without, or it mixes up the"
@@ -101,10 +103,6 @@ def wrong_mask_not_zero(answer: Any) -> Judged:
             ([last, last], "That is the loss of the last position alone."),
             ([mean, mean], "There are then twice as many positions."),
             ([mean, mean * 2], "It is a mean, and not a sum."),
-            (
-                [last / 23, last / 47],
-                "The last position is one of those over which the mean goes.",
-            ),
         ],
     )
 
@@ -181,7 +179,7 @@ def sinks_thousand(answer: Any) -> Judged:
             ([nobody, 1000], "That is the power e^b, and not b."),
             ([nobody, math.log2(1000)], "The power is one of e, not of 2."),
             ([nobody, math.log10(1000)], "The power is one of e, not of 10."),
-            ([0.5, score], "Is *plus one* as much as a thousand keys?"),
+            ([0.5, score], "Is “plus one” as much as a thousand keys?"),
         ],
         digits=(1, 2),
     )
@@ -193,7 +191,7 @@ def sinks_zeros(answer: Any) -> Judged:
     return judge_number(
         answer,
         0,
-        right="So it is *softmax plus one*.",
+        right="So it is “softmax plus one”.",
         hint="What does any query score with a key of zeros?",
         slips=[
             (1, "That is its power, e^b; what is b?"),

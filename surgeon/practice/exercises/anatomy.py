@@ -59,9 +59,7 @@ def scores_dropped(answer: Any) -> Judged:
             f"The row is right. Your query also likes {drawn[0]}.",
             "Which coordinates of the query meet that word's key?",
         )
-    return Judged(
-        True, "The row is, and your query likes the surgeon and nobody else."
-    )
+    return Judged(True, "Both are: your query likes the surgeon alone.")
 
 
 def scores_transpose(answer: Any) -> Judged:

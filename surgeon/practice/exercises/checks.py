@@ -187,7 +187,10 @@ def output_width_pad(answer: Any) -> Judged:
         width = max(d_k, d_v)
         for factor, looks in (
             (1, "the weights are too flat: fast divides by another root."),
-            (d_k / width, "the scale is undone the wrong way round."),
+            (
+                math.sqrt(d_k / width),
+                "the scale is undone the wrong way round.",
+            ),
             (width / d_k, "the scale is undone twice: one root is enough."),
         ):
             wrong = attention(Q * factor * math.sqrt(d_k / width), K, V)[0]

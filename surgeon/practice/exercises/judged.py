@@ -2,6 +2,7 @@
 
 import html
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -53,8 +54,13 @@ class Judged:
 
     def _repr_html_(self) -> str:
         head = f"<strong>{self.head}</strong> " if self.head else ""
-        hint = f" <em>Hint:</em> {html.escape(self.hint)}" * bool(self.hint)
-        return f'<p class="verdict">{head}{html.escape(self.says)}{hint}</p>'
+        hint = f" <em>Hint:</em> {_inline(self.hint)}" if self.hint else ""
+        return f'<p class="verdict">{head}{_inline(self.says)}{hint}</p>'
+
+
+def _inline(text: str) -> str:
+    """What stands between backticks is code."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text))
 
 
 class Raised(Exception):

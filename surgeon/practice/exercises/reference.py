@@ -27,7 +27,7 @@ def checkup_axis(answer: Any) -> Judged:
     return judge_number(
         answer,
         len(failed),
-        right=f"The law is *{failed[0]}*: one cause, one finding.",
+        right=f"The law is “{failed[0]}”: one cause, one finding.",
         hint="How many causes are there? Try `examine` on such a function.",
         slips=[
             (0, "The rows of weights alone give it away."),
