@@ -65,6 +65,8 @@ from .imaging.rank import (
     effective_rank,
 )
 from .imaging.words import describe_attention
+from .instruments.explorer import Explorer, explore
+from .instruments.table_widget import OperatingTable
 from .practice.exercises.asking import check
 from .practice.exercises.judged import Judged
 from .practice.judging import judge
@@ -98,12 +100,14 @@ __all__ = [
     "Alibi",
     "Diagnosis",
     "DistanceBias",
+    "Explorer",
     "Finding",
     "Judged",
     "KeyValueCache",
     "LatentAttention",
     "MaskingComparison",
     "MultiHeadAttention",
+    "OperatingTable",
     "Partial",
     "Patient",
     "Recording",
@@ -141,6 +145,7 @@ __all__ = [
     "examine",
     "examine_model",
     "experiment_scaling_factor",
+    "explore",
     "findings",
     "flash_attention",
     "grouped_attention",

@@ -8,6 +8,7 @@ EXTRAS = {
     "plots": ("matplotlib",),
     "experiments": ("pandas", "scipy", "tqdm"),
     "models": ("safetensors", "tokenizers"),
+    "widgets": ("anywidget",),
 }
 
 

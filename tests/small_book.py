@@ -124,6 +124,8 @@ class SmallBook:
         shutil.copytree(ROOT / "book" / "_ext", root / "book" / "_ext", ignore=shutil.ignore_patterns("__pycache__"))
         for folder in ("_static", "_vendor"):
             (root / "book" / folder).symlink_to(ROOT / "book" / folder)
+        (root / "surgeon" / "instruments").mkdir(parents=True)
+        (root / "surgeon" / "instruments" / "static").symlink_to(ROOT / "surgeon" / "instruments" / "static")
         shutil.copy(ROOT / "book" / "references.bib", root / "book")
         self.write("book/index.md", "# Small\n")
         for name, text in package.items():

@@ -3,9 +3,9 @@
 Figures that stand still, and the numbers that set them moving.
 """
 
-import json
 from base64 import b64encode
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -16,47 +16,15 @@ from surgeon.arguments import place
 from surgeon.book.page import drawn, show
 from surgeon.imaging.cells import read_heads
 from surgeon.imaging.words import read_labels
+from surgeon.instruments.live import can_show_widgets
+from surgeon.instruments.packing import (
+    below_diagonal,
+    encode_weights,
+    tight_json,
+)
+from surgeon.instruments.texts import Heads
 
-DIGITS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
-# A weight is two digits, so it is off by 1 / 8190 at most.
-STEPS = len(DIGITS) ** 2 - 1
 LARGEST = 300_000  # bytes that a reader's browser is asked to load
-
-
-def encode_weights(weights: np.ndarray) -> str:
-    """Weights as text, row by row, two digits of 64 each: round(4095 w).
-
-    Parameters
-    ----------
-    weights : numpy.ndarray
-        Numbers from 0 to 1, of any shape.
-
-    Returns
-    -------
-    str
-        Two characters a weight. Read back, each weight is at most 1/8190 off,
-        so a row of `T` adds up to one within T/8190, and two decimals are
-        right but for those that lie that near to a half.
-
-    Raises
-    ------
-    ValueError
-        If a weight lies outside 0 to 1 or is NaN.
-
-    Examples
-    --------
-    >>> encode_weights(np.array([[1.0, 0.0], [0.5, 0.5]]))
-    '//AAgAgA'
-    """
-    outside = weights[~((weights >= 0) & (weights <= 1))]
-    if outside.size:
-        raise ValueError(
-            f"weights must lie between 0 and 1, got {outside[0]:.4g}."
-        )
-    steps = np.round(STEPS * weights.astype(np.float64)).astype(np.int64)
-    pairs = np.stack([steps // len(DIGITS), steps % len(DIGITS)], -1)
-    digits = np.frombuffer(DIGITS, dtype=np.uint8)
-    return digits[pairs].tobytes().decode("ascii")
 
 
 def head_explorer(
@@ -80,7 +48,7 @@ def head_explorer(
     figures : sequence of (matplotlib.figure.Figure, str, str)
         Figures of the first text with caption and alternative text, as
         `surgeon.book.page.figure` takes them. They stand where no script
-        runs, as in a notebook.
+        runs.
     layer, head : int
         The head that is shown first, counted from 0.
     causal : bool
@@ -135,32 +103,43 @@ def head_explorer(
     layer, head = place("layer", layer, L), place("head", head, H)
     still = "".join(drawn(*one) for one in figures)
     captions = " ".join(caption for _, caption, _ in figures)
-    packed = [
-        {"tokens": tokens, "weights": encode_weights(_sent(weights, causal))}
+    sent = below_diagonal if causal else np.asarray
+    packed: list[dict[str, Any]] = [
+        {"tokens": tokens, "weights": encode_weights(sent(weights))}
         for weights, tokens in read
     ]
     for one, name in zip(packed, names or [], strict=False):
         one["name"] = name
-    while packed and len(_json(packed)) > LARGEST:
+    while packed and len(tight_json(packed)) > LARGEST:
         packed.pop()
     count = "1 text" if len(packed) == 1 else f"{len(packed) or 'no'} texts"
     plain = f"[{L * H} heads on {count}: {captions}]"
     if not packed:
         show(plain, html=still)
         return
-    data = b64encode(_json(packed)).decode()
+    if can_show_widgets():
+        from surgeon.instruments.head_widget import HeadExplorer
+
+        named = names or [""] * len(read)
+        explorer = HeadExplorer()
+        explorer.hold(
+            [
+                Heads(weights, tokens, None, name)
+                for (weights, tokens), name in zip(read, named, strict=True)
+            ],
+            layer,
+            head,
+            bool(causal),
+        )
+        show(plain, widget=explorer, html=still)
+        return
+    data = b64encode(tight_json(packed)).decode()
     element = (
         f'<head-explorer layers="{L}" heads="{H}" tokens="{T}"'
         f' layer="{layer}" head="{head}"{" causal" * bool(causal)}'
         f' src="data:application/json;base64,{data}">'
     )
     show(plain, html=f"{element}{still}</head-explorer>")
-
-
-def _sent(weights: np.ndarray, causal: bool) -> np.ndarray:
-    """[L, H, T, T], or the rows below the diagonal, [L, H, T (T + 1) / 2]."""
-    T = weights.shape[-1]
-    return weights[..., *np.tril_indices(T)] if causal else weights
 
 
 def _read(
@@ -177,8 +156,3 @@ def _read(
         )
     names = read_labels("tokens", tokens, numbers.shape[2], "tokens")
     return numbers.clip(0.0, 1.0), names
-
-
-def _json(packed: list[dict]) -> bytes:
-    tight = (",", ":")
-    return json.dumps(packed, ensure_ascii=False, separators=tight).encode()

@@ -12,7 +12,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from surgeon.book.operating import (
+from surgeon.book.page import drawn, show
+from surgeon.imaging.heatmaps import plot_attention_heatmap, plot_matrix
+from surgeon.imaging.style import WIDTH, new_figure
+from surgeon.instruments.knobs import (
+    CONTROLS,
+    STAGES,
+    VITALS,
+    check_words,
+    start_of,
+)
+from surgeon.instruments.live import can_show_widgets
+from surgeon.instruments.operating import (
     Operation,
     Settings,
     draw_inputs,
@@ -20,9 +31,6 @@ from surgeon.book.operating import (
     permissions,
     vital_signs,
 )
-from surgeon.book.page import drawn, show
-from surgeon.imaging.heatmaps import plot_attention_heatmap, plot_matrix
-from surgeon.imaging.style import WIDTH, new_figure
 
 # What is shown, and what a figure calls it: the first is no matrix.
 TITLES = {
@@ -37,19 +45,7 @@ TITLES = {
     "values": "values",
     "output": "output",
 }
-STAGES = tuple(TITLES)
 COORDINATES = ("queries", "keys", "values", "output")  # no words across
-CONTROLS = (
-    "words",
-    "draw",
-    "d_k",
-    "scale",
-    "temperature",
-    "mask",
-    "stable",
-    "precision",
-)
-VITALS = ("largest", "entropy", "gradient", "future", "empty", "broken")
 SHOWN = 16  # columns of Q and K
 
 
@@ -64,7 +60,8 @@ def operating_table(
 ) -> tuple[Operation, dict[str, float]]:
     """Show attention on drawn inputs, stage by stage.
 
-    On the site a reader can change it; elsewhere it is a figure.
+    On the site a reader can change it, and in a notebook that has anywidget
+    (`surgeon.OperatingTable`); elsewhere it is a figure.
 
     Parameters
     ----------
@@ -84,8 +81,9 @@ def operating_table(
         "future", "empty" and "broken".
     **settings
         How the knobs stand at the start, as
-        `surgeon.book.operating.Settings` has them: `d_k`, `seed`, `mask`,
-        `padded`, `flipped`, `scale`, `stable`, `temperature`, `precision`.
+        `surgeon.instruments.operating.Settings` has them: `d_k`, `seed`,
+        `mask`, `padded`, `flipped`, `scale`, `stable`, `temperature`,
+        `precision`.
 
     Returns
     -------
@@ -109,10 +107,8 @@ def operating_table(
     >>> operation.weights.shape, signs["empty"]
     (torch.Size([2, 2]), 0)
     """
-    words, knobs = _check_words(tokens), Settings(**settings)
-    _check_names("stages", stages, STAGES)
-    _check_names("controls", controls, CONTROLS)
-    _check_names("vitals", vitals, VITALS)
+    words, knobs = check_words(tokens), Settings(**settings)
+    start = start_of(words, stages, controls, vitals, knobs)
     panels = [stage for stage in stages if TITLES[stage]]
     if not panels:
         raise ValueError(f"stages must hold a matrix, got {list(stages)}.")
@@ -132,58 +128,23 @@ def operating_table(
     signs = vital_signs(operation.weights, may_look)
     still = _still(words, panels, (Q, K, V), operation, may_look)
     alt = _describe(words, knobs, operation, signs, may_look)
-    start = {
-        "tokens": " ".join(words),
-        "stages": " ".join(stages),
-        "controls": " ".join(controls) or "none",
-        "vitals": " ".join(vitals) or "none",
-        **_attributes(knobs),
-        "style": f"--reserve: {14 + 19 * math.ceil(len(panels) / 3)}rem",
-    }
+    start["style"] = f"--reserve: {14 + 19 * math.ceil(len(panels) / 3)}rem"
     element = "".join(
         f' {name}="{html.escape(str(value))}"'
         for name, value in start.items()
     )
     figure = drawn(still, caption, alt)
-    show(
-        f"[operating table: {caption}]",
-        html=f"<operating-table{element}>{figure}</operating-table>",
-    )
+    plain = f"[operating table: {caption}]"
+    if can_show_widgets():
+        from surgeon.instruments.table_widget import OperatingTable
+
+        chosen = {"stages": stages, "controls": controls, "vitals": vitals}
+        table = OperatingTable(words, **chosen, **settings)
+        show(plain, widget=table, html=figure)
+    else:
+        whole = f"<operating-table{element}>{figure}</operating-table>"
+        show(plain, html=whole)
     return operation, signs
-
-
-def _check_names(
-    name: str, chosen: Sequence[str], known: Sequence[str]
-) -> None:
-    unknown = [one for one in chosen if one not in known]
-    if unknown:
-        raise ValueError(
-            f"{name} must be of {', '.join(known)}, got {unknown[0]!r}."
-        )
-
-
-def _check_words(tokens: Sequence[str]) -> list[str]:
-    for word in tokens:
-        if word.split() != [word]:
-            raise ValueError(
-                f"tokens must be words without spaces, got {word!r}."
-            )
-    return list(tokens)
-
-
-def _attributes(knobs: Settings) -> dict[str, Any]:
-    """How the knobs stand, as the element's attributes say it."""
-    return {
-        "d-k": knobs.d_k,
-        "scale": "on" if knobs.scale else "off",
-        "temperature": float(knobs.temperature),
-        "mask": knobs.mask,
-        "padded": knobs.padded,
-        "flipped": " ".join(f"{i},{j}" for i, j in knobs.flipped),
-        "stable": "on" if knobs.stable else "off",
-        "precision": knobs.precision,
-        "seed": knobs.seed,
-    }
 
 
 def _still(

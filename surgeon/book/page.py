@@ -219,22 +219,27 @@ class _Shown:
     The front end takes the richest that it knows, a terminal the plain one.
     """
 
-    def __init__(self, plain: str, **forms: str) -> None:
-        self.plain, self.forms = plain, forms
+    def __init__(self, plain: str, widget: Any, **forms: str) -> None:
+        self.plain, self.widget, self.forms = plain, widget, forms
 
     def __repr__(self) -> str:
         return self.plain
 
     def _repr_mimebundle_(
         self, include: Any = None, exclude: Any = None
-    ) -> dict[str, str]:
+    ) -> dict[str, Any]:
         rich = {f"text/{form}": text for form, text in self.forms.items()}
+        if self.widget is not None:
+            rich |= self.widget._repr_mimebundle_()[0]
         return rich | {"text/plain": self.plain}
 
 
-def show(plain: str, **forms: str) -> None:
-    """Show text, and what says more to a front end: `html`, `markdown`."""
-    display(_Shown(plain, **forms))
+def show(plain: str, *, widget: Any = None, **forms: str) -> None:
+    """Show text, and what says more to a front end: `html`, `markdown`.
+
+    Where a kernel answers, a notebook takes a widget before all others.
+    """
+    display(_Shown(plain, widget, **forms))
 
 
 def _without_docstrings(code: str) -> str:

@@ -16,15 +16,11 @@ from small_book import ROOT, STRICT, SmallBook, cell
 from surgeon import create_causal_mask, stable_softmax
 from surgeon.book import head_explorer as explorer
 from surgeon.book import page
-from surgeon.book.head_explorer import (
-    DIGITS,
-    LARGEST,
-    encode_weights,
-    head_explorer,
-)
+from surgeon.book.head_explorer import LARGEST, head_explorer
 from surgeon.imaging.style import WEIGHTS
+from surgeon.instruments.packing import DIGITS, encode_weights
 
-ELEMENT = ROOT / "book" / "_static" / "head-explorer"
+ELEMENT = ROOT / "surgeon" / "instruments" / "static" / "head-explorer"
 ERROR = 1 / 8190
 
 

@@ -10,14 +10,14 @@ from bs4 import BeautifulSoup
 from foreign import foreign_defaults
 from small_book import ROOT
 
-from surgeon.book.operating import Settings, draw_inputs, operate, permissions, vital_signs
 from surgeon.book.operating_table import CONTROLS, STAGES, VITALS, operating_table
 from surgeon.imaging.style import ABOVE, AT_ZERO, BELOW, RAMP
+from surgeon.instruments.operating import Settings, draw_inputs, operate, permissions, vital_signs
 
 sys.path.insert(0, str(ROOT / "book" / "_ext"))
 from surgeon_book.page import operating_fixtures as on_the_site
 
-FOLDER = ROOT / "book" / "_static" / "operating-table"
+FOLDER = ROOT / "surgeon" / "instruments" / "static" / "operating-table"
 SENTENCE = ["the", "surgeon", "cut", "the", "wire"]
 LONG = [f"word{n}" for n in range(32)]
 

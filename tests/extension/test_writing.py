@@ -112,7 +112,12 @@ def test_a_site_that_grew_is_the_site_that_is_built_at_once(tmp_path):
         "runs": "# Runs\n\n**Does it?**\n\n$x^2$\n\n" + cell(SHOW.replace("CLASSES", "fa-solid fa-list sd-badge")),
         "words": "# Words\n\n**Which?**\n\n:::{dropdown} Folded\nOnly these.\n:::\n",
     }
-    package = {"__init__.py": "", "book/__init__.py": "", "book/operating.py": OPERATING}
+    package = {
+        "__init__.py": "",
+        "book/__init__.py": "",
+        "instruments/__init__.py": "",
+        "instruments/operating.py": OPERATING,
+    }
     book, other = (SmallBook(tmp_path / name, pages, package) for name in ("grows", "is"))
     assert book.build(*STRICT).code == 0
     small = book.site()

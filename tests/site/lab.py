@@ -49,6 +49,8 @@ LOOK = """(expressions) => {
         errors: all(errors).map((output) => output.textContent),
         figures: all("figure.measured img").filter((image) => image.complete && image.naturalWidth > 0).length,
         claims: all("p.claim").length,
+        instruments: all(".surgeon-instrument").filter((one) => one.querySelector(".panel, .ops")).length,
+        widgets: all('[data-mime-type="application/vnd.jupyter.widget-view+json"]').length,
         literals: all(".jp-MarkdownCell .jp-RenderedMarkdown code, .jp-MarkdownCell .myst code")
             .map((code) => code.textContent).filter((text) => expressions.includes(text)),
     };
@@ -73,6 +75,7 @@ class Ran:
     unfilled: list[str] = field(default_factory=list)  # expressions of the prose that show themselves, not their value
     figures: int = 0
     claims: int = 0
+    instruments: int = 0  # that a reader can handle
     memory: int = 0  # bytes at the peak: the kernel and what it starts, and the server
     seconds: float = 0
 
@@ -257,7 +260,9 @@ async def run_all(tab: Page, lab: Lab, kernel: psutil.Process, page: str, ran: R
         ran.unfilled = list((Counter(look["literals"]) - literals).elements())
         ran.errors, ran.figures, ran.claims = look["errors"], look["figures"], look["claims"]
         ran.cells, ran.unrun, ran.seconds = len(numbered), numbered.count(False), time.monotonic() - begun
+        ran.instruments = look["instruments"]
         done = look["kernel"] == "idle" and "[*]:" not in look["prompts"] and ran.unrun == 0 and not ran.unfilled
+        done = done and ran.instruments >= look["widgets"]
         settled = settled + 1 if done or (ran.errors and look["kernel"] == "idle") else 0
         if ran.seconds > PATIENCE:
             return

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import expect
 from survey import AXE
 
-from surgeon.book.operating import (
+from surgeon.instruments.operating import (
     draw_inputs,
     operate,
     permissions,

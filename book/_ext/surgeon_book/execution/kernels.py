@@ -78,6 +78,7 @@ class Kernels:
         """Let every page's kernel be this interpreter, whatever kernels its user has registered, and find surgeon."""
         # One thread: the pages' models are too small to gain from two, and two that wait for a busy core cost minutes.
         os.environ.setdefault("OMP_NUM_THREADS", "1")
+        os.environ["SURGEON_SITE"] = "1"  # surgeon.instruments.live asks: the site has its own scripts, and no widgets
         _put_first("PYTHONPATH", WITHIN)
         _put_first("PYTHONPATH", ROOT)
         if forks():

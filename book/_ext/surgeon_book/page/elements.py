@@ -1,6 +1,7 @@
 """Custom elements: a page that has one brings its script and its style, and what a cell embedded for it becomes a file.
 
-What draws <head-explorer> is in book/_static, in a folder and in files of that name; and so with every other.
+What draws <head-explorer> is in a folder and in files of that name, in the package, since notebooks have it too; and so
+with every other, or in book/_static.
 """
 
 import re
@@ -14,7 +15,8 @@ from surgeon_book.checkout import ROOT
 from surgeon_book.nodes import rewrite_outputs
 from surgeon_book.page.figures import keep
 
-SCRIPTS = sorted((ROOT / "book" / "_static").glob("*/*.mjs"))
+FOLDERS = [ROOT / "book" / "_static", ROOT / "surgeon" / "instruments" / "static"]
+SCRIPTS = sorted(script for folder in FOLDERS for script in folder.glob("*/*.mjs"))
 ELEMENTS = [script.stem for script in SCRIPTS if script.stem == script.parent.name]
 # An instrument that stands far down a page, and as a figure until it is there: page.js asks for it when a reader comes
 # near.

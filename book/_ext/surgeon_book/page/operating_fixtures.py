@@ -66,7 +66,7 @@ def cases() -> list[dict[str, Any]]:
 def answer(case: dict[str, Any]) -> dict[str, Any]:
     """What surgeon makes of a case: inputs, every stage, the vital signs."""
     load()
-    operating = importlib.import_module("surgeon.book.operating")
+    operating = importlib.import_module("surgeon.instruments.operating")
     inputs = operating.draw_inputs(case["words"], case["d_k"], case["seed"])
     open_cells = operating.permissions(case["mask"], len(case["words"]), case["padded"], case["flipped"])
     how = {name: case[name] for name in ("scale", "stable", "temperature", "precision")}
@@ -89,7 +89,7 @@ def plain(value: Any) -> Any:
 
 def inputs(app: Sphinx) -> str:
     """A hash of all that answers follow from: what is asked, who answers, and with which libraries."""
-    answering = Package(ROOT, "surgeon").reached(ast.parse("from surgeon.book import operating"))
+    answering = Package(ROOT, "surgeon").reached(ast.parse("from surgeon.instruments import operating"))
     return sources.digest([Path(__file__), *answering, *map(version, LIBRARIES)])
 
 

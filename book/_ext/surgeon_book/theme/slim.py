@@ -17,8 +17,8 @@ from sphinx.errors import ExtensionError
 from sphinx.writers.html5 import HTML5Translator
 from sphinx_exercise.nodes import solution_node
 
-from surgeon_book.checkout import ROOT
 from surgeon_book.order import Configured, Finished, Page
+from surgeon_book.page import elements
 from surgeon_book.site import pages
 
 THEME = Path(__file__).parent
@@ -116,7 +116,7 @@ def remove_unused(app: Sphinx) -> None:
     for style in [static / "site.css", *static.glob("katex/*.css")]:
         for address in re.findall(r"url\([\"']?([^\"'()]+)", style.read_text(encoding="utf8")):
             named.add(Path(os.path.normpath(style.parent / address)))
-    for own in (ROOT / "book" / "_static", THEME / "static"):  # a module may ask for others
+    for own in (*elements.FOLDERS, THEME / "static"):  # a module may ask for others
         named |= {static / file.relative_to(own) for file in own.rglob("*") if file.parent != own}
     files = [*static.rglob("*"), *Path(app.outdir, app.builder.imagedir).rglob("*")]
     for file in [file for file in files if file.is_file() and file.name != "LICENSE"]:

@@ -17,13 +17,13 @@ from small_book import ROOT
 
 from surgeon import dissect
 from surgeon.anatomy.masks import create_causal_mask
-from surgeon.book.operating import MASKS, PRECISIONS, _uniform, draw_inputs, operate, permissions, vital_signs
 from surgeon.imaging.patterns import analyze_attention_patterns, normalized_entropy
+from surgeon.instruments.operating import MASKS, PRECISIONS, _uniform, draw_inputs, operate, permissions, vital_signs
 
 sys.path.insert(0, str(ROOT / "book" / "_ext"))
 from surgeon_book.page import operating_fixtures as on_the_site
 
-FOLDER = ROOT / "book" / "_static" / "operating-table"
+FOLDER = ROOT / "surgeon" / "instruments" / "static" / "operating-table"
 SENTENCE = ["the", "surgeon", "cut", "the", "wire"]
 LONG = [f"word{n}" for n in range(32)]
 ROW = [(1, j) for j in range(5)]  # of the sentence

@@ -1,7 +1,7 @@
 """Attention on numbers that a browser can draw as well.
 
 Inputs by counting, every stage, and the vital signs. The same is written in
-JavaScript, in book/_static/operating-table/attention.mjs.
+JavaScript, in surgeon/instruments/static/operating-table/attention.mjs.
 """
 
 import math

@@ -1,13 +1,11 @@
 // <head-explorer>: every head of a model on a few texts. Choose a head, point at a token, see where it looks.
 //
-// Made by surgeon/book/head_explorer.py. Attributes say how many layers, heads and tokens (of the first text) there are, which head
-// comes first, whether a mask hides what is later (causal), and the file of the weights (src), which is fetched when the element
-// nears the view. The children are figures
-// that show the same standing still: where no script runs, or the file cannot be had.
+// Attributes: layers, heads, tokens (of the first text), the first head, causal if a mask hides what is later, and src,
+// the file of the weights, fetched when the element nears the view. Its children are figures.
 
 const DIGITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 const STEPS = 4095; // a weight is two digits of 64
-const FAINTEST = 0.02; // a line of less weight cannot be seen
+const FAINTEST = 0.02; // fainter: no line
 const RAMP = ["#f4f9fb", "#b0cee3", "#6ea3ce", "#1d78b8", "#004e8a", "#002756"]; // surgeon.imaging.style.WEIGHTS
 const MODES = { all: "every line", from: "where a token looks", to: "who looks at it" };
 const CELL = 14;
@@ -21,7 +19,7 @@ export function decode(text) {
   return weights;
 }
 
-/** Matrices [T, T] from their rows up to the diagonal. */
+/** [T, T] from rows up to the diagonal. */
 export function unfold(weights, T) {
   const size = (T * (T + 1)) / 2;
   const whole = new Float64Array((weights.length / size) * T * T);
@@ -33,7 +31,6 @@ export function unfold(weights, T) {
   return whole;
 }
 
-/** A weight from 0 to 1 as red, green and blue from 0 to 255. */
 export function colour(weight) {
   const place = Math.min(Math.max(weight, 0), 1) * (RAMP.length - 1);
   const low = Math.min(Math.floor(place), RAMP.length - 2);
@@ -43,27 +40,27 @@ export function colour(weight) {
   });
 }
 
-/** What gets most of a head's weight, on average: a place beside the query, or a token wherever it stands. */
-export function habit(weights, tokens) {
-  const T = tokens.length;
+/** What gets most of a head's weight: a place beside the query, or a token wherever it stands. */
+export function habit(weights, tokens, queries = tokens) {
+  const [T, S] = [queries.length, tokens.length];
   const shares = new Map();
   const add = (name, share) => shares.set(name, (shares.get(name) || 0) + share);
   weights.forEach((weight, at) => {
-    const step = (at % T) - Math.floor(at / T);
+    const step = queries === tokens ? (at % S) - Math.floor(at / S) : 2;
     const beside = ["the token before", "the token itself", "the token after"][step + 1];
     if (beside) add(beside, weight / (T - Math.abs(step))); // over the queries that have one
-    add(`“${tokens[at % T]}”`, weight / T);
+    add(`“${tokens[at % S]}”`, weight / T);
   });
   return [...shares].reduce((best, one) => (one[1] > best[1] ? one : best));
 }
 
-/** The tokens, strongest first, with their weights; equals in the order of the text. */
+/** Tokens with their weights, the strongest first. */
 export function strongest(weights, tokens, count) {
   const order = tokens.map((_, n) => n).sort((a, b) => weights[b] - weights[a] || a - b);
   return order.slice(0, count).map((n) => `“${tokens[n]}” ${weights[n].toFixed(2)}`).join(", ");
 }
 
-/** What the tokens were cut from, nearly: without marks such as [CLS], and with the pieces of words joined. */
+/** What tokens were cut from: without marks such as [CLS], pieces of words joined. */
 export function sentence(tokens) {
   return tokens.filter((token) => !/^\[[A-Z]+\]$/.test(token)).join(" ").replace(/ ##| (?=[,.;:])/g, "");
 }
@@ -76,15 +73,22 @@ function make(tag, attributes = {}, ...children) {
   return element;
 }
 
+let explorers = 0;
+
 class HeadExplorer extends (globalThis.HTMLElement || class {}) {
   connectedCallback() {
     if (this.panel) return;
     const number = (name) => Number(this.getAttribute(name));
     Object.assign(this, { layers: number("layers"), heads: number("heads"), layer: number("layer"), head: number("head") });
-    Object.assign(this, { text: 0, mode: "all", token: 0, causal: this.hasAttribute("causal") });
+    Object.assign(this, { text: 0, mode: "all", token: 0, causal: this.hasAttribute("causal"), number: ++explorers });
     this.figures = [...this.children];
-    const T = number("tokens"); // room for the first text, so that nothing moves when it comes
-    this.texts = [{ tokens: Array(T).fill(""), weights: new Float64Array(this.layers * this.heads * T * T) }];
+    this.wait(number("tokens"));
+  }
+
+  /** Room for the first text: nothing moves when it comes. */
+  wait(T) {
+    const tokens = Array(T).fill("");
+    this.texts = [{ tokens, queries: tokens, weights: new Float64Array(this.layers * this.heads * T * T) }];
     this.build();
     this.panel.inert = true;
     this.panel.setAttribute("aria-busy", "true");
@@ -103,21 +107,25 @@ class HeadExplorer extends (globalThis.HTMLElement || class {}) {
   async load() {
     if (this.wanted) return;
     this.wanted = true;
+    let texts;
     try {
-      const response = await fetch(this.getAttribute("src"));
-      if (!response.ok) throw new Error(response.status);
-      this.texts = (await response.json()).map(({ tokens, weights, name }) => {
-        const read = decode(weights);
-        return { tokens, name, weights: this.causal ? unfold(read, tokens.length) : read };
-      });
+      texts = await (await fetch(this.getAttribute("src"))).json();
     } catch {
       const figures = this.figures.length > 1 ? "figures stand" : "figure stands";
       this.panel.replaceWith(make("p", { role: "status" }, `The weights could not be loaded, so the ${figures} still.`));
       return this.still(false);
     }
-    const old = this.panel;
+    this.take(texts);
+  }
+
+  take(texts) {
+    this.texts = texts.map(({ tokens, queries = tokens, weights, name }) => {
+      const read = decode(weights);
+      return { tokens, queries, name, weights: this.causal ? unfold(read, tokens.length) : read };
+    });
+    this.panel?.remove();
     this.build();
-    old.replaceWith(this.panel);
+    this.append(this.panel);
     this.show();
   }
 
@@ -141,7 +149,7 @@ class HeadExplorer extends (globalThis.HTMLElement || class {}) {
     const [heads, head] = pick("Head", numbers(this.heads), (n) => this.choose(this.layer, n));
     Object.assign(this, { layerSelect: layer, headSelect: head });
     this.radios = Object.keys(MODES).map((mode) => {
-      const radio = make("input", { type: "radio", name: `mode of ${this.getAttribute("src")}`, value: mode });
+      const radio = make("input", { type: "radio", name: `mode ${this.number}`, value: mode });
       radio.addEventListener("change", () => this.pin(mode, this.token));
       return radio;
     });
@@ -198,26 +206,26 @@ class HeadExplorer extends (globalThis.HTMLElement || class {}) {
   }
 
   paintHeads() {
-    const { tokens } = this.texts[this.text];
+    const { tokens, queries } = this.now;
     this.thumbnails.forEach((button, n) => {
       const [layer, head] = [Math.floor(n / this.heads), n % this.heads];
       button.setAttribute("aria-label", this.name(layer, head));
       const canvas = button.firstChild;
-      canvas.width = canvas.height = tokens.length;
-      const image = new ImageData(tokens.length, tokens.length);
+      [canvas.width, canvas.height] = [tokens.length, queries.length];
+      const image = new ImageData(tokens.length, queries.length);
       this.matrix(layer, head).forEach((weight, at) => image.data.set([...this.paint(weight, at), 255], 4 * at));
       canvas.getContext("2d").putImageData(image, 0, 0);
     });
   }
 
   buildDetail() {
-    const { tokens } = this.texts[this.text];
-    const T = tokens.length;
-    this.token = Math.min(this.token, T - 1);
-    this.lines = make("svg", { class: "lines", "aria-hidden": "true", viewBox: `0 0 100 ${T}`, preserveAspectRatio: "none" });
+    this.keep(this.mode, this.token);
+    this.buildMatrix(this.now);
+    const rows = Math.max(this.geometry.T, this.geometry.S);
+    this.lines = make("svg", { class: "lines", "aria-hidden": "true", viewBox: `0 0 100 ${rows}`, preserveAspectRatio: "none" });
     this.columns = {};
     for (const [side, title] of [["from", "query"], ["to", "key"]]) {
-      this.columns[side] = tokens.map((token, n) => {
+      this.columns[side] = this.named(side).map((token, n) => {
         const name = make("span", { class: "token" }, token);
         const button = make("button", { type: "button" }, name, make("span", { class: "weight", "aria-hidden": "true" }));
         button.addEventListener("pointerenter", (event) => event.pointerType === "mouse" && this.hint("pointed", [side, n]));
@@ -234,31 +242,30 @@ class HeadExplorer extends (globalThis.HTMLElement || class {}) {
       this.columns[side].box.append(make("span", { "aria-hidden": "true" }, title), ...this.columns[side]);
     }
     const tokensBox = make("div", { class: "tokens" }, this.columns.from.box, this.lines, this.columns.to.box);
-    tokensBox.style.setProperty("--tokens", T);
-    this.buildMatrix(tokens);
+    tokensBox.style.setProperty("--tokens", rows);
     this.detail.replaceChildren(tokensBox, this.reading, this.picture);
   }
 
-  buildMatrix(tokens) {
-    const T = tokens.length;
-    const edge = 12 + 6.2 * Math.max(4, ...tokens.map((token) => token.length));
-    const size = edge + CELL * T + 2;
-    this.cells = Array.from({ length: T * T }, (_, at) => {
-      const [x, y] = [edge + CELL * (at % T), edge + CELL * Math.floor(at / T)];
+  buildMatrix({ tokens, queries }) {
+    const [T, S] = [queries.length, tokens.length];
+    const [left, top] = [queries, tokens].map((names) => 12 + 6.2 * Math.max(4, ...names.map((name) => name.length)));
+    const [width, height] = [left + CELL * S + 2, top + CELL * T + 2];
+    this.cells = Array.from({ length: T * S }, (_, at) => {
+      const [x, y] = [left + CELL * (at % S), top + CELL * Math.floor(at / S)];
       return make("rect", { x, y, width: CELL, height: CELL });
     });
-    const names = tokens.flatMap((token, n) => {
-      const middle = edge + CELL * (n + 0.75);
-      const turned = { transform: `translate(${middle} ${edge - 5}) rotate(-90)` };
-      return [make("text", { x: edge - 5, y: middle, "text-anchor": "end" }, token), make("text", turned, token)];
+    const middle = (n) => CELL * (n + 0.75);
+    const names = queries.map((token, n) => make("text", { x: left - 5, y: top + middle(n), "text-anchor": "end" }, token));
+    tokens.forEach((token, n) => {
+      names.push(make("text", { transform: `translate(${left + middle(n)} ${top - 5}) rotate(-90)` }, token));
     });
     this.band = make("rect", { class: "band" });
-    this.picture = make("svg", { class: "matrix", role: "img", viewBox: `0 0 ${size} ${size}` });
+    this.picture = make("svg", { class: "matrix", role: "img", viewBox: `0 0 ${width} ${height}` });
     this.picture.append(make("g", { class: "cells" }, ...this.cells), ...names, this.band);
-    this.picture.style.maxWidth = `${1.25 * size}px`;
+    this.picture.style.maxWidth = `${1.25 * width}px`;
     const at = (event) => {
       const n = this.cells.indexOf(event.target);
-      return n < 0 ? null : ["from", Math.floor(n / T), n % T];
+      return n < 0 ? null : ["from", Math.floor(n / S), n % S];
     };
     this.picture.addEventListener("pointermove", (event) => event.pointerType === "mouse" && this.hint("pointed", at(event)));
     this.picture.addEventListener("pointerleave", () => this.hint("pointed"));
@@ -268,7 +275,7 @@ class HeadExplorer extends (globalThis.HTMLElement || class {}) {
       this.pin("from", place[1]);
       this.tell(place);
     });
-    this.geometry = { edge, T };
+    this.geometry = { left, top, T, S };
   }
 
   // ---- What is chosen ----
@@ -287,13 +294,16 @@ class HeadExplorer extends (globalThis.HTMLElement || class {}) {
     this.said.textContent = this.name(layer, head);
   }
 
+  keep(mode, token) {
+    Object.assign(this, { mode, token: Math.min(token, this.named(mode).length - 1), pointed: null });
+  }
+
   pin(mode, token) {
-    Object.assign(this, { mode, token, pointed: null });
+    this.keep(mode, token);
     this.show();
     this.said.textContent = this.reading.textContent;
   }
 
-  /** Shown while it is pointed at or focused, before what is pinned. */
   hint(kind, place) {
     this[kind] = place;
     this.draw();
@@ -313,40 +323,47 @@ class HeadExplorer extends (globalThis.HTMLElement || class {}) {
     } else {
       const side = this.columns.from.includes(button) ? "from" : "to";
       const n = this.columns[side].indexOf(button);
-      const [down, right] = step || [end ? this.geometry.T : -this.geometry.T, 0];
+      const [down, right] = step || [end ? 1e9 : -1e9, 0];
       const other = right ? (right < 0 ? "from" : "to") : side;
-      this.columns[other][clip(n + down, this.geometry.T)].focus();
+      this.columns[other][clip(n + down, this.columns[other].length)].focus();
     }
     event.preventDefault();
   }
 
   // ---- What is seen ----
 
-  matrix(layer, head) {
-    const { tokens, weights } = this.texts[this.text];
-    const size = tokens.length ** 2;
-    return weights.subarray((layer * this.heads + head) * size, (layer * this.heads + head + 1) * size);
+  get now() {
+    return this.texts[this.text];
   }
 
-  /** The colour of a cell; of one that no query may look at, grey. */
+  named(side) {
+    return side === "to" ? this.now.tokens : this.now.queries;
+  }
+
+  matrix(layer, head) {
+    const { tokens, queries, weights } = this.now;
+    const size = tokens.length * queries.length;
+    const at = size * (layer * this.heads + head);
+    return weights.subarray(at, at + size);
+  }
+
   paint(weight, at) {
-    const { length } = this.texts[this.text].tokens;
+    const { length } = this.now.tokens;
     return this.causal && at % length > Math.floor(at / length) ? BLOCKED : colour(weight);
   }
 
   name(layer, head) {
-    const [what, share] = habit(this.matrix(layer, head), this.texts[this.text].tokens);
+    const [what, share] = habit(this.matrix(layer, head), this.now.tokens, this.now.queries);
     return `Layer ${layer}, head ${head}: ${share.toFixed(2)} of its weight goes to ${what}.`;
   }
 
   /** The weights of one token's row, or of its column. */
   of(side, n) {
-    const T = this.geometry.T;
-    return Array.from({ length: T }, (_, m) => this.shown[side === "from" ? n * T + m : m * T + n]);
+    const { T, S } = this.geometry;
+    return side === "from" ? this.shown.subarray(n * S, (n + 1) * S) : this.shown.filter((_, at) => at % S === n);
   }
 
   show() {
-    const { tokens } = this.texts[this.text];
     this.shown = this.matrix(this.layer, this.head);
     this.layerSelect.value = this.layer;
     this.headSelect.value = this.head;
@@ -358,11 +375,12 @@ class HeadExplorer extends (globalThis.HTMLElement || class {}) {
       button.tabIndex = chosen ? 0 : -1;
     });
     this.cells.forEach((cell, n) => cell.setAttribute("fill", `rgb(${this.paint(this.shown[n], n)})`));
-    this.picture.setAttribute("aria-label", `Matrix of ${tokens.length} queries by ${tokens.length} keys. ${this.note.textContent}`);
-    const stop = this.mode === "to" ? "to" : "from"; // the one token that the tab key reaches
-    for (const [side, verb] of [["from", "looks at"], ["to", "is looked at by"]]) {
+    this.picture.setAttribute("aria-label", `Matrix of ${this.geometry.T} queries by ${this.geometry.S} keys. ${this.note.textContent}`);
+    const stop = this.mode === "to" ? "to" : "from"; // what the tab key reaches
+    for (const [side, other, verb] of [["from", "to", "looks at"], ["to", "from", "is looked at by"]]) {
       this.columns[side].forEach((button, n) => {
-        button.setAttribute("aria-label", `${tokens[n]} ${verb} ${strongest(this.of(side, n), tokens, 3)}`);
+        const most = strongest(this.of(side, n), this.named(other), 3);
+        button.setAttribute("aria-label", `${this.named(side)[n]} ${verb} ${most}`);
         button.setAttribute("aria-pressed", this.mode === side && this.token === n);
         button.tabIndex = side === stop && n === this.token ? 0 : -1;
       });
@@ -371,7 +389,7 @@ class HeadExplorer extends (globalThis.HTMLElement || class {}) {
   }
 
   draw() {
-    const T = this.geometry.T;
+    const { left, top, T, S } = this.geometry;
     const [side, n, key] = this.pointed || this.focused || [this.mode, this.token];
     const all = side === "all";
     const beside = all ? this.of("from", 0).map((_, m) => this.of("to", m).reduce((a, b) => a + b) / T) : this.of(side, n);
@@ -385,27 +403,25 @@ class HeadExplorer extends (globalThis.HTMLElement || class {}) {
     }
     const lines = [];
     this.shown.forEach((weight, at) => {
-      const [i, j] = [Math.floor(at / T), at % T];
+      const [i, j] = [Math.floor(at / S), at % S];
       if (weight < FAINTEST || (!all && n !== (side === "from" ? i : j))) return;
       lines.push(make("line", { x1: 0, y1: i + 0.5, x2: 100, y2: j + 0.5, "stroke-opacity": weight.toFixed(3) }));
     });
     this.lines.replaceChildren(...lines);
-    const { edge } = this.geometry;
-    const [along, across] = [CELL * T, edge + CELL * n];
-    const band = side === "from" ? [edge, across, along, CELL] : [across, edge, CELL, along];
+    const band = side === "from" ? [left, top + CELL * n, CELL * S, CELL] : [left + CELL * n, top, CELL, CELL * T];
     ["x", "y", "width", "height"].forEach((name, axis) => this.band.setAttribute(name, all ? 0 : band[axis]));
     this.tell([side, n, key]);
   }
 
   tell([side, n, key]) {
-    const { tokens } = this.texts[this.text];
     this.reading.textContent = "Beside each key: its share of all weight. Point at a token, tap it, or go to it with the arrow keys.";
     if (side === "all") return;
     const weights = this.of(side, n);
-    const total = weights.reduce((a, b) => a + b) / tokens.length;
-    const [token, most] = [`“${tokens[n]}”`, strongest(weights, tokens, 3)];
+    const total = weights.reduce((a, b) => a + b) / this.geometry.T;
+    const others = this.named(side === "to" ? "from" : "to");
+    const [token, most] = [`“${this.named(side)[n]}”`, strongest(weights, others, 3)];
     if (key !== undefined) {
-      this.reading.textContent = `${token} gives “${tokens[key]}” ${weights[key].toFixed(2)}. It looks most at ${most}.`;
+      this.reading.textContent = `${token} gives “${others[key]}” ${weights[key].toFixed(2)}. It looks most at ${most}.`;
     } else {
       const seen = side === "from" ? "looks at" : `gets ${total.toFixed(2)} of all weight, most from`;
       this.reading.textContent = `${token} ${seen} ${most}.`;

@@ -1,5 +1,5 @@
-// Attention as `surgeon` computes it, on numbers that surgeon/book/operating.py draws as well, and its vital signs.
-// Nothing here knows of a page. Matrices go row by row.
+// Attention as `surgeon` computes it, on numbers that surgeon/instruments/operating.py draws too, and its vital signs.
+// Nothing here knows a page. Matrices go row by row.
 
 export const MOST_WORDS = 32;
 export const WIDEST = 1024;

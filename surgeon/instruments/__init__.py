@@ -1,0 +1,1 @@
+"""Instruments that a reader handles: on the site, in notebooks, in files."""
