@@ -138,8 +138,13 @@ def operating_table(
     if can_show_widgets():
         from surgeon.instruments.table_widget import OperatingTable
 
-        chosen = {"stages": stages, "controls": controls, "vitals": vitals}
-        table = OperatingTable(words, **chosen, **settings)
+        table = OperatingTable(
+            words,
+            stages=stages,
+            controls=controls,
+            vitals=vitals,
+            **settings,
+        )
         show(plain, widget=table, html=figure)
     else:
         whole = f"<operating-table{element}>{figure}</operating-table>"

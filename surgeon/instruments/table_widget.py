@@ -100,7 +100,7 @@ precision
     seed = traitlets.Int(0).tag(sync=True)
     mask = traitlets.Unicode("none").tag(sync=True)
     padded = traitlets.Int(2).tag(sync=True)
-    flipped = traitlets.List().tag(sync=True)
+    flipped: Any = traitlets.List().tag(sync=True)
     scale = traitlets.Bool(True).tag(sync=True)
     stable = traitlets.Bool(True).tag(sync=True)
     temperature = traitlets.Float(1.0).tag(sync=True)

@@ -145,16 +145,14 @@ def test_the_operating_table_both_ways(opened, reader):
         readout = table.locator('[data-stage="weights"] .ot-readout')
         vectors = torch.eye(5, 3).double(), torch.eye(5, 3).double(), torch.ones(5, 4).double()
         weights = operate(*vectors, permissions("reverse", 5)).weights
-        await tab.wait_for_function(
-            "(text) => document.querySelector('[data-stage=weights] .ot-readout').textContent.includes(text)",
-            arg=f"surgeon → cut: 1 ÷ {1 / weights[1, 2]:.2f} = {weights[1, 2]:.3f}",
-        )
+        await readout.filter(has_text=f"= {weights[1, 2]:.3f}").wait_for()
+        assert (await readout.inner_text()).startswith("surgeon → cut: ")
         assert await table.get_by_label("divide by").is_checked()
         assert (await opened.read(1))["given"]
         # What is drawn anew is no longer what was given.
         await table.get_by_role("button", name="Draw new inputs").click()
         said = await opened.read(1, lambda found: not found["given"])
-        weights = operate(*draw_inputs(SENTENCE, 3, 1), permissions("reverse", 5)).weights
+        weights = operate(*draw_inputs(SENTENCE, 3, 1), permissions("reverse", 5, 2, said["flipped"])).weights
         assert said["weights"] == weights.tolist()
         assert "surgeon → cut" in await readout.inner_text()
 
