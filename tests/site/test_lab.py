@@ -36,7 +36,7 @@ def test_a_page_shows_its_figures_and_claims_there(ran, folder, page):
     assert ran.claims == len(article.select("p.claim"))
 
 
-def test_prose_follows_the_tinkerers_cell(tmp_path, reader, launch):
+def test_prose_follows_the_tinkerers_cell_and_an_answer_is_judged(tmp_path, reader, launch):
     """In a kernel that is started as the image starts it."""
     page = "book/anatomy/softmax"
     before, after = (f"Add {shift} to every score. No difference changed" for shift in (100, 250))
@@ -47,9 +47,15 @@ def test_prose_follows_the_tinkerers_cell(tmp_path, reader, launch):
         await tab.locator(".cm-line", has_text=re.compile(r"^shift = 100\.0$")).click()
         await tab.keyboard.press("End")
         await tab.keyboard.type(" + 150")
+        await tab.locator(".cm-line", has_text='check("softmax-pencil", ...)').click()
+        await tab.keyboard.press("End")
+        for _ in "...)":
+            await tab.keyboard.press("Backspace")
+        await tab.keyboard.type("'1/8, 25%, 0.62')")
         await run_all(tab, lab, kernel, page, ran)
         await prose.filter(has_text=after).first.wait_for(state="attached")
         await prose.filter(has_text=before).first.wait_for(state="detached", timeout=20_000)
+        assert "Right. The powers are 1, 2 and 5" in await tab.locator(".jp-OutputArea p.verdict").first.inner_text()
 
     with started(tmp_path, forked=False) as lab:
         ran = reader.begin(lab, page, launch(page), tinker).result()

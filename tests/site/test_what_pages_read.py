@@ -81,6 +81,7 @@ def test_every_module_that_a_page_can_be_seen_to_import_is_in_its_fingerprint(kn
         ("book/procedures/ring", "surgeon/procedures/ring_check.py"),
         ("book/reference/checkup", "surgeon/checkup/__main__.py"),
         ("book/anatomy/softmax", "surgeon/__init__.pyi"),
+        ("book/anatomy/softmax", "surgeon/practice/exercises/exercises.toml"),
     ],
 )
 def test_data_and_what_child_processes_run_are_in_a_fingerprint(known, page, file):
