@@ -107,8 +107,8 @@ MASKING = Step(
             lambda scores, may: scores + (~may).to(scores.dtype) * -math.inf,
         ),
         "a finite number": Mistake(
-            "Hidden scores become a finite number, which a lower score can"
-            " be outbid by.",
+            "Hidden scores become a finite number, which outbids any lower"
+            " score.",
             "Is there a number that no score falls below?",
             "checks/minus-infinity",
         ),

@@ -108,8 +108,7 @@ IN_ANY_MASK = {
         "checks/minus-infinity",
     ),
     "a finite number": Mistake(
-        "What it hides is a finite number, which a lower score can be outbid"
-        " by.",
+        "What it hides is a finite number, which outbids any lower score.",
         "Is there a number that no score falls below?",
         "checks/minus-infinity",
     ),

@@ -2,6 +2,7 @@
 
 import difflib
 import html
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -24,7 +25,7 @@ WORDS: Mapping[str, str] = MappingProxyType(
     {
         "batch elements apart": "texts of a batch know of each other",
         "softmax over keys": "the softmax runs over the wrong axis",
-        "values in step with keys": "weights go to the values of other keys",
+        "values in step with keys": "weights go to other keys' values",
         "scale": "scores are divided by the wrong number, or by none",
         "convex hull": "weights are not divided by their sum",
         "weights returned": "the weights handed back are not those used",
@@ -206,7 +207,8 @@ class Diagnosis:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        return f'<p class="verdict">{html.escape(self.says)}</p>'
+        code = re.sub("`([^`]+)`", r"<code>\1</code>", html.escape(self.says))
+        return f'<p class="verdict">{code}</p>'
 
 
 def diagnose(patient: Patient, finding: str) -> Diagnosis:

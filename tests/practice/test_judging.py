@@ -118,6 +118,22 @@ def test_an_empty_row_and_a_number_in_float32_are_remarked():
     assert "kept in float32" in str(judge("scale", RIGHT["scale"]["tensor"]))
 
 
+def by_the_values(Q, K, V, mask=None, scale=True):
+    s = Q @ K.transpose(-2, -1)
+    if scale:
+        s = s / V.shape[-1] ** 0.5
+    if mask is not None:
+        s = s.masked_fill(mask == 0, float("-inf"))
+    w = torch.softmax(s, -1)
+    return w @ V, w
+
+
+def test_what_no_known_mistake_explains_the_check_up_may_name():
+    verdict = judge("attention", by_the_values)
+    assert (verdict.right, verdict.mistake) == (False, "scale")
+    assert "Scores are divided by √d_v, the width of the values." in str(verdict)
+
+
 def test_what_no_question_reached_the_check_up_finds():
     """In half precision the scores are doubled: only the whole attention is asked in it."""
 

@@ -9,7 +9,11 @@ from bs4 import Tag
 from contents import PAGES, TOC, anchors, parsed
 from small_book import ROOT
 
-LESSONS = [page for page in PAGES if page.split("/")[1] in ("anatomy", "imaging", "ablations", "checks", "procedures", "practice")]
+LESSONS = [
+    page
+    for page in PAGES
+    if page.split("/")[1] in ("anatomy", "imaging", "ablations", "checks", "procedures", "practice")
+]
 
 
 def text_without_code(article: Tag) -> str:
