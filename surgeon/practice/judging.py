@@ -110,8 +110,9 @@ def _verdict(
     if found is not None:
         named = found.mistake or step.name != "attention"
         told = [] if named else _at_the_check_up(step, raw, exact=True)
-        known = isinstance(told, Verdict) and told.mistake not in VAGUE
-        return told if known else found
+        if isinstance(told, Verdict) and told.mistake not in VAGUE:
+            return told
+        return found
     notes = [each.question.note for each in asked if not alike(each)]
     exact = all(
         nearly(each.given, each.right, double=1e-11)
