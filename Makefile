@@ -124,6 +124,10 @@ links: $(VENV)/model.stamp ## ask every address that the pages and the bibliogra
 lock: $(VENV)/dev.stamp ## write both requirements files anew from pyproject.toml (RELEASE=2.13.0, of PyTorch)
 	@$(USING) RELEASE='$(RELEASE)' bash .ci/lock
 
+.PHONY: dist
+dist: $(VENV)/dev.stamp ## build the wheel and the source distribution (TAG=v1.2.3: and check that this may be published)
+	@$(USING) python .ci/release.py $(TAG)
+
 .PHONY: clean
 clean: ## remove what was built (not the environment)
 	rm -rf _build

