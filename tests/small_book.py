@@ -49,13 +49,11 @@ def environment(**variables: str) -> dict[str, str]:
 
 
 # Jupyter Book takes longer to import than a small book to build: builds are forked from a process that has imported it.
-FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["small_book_imports"])
-
-
 @cache
-def start_fork_server() -> None:
-    """It finds our modules by PYTHONPATH alone, and keeps no other variable of ours."""
+def forks() -> multiprocessing.context.ForkServerContext:
+    """That process finds our modules by PYTHONPATH alone, and keeps no other variable of ours."""
+    context = multiprocessing.get_context("forkserver")  # where systems fork
+    context.set_forkserver_preload(["small_book_imports"])
     before = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = str(Path(__file__).parent)
     try:
@@ -64,6 +62,7 @@ def start_fork_server() -> None:
         del os.environ["PYTHONPATH"]
         if before is not None:
             os.environ["PYTHONPATH"] = before
+    return context
 
 
 @cache
@@ -81,8 +80,7 @@ class Running:
         handle, name = tempfile.mkstemp()
         os.close(handle)
         self.log = Path(name)
-        start_fork_server()
-        self.process = FORKS.Process(target=build, args=(arguments, str(folder), variables, paths(), name))
+        self.process = forks().Process(target=build, args=(arguments, str(folder), variables, paths(), name))
         self.process.start()
 
     def runs(self) -> bool:
