@@ -6,7 +6,7 @@ import torch
 from sound_models import of_transformers
 from torch import nn
 
-from surgeon.zoo.models import padding, sight, translator
+from surgeon.zoo.models import padding, places, sight, translator
 from surgeon.zoo.models.reader import HELD, Reader
 from surgeon.zoo.models.translator import Translator
 
@@ -189,6 +189,23 @@ class Holed(Reader):
         return super().in_sight(i, j) & ((j > 0) | (i == 0))
 
 
+class ByHand(Reader):
+    """Queries and keys are multiplied number by number."""
+
+    def scores(self, Q, K, allowed):
+        products = (Q[..., :, None, :] * K[..., None, :, :]).sum(-1) / Q.shape[-1] ** 0.5
+        return products.masked_fill(~allowed, -torch.inf)
+
+
+class BlocksOfTheFirst(places.TakesBlocks):
+    """Of a mask of who may see whom, the first row's is laid on all, beside its own."""
+
+    def allowed(self, T, S, seen, documents):
+        if seen is not None and seen.ndim == 4:
+            seen = seen & seen[:1]
+        return super().allowed(T, S, seen, documents)
+
+
 COUNTING = {"vocab": 11, "names": {"cache": "cache"}}
 SOURCES = {"source": "source", "source_mask": "source_mask"}
 FORGOTTEN = {"vocab": 11, "kind": "encoder-decoder", "names": {**SOURCES, "cache": "cache"}}
@@ -317,7 +334,10 @@ ODD = {
     "short": (
         Reader,
         HELD | {"max_len": 4, "generate": None},
-        {"padding on the left": "Its texts are too short to be padded."},
+        {
+            "padding on the left": "Its texts are too short to be padded.",
+            "documents apart": "Its texts are too short to be packed.",
+        },
     ),
     "seeing its future": (
         sight.SeesItsFuture,
@@ -433,7 +453,7 @@ ODD = {
     "documents by positions": (
         lambda: reading_positions,
         {"vocab": 11},
-        {"documents apart": "Positions that start anew keep them apart."},
+        {"documents apart": "Kept apart by positions that start anew."},
     ),
     "documents by nothing": (
         Reader,
@@ -469,6 +489,28 @@ ODD = {
         {
             "back ends agree": "Tried: plain, fused. Refused: other (RuntimeError: not here).",
             "back ends, padding": "It cannot be asked so.",
+        },
+    ),
+    "told what documents are": (
+        Reader,
+        HELD,
+        {
+            "documents apart": "Kept apart by what it is told of documents.",
+            "float16": "The largest score, of 2 products of queries and keys, was 0.926: 1.4e-05 of the largest number"
+            " of float16, 65504.",
+        },
+    ),
+    "multiplying in a way of its own": (
+        ByHand,
+        HELD,
+        {"float16": "Its scores were not seen: queries and keys are multiplied in a way of its own."},
+    ),
+    "blocks of another row": (
+        BlocksOfTheFirst,
+        HELD | {"names": {"documents": ""}},
+        {
+            "documents apart": "No document reads another, and each is answered otherwise than alone: a query sees"
+            " less than its own document, or what another row may see."
         },
     ),
     "without positions": (
@@ -518,6 +560,14 @@ ODD = {
     ),
 }
 OF_THE_LIBRARY = {
+    "a window of the library": (
+        lambda: of_transformers("Mistral"),
+        {},
+        {
+            "cache, cropped": "Its cache was told to record what leaves the window (activate_past_recording);"
+            " otherwise it refuses to be cropped behind it."
+        },
+    ),
     "pictures": (
         lambda: of_transformers("ViT"),
         {},
@@ -531,6 +581,13 @@ OF_THE_LIBRARY = {
     "a llama": (
         lambda: of_transformers("Llama"),
         {},
-        {"portrait": "LlamaForCausalLM of transformers 5.0.0, sdpa: declared from its configuration."},
+        {
+            "portrait": "LlamaForCausalLM of transformers 5.0.0, sdpa: declared from its configuration.",
+            "documents apart": "Kept apart by positions that start anew, and by a mask [B, 1, T, T] of booleans, and by"
+            " an additive mask [B, 1, T, T]. Beside a mask of ones, positions that start anew do not: leave that mask"
+            " out.",
+            "back ends agree": " Not asked: flex_attention, which has to be compiled, and has on a CPU neither float64"
+            " nor gradients.",
+        },
     ),
 }

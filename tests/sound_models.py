@@ -149,6 +149,7 @@ TRANSFORMERS: dict[str, Made] = {name: (partial(of_transformers, name), {}) for 
 MODELS = OURS | TRANSFORMERS
 
 COUNTS = "Padded in front, and told no positions, it counts the padding"
+PLACES = "What stands in the padding does not count, and how much of it there is does: positions"
 SOURCE = "With padding in front of its source, the decoder answers otherwise: positions count the padding."
 # What is found and is true, with transformers 5.23: law, what it weighs, and how its sentence begins
 TRUE: dict[str, dict[str, tuple[str, str]]] = {
@@ -156,8 +157,8 @@ TRUE: dict[str, dict[str, tuple[str, str]]] = {
     "BERT": {"positions from the mask": ("hazard", COUNTS)},
     "DistilBERT": {"positions from the mask": ("hazard", COUNTS)},
     "ALBERT": {"positions from the mask": ("hazard", COUNTS)},
-    "BART": {"source padding": ("hazard", SOURCE)},
-    "Marian": {"source padding": ("hazard", SOURCE)},
+    "BART": {"padding on the left": ("hazard", PLACES), "source padding": ("hazard", SOURCE)},
+    "Marian": {"padding on the left": ("hazard", PLACES), "source padding": ("hazard", SOURCE)},
     # a scan behind a cache begins with an empty state
     "Mamba": {"cache, in chunks": ("fault", "Several tokens behind a cache are answered otherwise than in the whole")},
 }

@@ -66,3 +66,15 @@ def test_models_are_made_without_touching_the_global_generator():
     made = [model for fault in MODELS.values() for model in (fault.model(), fault.right())]
     assert len(made) == 2 * len(MODELS)
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_whoever_seeds_as_the_check_up_does_is_found():
+    """Seed 1 of the check-up leaves the generators as seed 0 does."""
+    fault = MODELS["SeedsEverything"]
+    assert [finding.name for finding in fault.examine(seed=1).failed] == ["random state"]
+
+
+def test_a_bend_of_the_output_is_no_wrong_slope():
+    """From this seed a step of a relu lies near."""
+    fault = MODELS["PromptOverflowsItsRing"]
+    assert [finding.name for finding in fault.examine(seed=4).failed] == [fault.finding]

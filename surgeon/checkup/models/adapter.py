@@ -60,6 +60,8 @@ class Adapter:
         Switches checkpoints on, in a model that it is given.
     programs : mapping
         What sets a model to another program for its attention, by name.
+    unasked : str
+        Which program is left out, and why, in a sentence; empty if none is.
     generate : callable, optional
         ``generate(model, ids, seen, new, cached)`` writes on, greedily.
     by_piece : bool
@@ -97,6 +99,7 @@ class Adapter:
     )
     checkpointing: Callable[..., Any] | None = None
     programs: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
+    unasked: str = ""
     generate: Callable[..., Any] | None = None
     by_piece: bool = False
     switches: bool = False

@@ -10,17 +10,14 @@ from surgeon.checkup.models.probes.caches import probe_caches
 from surgeon.checkup.models.probes.company import LAW as COMPANY
 from surgeon.checkup.models.probes.company import probe_company
 from surgeon.checkup.models.probes.crossing import probe_source
+from surgeon.checkup.models.probes.documents import probe_documents
 from surgeon.checkup.models.probes.halves import probe_halves
 from surgeon.checkup.models.probes.learning import probe_learning
 from surgeon.checkup.models.probes.padding import (
     probe_padding,
     settle_positions,
 )
-from surgeon.checkup.models.probes.places import (
-    probe_documents,
-    probe_moved,
-    probe_table,
-)
+from surgeon.checkup.models.probes.places import probe_moved, probe_table
 from surgeon.checkup.models.probes.quiet import (
     probe_answers,
     probe_quiet,
@@ -108,8 +105,6 @@ def _by_token(exam: ModelExam) -> None:
         settle_positions(exam)
     except SubjectError:  # it takes none by this name
         exam.base = None
-    if exam.adapter.kind == "encoder-decoder":
-        exam.skip(*PADDING, why="Its source is padded: source padding.")
     _guarded(exam, probe_padding, *PADDING[:-1])
     _guarded(exam, probe_moved, "moving along")
     _guarded(exam, probe_table, "beyond the table")

@@ -10,12 +10,17 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from surgeon.checkup.models.adapter import Adapter, arguments, usual_names
 from surgeon.checkup.subjects.places import library_kind
 
 PROGRAMS = ("eager", "sdpa")
+FLEX = (
+    " Not asked: flex_attention, which has to be compiled, and has on a CPU"
+    " neither float64 nor gradients."
+)
 # What a configuration calls the number of its positions, and its layers
 LONGEST = ("max_position_embeddings", "n_positions", "max_seq_len")
 LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
@@ -75,6 +80,7 @@ def of_transformers(model: Any, said: Adapter) -> Adapter:
         switches="use_cache" in arguments(model) and kind != "encoder",
         checkpointing=said.checkpointing or _checkpoints(model),
         programs=said.programs or _programs(model),
+        unasked="" if said.programs else _unasked(model),
         generate=said.generate or _generate(model, kind),
         vocab=said.vocab or getattr(config, "vocab_size", 0),
         max_len=said.max_len or _number(config, LONGEST),
@@ -176,6 +182,13 @@ def _programs(
     return {name: partial(_set_to, name) for name in PROGRAMS}
 
 
+def _unasked(model: nn.Module) -> str:
+    """Which program is left out, and why."""
+    if not getattr(model, "_supports_flex_attn", False):
+        return ""
+    return FLEX
+
+
 def _set_to(program: str, model: Any) -> None:
     model.set_attn_implementation(program)
 
@@ -191,14 +204,16 @@ def _generate(
     def write(
         it: Any, ids: Tensor, seen: Tensor | None, new: int, cached: bool
     ) -> Tensor:
-        told = {} if seen is None else {"attention_mask": seen.long()}
+        # without a mask, the word for padding would be taken for padding; and
+        # no word ends a text: -1 is none, for which min_new_tokens would
+        # forbid the last one
+        seen = torch.ones_like(ids) if seen is None else seen
         return it.generate(
             ids,
-            **told,
+            attention_mask=seen.long(),
             do_sample=False,
             num_beams=1,
             max_new_tokens=new,
-            min_new_tokens=new,
             use_cache=cached,
             pad_token_id=0,
             eos_token_id=-1,

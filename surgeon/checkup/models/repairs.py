@@ -119,6 +119,11 @@ MODEL_REPAIRS: dict[str, tuple[tuple[str, str], ...]] = {
         ("", "Drop the oldest key, and count positions on."),
     ),
     "documents apart": (
+        (
+            "[B, 1, T, T]",
+            "Read both: masked_fill(~mask, -inf) where it is of booleans,"
+            " and add it where it is a float.",
+        ),
         ("", "Hide other documents, and count positions anew in each."),
     ),
     "moving along": (

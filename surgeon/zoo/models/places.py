@@ -3,6 +3,8 @@
 # Pages show these models.
 # mypy: allow-untyped-defs, check-untyped-defs
 
+import torch
+
 from surgeon.zoo.models.fault import model_fault
 from surgeon.zoo.models.reader import LONGEST, Reader, turn
 
@@ -32,6 +34,43 @@ class DocumentsCountOn(Reader):
 
     def places(self, B, T, past, seen, documents):
         return super().places(B, T, past, seen, None)
+
+
+class TakesBlocks(Reader):
+    """Its mask may also say who may see whom: booleans [B, 1, T, T]."""
+
+    def places(self, B, T, past, seen, documents):
+        blocks = seen is not None and seen.ndim == 4
+        seen = None if blocks else seen
+        return super().places(B, T, past, seen, documents)
+
+    def allowed(self, T, S, seen, documents):
+        if seen is None or seen.ndim == 2:
+            return super().allowed(T, S, seen, documents)
+        return seen & super().allowed(T, S, None, documents)
+
+
+@model_fault(
+    "documents apart",
+    thread="vllm-project/speculators#691",
+    repair="Write scores.masked_fill(~mask, -inf), or hand in a float.",
+    twin=TakesBlocks,
+    names={"documents": ""},
+)
+class BlocksAreAdded(TakesBlocks):
+    """A mask of booleans is added to the scores: True is 1, False is 0."""
+
+    def allowed(self, T, S, seen, documents):
+        if seen is None or seen.ndim == 2:
+            return super().allowed(T, S, seen, documents)
+        causal = super().allowed(T, S, None, documents)
+        return seen.double().masked_fill(~causal, -torch.inf)
+
+    def scores(self, Q, K, allowed):
+        if allowed.dtype == torch.bool:
+            return super().scores(Q, K, allowed)
+        everything = torch.ones_like(allowed, dtype=torch.bool)
+        return super().scores(Q, K, everything) + allowed
 
 
 @model_fault(

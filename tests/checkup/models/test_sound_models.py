@@ -90,3 +90,18 @@ def test_the_library_is_known_by_its_programs():
     report = examine_model(of_transformers("Llama"))
     assert report["back ends agree"].meaning.startswith("Tried: eager, sdpa, math, sdpa, flash.")
     assert len(ARCHITECTURES) >= 24
+
+
+@pytest.mark.parametrize(("name", "seed"), [("Llama", 1), ("Gemma 3", 2)])
+def test_every_word_may_be_written_and_read(name, seed):
+    """From these seeds the likeliest is the last, and a prompt holds the first, by which texts are padded."""
+    pytest.importorskip("transformers")
+    assert examine_model(of_transformers(name), seed=seed)["writing"].passed
+
+
+def test_a_mask_of_blocks_is_read_as_the_library_says():
+    """Eager attention adds its mask, and reads floats alone."""
+    pytest.importorskip("transformers")
+    eager = of_transformers("Llama", attn_implementation="eager")
+    assert "of booleans" not in examine_model(eager)["documents apart"].meaning
+    assert "an additive mask" in examine_model(eager)["documents apart"].meaning

@@ -149,6 +149,6 @@ def _tell(
             size,
             f"By its program {' and '.join(many)}, the {what[law]} are {how}"
             f" that which it was given with.{beside}",
-            held=f"Tried: {said}.{beside}",
+            held=f"Tried: {said}.{beside}{exam.adapter.unasked}",
         ):
             broken = law

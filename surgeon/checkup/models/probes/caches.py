@@ -28,6 +28,11 @@ UNTOLD = (
     " rows are answered otherwise than alone, though told them, or without a"
     " cache, all is well: with a cache, positions are miscounted."
 )
+RECORDED = (
+    "Its cache was told to record what leaves the window"
+    " (activate_past_recording); otherwise it refuses to be cropped behind"
+    " it."
+)
 NONE = "It takes no cache that is known: declare it, if it has one."
 
 
@@ -57,13 +62,13 @@ def probe_caches(exam: ModelExam) -> None:
 
 def _probe_padded(exam: ModelExam) -> None:
     """Prompts of several lengths, padded in front, and then one by one."""
+    if exam.kind == "encoder-decoder":
+        _probe_padded_source(exam)
+        return
     for law in ("padding on the right", "padding on the left"):
         if exam.broken(law):
             exam.wait(PADDED, on=law)
             return
-    if exam.kind == "encoder-decoder":
-        _probe_padded_source(exam)
-        return
     if not exam.adapter.takes("mask") or exam.near < 6:
         exam.skip(PADDED, why="It takes no mask of padding.")
         return
@@ -186,7 +191,7 @@ def _crop_of(cache: Any) -> Any:
     if method is None or getattr(cache, "is_croppable", True) is False:
         return None
     # a negative number is what goes, in all of its versions
-    return lambda _, kept, removed: method(-removed)
+    return lambda it, kept, removed: it.crop(-removed)
 
 
 def _probe_cropped(exam: ModelExam) -> None:
@@ -201,6 +206,8 @@ def _probe_cropped(exam: ModelExam) -> None:
             why="Its cache cannot be cropped, or how is not known: crop.",
         )
         return
+    recorded = _recorded(exam, cache, asked.start(head))
+    cache = cache if recorded is None else recorded
     changed = answer(crop, cache, head - 2, 2)
     cache = cache if changed is None else changed
     ids = asked.ids.clone()
@@ -215,7 +222,24 @@ def _probe_cropped(exam: ModelExam) -> None:
         exam.off(torch.cat(told, 1), exam.ask(other)[:, head - 2 :]),
         "After two tokens were taken out of its cache, the next ones are"
         " answered otherwise than in a text without them.",
+        held="" if recorded is None else RECORDED,
     )
+
+
+def _recorded(exam: ModelExam, cache: Any, head: Question) -> Any:
+    """A cache of the library's windows that keeps what leaves them, or None.
+
+    It has to be told so before; otherwise it raises where it is cropped.
+    """
+    own = exam.adapter.crop is None and exam.adapter.window
+    if not own or not hasattr(cache, "activate_past_recording"):
+        return None
+    _, cache = step(exam, head.start(1).but(caching=True))
+    answer(cache.activate_past_recording)
+    for at in range(1, head.ids.shape[1]):
+        piece = head.piece(at, at + 1).but(cache=cache, caching=True)
+        _, cache = step(exam, piece)
+    return cache
 
 
 def _probe_beyond(exam: ModelExam) -> None:

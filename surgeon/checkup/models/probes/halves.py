@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from surgeon.checkup.models.exam import ModelExam
 from surgeon.checkup.models.question import Question
+from surgeon.checkup.models.scores import Scores
 from surgeon.checkup.subjects.answering import SubjectError
 
 BFLOAT16, FLOAT16 = LAWS = ("bfloat16", "float16")
@@ -36,7 +37,9 @@ def _probe(
 ) -> None:
     model: Any = copy.deepcopy(exam.subject.model)
     rounded = model.to(dtype).double()
-    wanted = exam.ask(asked, by=rounded)
+    with Scores(exam.T) as scores:
+        wanted = exam.ask(asked, by=rounded)
+    near = scores.near(law, torch.finfo(dtype).max)
     unit = max(_one_rounding(exam, asked, rounded, wanted, dtype), 1e-12)
     low = rounded.to(dtype)
     try:
@@ -49,7 +52,7 @@ def _probe(
         exam.fail(
             law,
             f"In {law} it gives NaN, or infinite numbers: something"
-            " overflows.",
+            f" overflows. {near}",
             "nan",
             f"{WITHIN} roundings a stage",
             "hazard",
@@ -59,9 +62,11 @@ def _probe(
         law,
         off / unit,
         f"In {law} it loses {off / unit:.3g} times what one rounding a stage"
-        " costs: something that wants float32 is computed in half precision.",
+        " costs: something that wants float32 is computed in half precision."
+        f" {near}",
         "hazard",
         float(WITHIN),
+        near,
     )
 
 

@@ -101,7 +101,14 @@ class Rows:
 
 def probe_padding(exam: ModelExam) -> None:
     """Right, left, without positions, an empty row, and gradients."""
-    if not exam.adapter.takes("mask"):
+    adapter = exam.adapter
+    if adapter.kind == "encoder-decoder" and not (
+        adapter.takes("mask") and adapter.takes("source_mask")
+    ):
+        # one mask alone may be that of the source, whatever it is called
+        exam.skip(*PADDING, why="Its source is padded: source padding.")
+        return
+    if not adapter.takes("mask"):
         exam.skip(*PADDING, why="It takes no mask of padding.")
         return
     if exam.T < 6:
@@ -113,7 +120,7 @@ def probe_padding(exam: ModelExam) -> None:
         return
     _probe_side(exam, "left", LEFT)
     _probe_counted(exam)
-    if exam.broken(LEFT):
+    if exam.faulty(LEFT):
         exam.wait(EMPTY, GRADIENTS, on=LEFT)
         return
     _probe_empty(exam)
@@ -132,7 +139,9 @@ def _probe_side(exam: ModelExam, side: str, law: str) -> None:
         return
     meaning = _cause(exam, rows, first, second, together, apart)
     weight = "fault"
-    if side == "left" and exam.kind == "encoder" and "count" in meaning:
+    # few pad an encoder in front, or a decoder beside a source
+    rare = exam.kind in ("encoder", "encoder-decoder")
+    if side == "left" and rare and "count" in meaning:
         weight = "hazard"
     exam.fail(law, meaning, worst, exam.share, weight)
 
