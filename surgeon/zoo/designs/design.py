@@ -1,7 +1,6 @@
 """What is known of a design's right attention, and of the wrong ones."""
 
 import math
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -13,9 +12,9 @@ from surgeon.anatomy.softmax import stable_softmax
 from surgeon.checkup.examination import examine
 from surgeon.checkup.report import Report
 from surgeon.zoo.fault import Mask, seen
+from surgeon.zoo.shipped import Shipped
 
 Made = TypeVar("Made", bound=Callable[..., Any])
-GITHUB = "https://github.com"
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ class Sound:
 
 
 @dataclass(frozen=True)
-class Wrong:
+class Wrong(Shipped):
     """A wrong attention, the right one beside it, and where it was shipped.
 
     Parameters
@@ -78,20 +77,6 @@ class Wrong:
     repair: str
     thread: str
     made: Callable[..., Any]
-
-    @property
-    def title(self) -> str:
-        """Its name in words."""
-        words = re.sub("(?<=[a-z])(?=[A-Z])|_", " ", self.name)
-        return words.lower().capitalize()
-
-    @property
-    def address(self) -> str:
-        """Where the thread is; empty without one."""
-        if not self.thread:
-            return ""
-        repository, number = self.thread.split("#")
-        return f"{GITHUB}/{repository}/issues/{number}"
 
     def subject(self) -> Callable[..., Any]:
         """What to examine."""

@@ -1,6 +1,5 @@
 """What is known of a faulty model, and the right twin beside it."""
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,12 +10,11 @@ from torch import nn
 from surgeon.checkup.models.examination import examine_model
 from surgeon.checkup.report import Report
 from surgeon.zoo.models.reader import HELD, Reader
-
-GITHUB = "https://github.com"
+from surgeon.zoo.shipped import Shipped
 
 
 @dataclass(frozen=True)
-class ModelFault:
+class ModelFault(Shipped):
     """A faulty model and its story.
 
     Parameters
@@ -53,20 +51,6 @@ class ModelFault:
     sizes: Mapping[str, Any] = field(default_factory=dict)
     held: Mapping[str, Any] = field(default_factory=dict)
     told: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def title(self) -> str:
-        """Its name in words."""
-        words = re.sub("(?<=[a-z])(?=[A-Z])", " ", self.name)
-        return words.lower().capitalize()
-
-    @property
-    def address(self) -> str:
-        """Where the thread is; empty without one."""
-        if not self.thread:
-            return ""
-        repository, number = self.thread.split("#")
-        return f"{GITHUB}/{repository}/issues/{number}"
 
     def model(self) -> nn.Module:
         """What to examine, with weights that depend on nothing else."""

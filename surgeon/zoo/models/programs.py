@@ -8,7 +8,7 @@ from torch.utils.checkpoint import checkpoint
 
 from surgeon.anatomy.softmax import stable_softmax
 from surgeon.zoo.models.fault import model_fault
-from surgeon.zoo.models.padding import BOTH_WAYS, ENCODER
+from surgeon.zoo.models.padding import BOTH_WAYS, ENCODER, EmptyRowIsNaN
 from surgeon.zoo.models.reader import Reader
 
 
@@ -62,9 +62,7 @@ class FusedEmptyRowIsNaN(Reader):
     """A row of padding alone gives zeros by one program, NaN by the other."""
 
     def fused(self, Q, K, V, allowed):
-        scores = self.scores(Q, K, allowed)
-        powers = torch.exp(scores - scores.amax(-1, keepdim=True))
-        return powers / powers.sum(-1, keepdim=True) @ V
+        return EmptyRowIsNaN.attend(self, Q, K, V, allowed)
 
 
 @model_fault(

@@ -3,6 +3,7 @@
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from surgeon.checkup.models.adapter import counted
 from surgeon.checkup.models.exam import ModelExam
@@ -163,20 +164,33 @@ def _probe_reordered(exam: ModelExam) -> None:
             " not known: reorder.",
         )
         return
-    changed = answer(reorder, cache, torch.tensor(order))
-    cache = cache if changed is None else changed
+    cache = _changed(reorder, cache, torch.tensor(order))
     turned = asked.rows(*order)
-    told = []
-    for at in range(head, T):
-        piece = turned.piece(at, at + 1).but(cache=cache, caching=True)
-        output, cache = step(exam, piece)
-        told.append(output)
+    told, _ = _onwards(exam, turned, cache, head)
     exam.within(
         REORDERED,
-        exam.off(torch.cat(told, 1), exam.ask(turned)[:, head:]),
+        exam.off(told, exam.ask(turned)[:, head:]),
         "After its rows changed places, as in a search with beams, the cache"
         " is not that of the new rows: something in it stayed.",
     )
+
+
+def _changed(change: Any, cache: Any, *how: Any) -> Any:
+    """A cache that was changed, or what was returned in its place."""
+    changed = answer(change, cache, *how)
+    return cache if changed is None else changed
+
+
+def _onwards(
+    exam: ModelExam, asked: Question, cache: Any, start: int
+) -> tuple[Tensor, Any]:
+    """What tokens are answered one by one behind a cache, and the cache."""
+    told = []
+    for at in range(start, asked.ids.shape[1]):
+        piece = asked.piece(at, at + 1).but(cache=cache, caching=True)
+        output, cache = step(exam, piece)
+        told.append(output)
+    return torch.cat(told, 1), cache
 
 
 def _reorder_of(cache: Any) -> Any:
@@ -208,18 +222,14 @@ def _probe_cropped(exam: ModelExam) -> None:
         return
     recorded = _recorded(exam, cache, asked.start(head))
     cache = cache if recorded is None else recorded
-    changed = answer(crop, cache, head - 2, 2)
-    cache = cache if changed is None else changed
+    cache = _changed(crop, cache, head - 2, 2)
     ids = asked.ids.clone()
     ids[:, head - 2 :] = exam.others(ids[:, head - 2 :])
-    other, told = asked.but(ids=ids), []
-    for at in range(head - 2, T):
-        piece = other.piece(at, at + 1).but(cache=cache, caching=True)
-        output, cache = step(exam, piece)
-        told.append(output)
+    other = asked.but(ids=ids)
+    told, _ = _onwards(exam, other, cache, head - 2)
     exam.within(
         CROPPED,
-        exam.off(torch.cat(told, 1), exam.ask(other)[:, head - 2 :]),
+        exam.off(told, exam.ask(other)[:, head - 2 :]),
         "After two tokens were taken out of its cache, the next ones are"
         " answered otherwise than in a text without them.",
         held="" if recorded is None else RECORDED,
@@ -236,10 +246,7 @@ def _recorded(exam: ModelExam, cache: Any, head: Question) -> Any:
         return None
     _, cache = step(exam, head.start(1).but(caching=True))
     answer(cache.activate_past_recording)
-    for at in range(1, head.ids.shape[1]):
-        piece = head.piece(at, at + 1).but(cache=cache, caching=True)
-        _, cache = step(exam, piece)
-    return cache
+    return _onwards(exam, head, cache, 1)[1]
 
 
 def _probe_beyond(exam: ModelExam) -> None:
