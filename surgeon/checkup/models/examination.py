@@ -123,6 +123,7 @@ def examine_model(
         How it reads its mask [B, S] of padding: "1 is a token" (integers),
         "True is a token", or "True is padding". If not given, the first; the
         last of `src_key_padding_mask` and `src_padding`.
+        Whether it takes one [B, 1, T, T] of who may see whom is tried.
     pad : int, optional
         The word for padding; if not given, `padding_idx` of an embedding.
     special : tuple of int
