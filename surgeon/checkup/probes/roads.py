@@ -145,26 +145,14 @@ def _called(subject: Subject, way: Callable[..., Any]) -> Iterator[None]:
         subject.call = usual
 
 
-def _with_slopes(
-    call: Callable[..., Any],
-    target: Any,
-    Q: Tensor,
-    K: Tensor,
-    V: Tensor,
-    extras: dict[str, Any],
-) -> Any:
+def _with_slopes(call: Callable[..., Any], target: Any, *sent: Any) -> Any:
+    *inputs, extras = sent
     with torch.enable_grad():
-        for x in (Q, K, V):
+        for x in inputs:
             x.requires_grad_()
-        return call(target, Q, K, V, extras)
+        return call(target, *inputs, extras)
 
 
-def _with_one(
-    call: Callable[..., Any],
-    target: Any,
-    Q: Tensor,
-    K: Tensor,
-    V: Tensor,
-    extras: dict[str, Any],
-) -> Any:
+def _with_one(call: Callable[..., Any], target: Any, *sent: Any) -> Any:
+    Q, *_, extras = sent
     return call(target, Q, Q, Q, extras)
