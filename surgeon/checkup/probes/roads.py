@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from surgeon.checkup.exam import Exam
 from surgeon.checkup.forms import Inputs
