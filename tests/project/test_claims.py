@@ -213,3 +213,27 @@ def test_draws_are_as_old_as_what_a_page_computes(tmp_path, text, same):
     one.write_text(ONE_CELL, encoding="utf8")
     other.write_text(text, encoding="utf8")
     assert (evidence.digest(one) == evidence.digest(other)) is same
+
+
+def test_the_ledger_is_written_again_for_another_computation_and_not_for_other_words(tmp_path, monkeypatch):
+    """What `standing` gives is compared by the next build."""
+    monkeypatch.setattr(evidence, "ROOT", tmp_path)
+    monkeypatch.setattr(evidence, "CLAIMS", tmp_path / "book" / "claims")
+    evidence.CLAIMS.mkdir(parents=True)
+    page, module, table = (tmp_path / name for name in ("book/page.md", "surgeon/part.py", "book/claims/page.toml"))
+    module.parent.mkdir()
+    module.write_text("x = 1\n", encoding="utf8")
+    page.write_text(ONE_CELL, encoding="utf8")
+    standing = evidence.standing()
+    page.write_text(f"{ONE_CELL}More words.\n", encoding="utf8")
+    assert evidence.standing() == standing
+    for file, text in (
+        (page, ONE_CELL.replace("x = 1", "x = 2")),
+        (module, "x = 2\n"),
+        (table, '[[claim]]\nsays = "It is so"\nkind = "finding"\n'),
+        (table, '[[claim]]\nsays = "It is so"\nkind = "identity"\n'),
+    ):
+        file.write_text(text, encoding="utf8")
+        before, standing = standing, evidence.standing()
+        assert standing != before, file
+    assert evidence.behind("book/page", "It is so, they say.").kind == "identity"

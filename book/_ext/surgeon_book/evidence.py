@@ -48,13 +48,13 @@ def behind(page: str, words: str) -> Behind:
 def entries(page: str) -> list[dict[str, Any]]:
     """What a page's table has for its claims."""
     file = of(page, ".toml")
-    return tomllib.loads(_text(file, _when(file))).get("claim", []) if file.exists() else []
+    return _table(file, _when(file)).get("claim", []) if file.exists() else []
 
 
 def draws(page: str) -> dict[str, Any]:
     """What `make seeds` found when it last ran a page."""
     file = of(page, ".draws.json")
-    return json.loads(_text(file, _when(file))) if file.exists() else {}
+    return _found(file, _when(file)) if file.exists() else {}
 
 
 def of(page: str, suffix: str) -> Path:
@@ -87,11 +87,12 @@ def older(page: str) -> list[str]:
 
 
 def standing() -> str:
-    """Changes with anything that is read here, and with any file whose age is told."""
+    """Changes with anything that is read here, and with the code of any file whose age is told."""
     files = [*CLAIMS.rglob("*.*"), *(ROOT / "surgeon").rglob("*.py"), *(ROOT / "book").rglob("*.md")]
     told = hashlib.sha256()
     for file in sorted(files) if CLAIMS.exists() else ():
-        told.update(file.as_posix().encode() + file.read_bytes())
+        content = "\n".join(_cells(file)).encode() if file.suffix == ".md" else file.read_bytes()
+        told.update(file.as_posix().encode() + content)
     return told.hexdigest()[:24]
 
 
@@ -100,10 +101,27 @@ def digest(file: Path) -> str:
 
     Nor do a page's exercises compute anything, until somebody answers.
     """
-    text = _text(file, _when(file))
-    cells = (cell for cell in CELL.findall(text) if not ASKED.fullmatch(cell))
-    code = text if file.suffix == ".py" else "\n".join(cells)
+    return _digest(file, _when(file))
+
+
+@cache
+def _digest(file: Path, when: tuple[int, int]) -> str:
+    code = _text(file, when) if file.suffix == ".py" else "\n".join(_cells(file))
     return hashlib.sha256(_bare(code).encode()).hexdigest()[:12]
+
+
+def _cells(page: Path) -> list[str]:
+    return [cell for cell in CELL.findall(_text(page, _when(page))) if not ASKED.fullmatch(cell)]
+
+
+@cache
+def _table(file: Path, when: tuple[int, int]) -> dict[str, Any]:
+    return tomllib.loads(_text(file, when))
+
+
+@cache
+def _found(file: Path, when: tuple[int, int]) -> dict[str, Any]:
+    return json.loads(_text(file, when))
 
 
 @cache

@@ -45,11 +45,11 @@ def plain(thing: Any) -> Any:
     return repr(thing) if isinstance(thing, (str, bytes, int, float, bool, type(None))) else pickle.dumps(thing)
 
 
-def shown_by_all(env: BuildEnvironment) -> str:
-    """What any page may show: the contents beside it, and the terms that it may link."""
+def shown_by_all(env: BuildEnvironment, sources: list[tuple]) -> str:
+    """What any page may show: the contents beside it, the terms that it may link, and the sources."""
     titles = {page: title.astext() for page, title in env.titles.items()}
     terms = env.__dict__.get("surgeon_terms", {})
-    return digest(titles, env.toctree_includes, env.found_docs, terms, sources_of(env))
+    return digest(titles, env.toctree_includes, env.found_docs, terms, sources)
 
 
 def sources_of(env: BuildEnvironment) -> list[tuple]:
@@ -77,7 +77,7 @@ def _parts(entry: Any) -> Iterable[Any]:
     return entry if isinstance(entry, (tuple, list)) else (entry,)
 
 
-def collections(env: BuildEnvironment) -> dict[str, str]:
+def collections(env: BuildEnvironment, sources: list[tuple]) -> dict[str, str]:
     """What pages have left for some other page to list."""
     runs = {page: NbMetadataCollector.get_exec_data(env, page) for page in env.found_docs}
     left = {name: value for name, value in env.__dict__.items() if name.startswith("surgeon_")}
@@ -87,7 +87,7 @@ def collections(env: BuildEnvironment) -> dict[str, str]:
         "claims-ledger": digest(left.get("surgeon_claims"), left.get("surgeon_ledgers"), evidence.standing()),
         "used-in": digest(left.get("surgeon_usage")),
         "api-overview": digest(left.get("surgeon_api")),
-        "bibliography": digest(sorted(cited), sources_of(env)),
+        "bibliography": digest(sorted(cited), sources),
     }
 
 
@@ -116,10 +116,11 @@ class Rewriting:
         self.links: dict[str, list[str]] = {}
 
     def updated(self, app: Sphinx, env: BuildEnvironment) -> list[str]:
+        sources = sources_of(env)
         self.now = {
-            "all": shown_by_all(env),
+            "all": shown_by_all(env, sources),
             "of": shown_of(env),
-            "collections": collections(env),
+            "collections": collections(env, sources),
         }
         if self.everything or self.before["all"] != self.now["all"]:
             return sorted(env.found_docs)
