@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 from multiprocessing import forkserver
 from pathlib import Path
+from typing import ClassVar
 
 from small_book_build import build
 
@@ -115,8 +116,14 @@ class Build:
 
 
 class SmallBook:
-    def __init__(self, root: Path, pages: dict[str, str], package: dict[str, str]) -> None:
-        self.root = root
+    """A book in a folder of its own. Unless it is to be built cold, its first build is given what the first book's has
+    read of the theme's styles, which are the same for all: it takes as long as all else that such a build does."""
+
+    styles: ClassVar[bytes] = b""
+
+    def __init__(self, root: Path, pages: dict[str, str], package: dict[str, str], *, cold: bool = False) -> None:
+        self.root, self.cold = root, cold
+        self.kept = root / "_build" / ".doctrees" / "styles.pickle"
         root.mkdir(exist_ok=True)
         shutil.copy(ROOT / "_config.yml", root)
         shutil.copytree(ROOT / "book" / "_ext", root / "book" / "_ext", ignore=shutil.ignore_patterns("__pycache__"))
@@ -148,11 +155,17 @@ class SmallBook:
         return (self.root / f"book/{name}.md").read_text().splitlines().index(text) + 1
 
     def start(self, *flags: str, page: str = "", **variables: str) -> "Running":
+        if self.styles and not self.cold and not self.kept.exists():
+            self.kept.parent.mkdir(parents=True, exist_ok=True)
+            self.kept.write_bytes(self.styles)
         return Running(["build", str(self.root / page), *flags], self.root, environment(**variables))
 
     def build(self, *flags: str, page: str = "", **variables: str) -> Build:
         running = self.start(*flags, page=page, **variables)
-        return Build(running.wait(timeout=300), running.said())
+        build = Build(running.wait(timeout=300), running.said())
+        if not SmallBook.styles and build.code == 0 and self.kept.exists():
+            SmallBook.styles = self.kept.read_bytes()
+        return build
 
     def kill_when(self, moment: str, **variables: str) -> None:
         """Build until the build reaches a moment, 'event page', and end it as a power cut would."""

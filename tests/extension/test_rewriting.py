@@ -84,7 +84,7 @@ def test_only_what_shows_a_change_is_written(written, what):
 def test_the_site_is_that_of_a_cold_build(written, tmp_path, what):
     """After the change, and all those before it."""
     texts, site = written[1][what]
-    cold = SmallBook(tmp_path / "cold", PAGES, PACKAGE)
+    cold = SmallBook(tmp_path / "cold", PAGES, PACKAGE, cold=True)
     for name, text in texts.items():
         cold.write(f"book/{name}.md", text)
     assert cold.build(*STRICT, GITHUB_REPOSITORY="someone/book").code == 0

@@ -5,10 +5,12 @@ import sys
 from base64 import b64encode
 
 import pytest
+from jinja2 import DictLoader, Environment
 from small_book import ROOT, STRICT, SmallBook, cell
 
 sys.path.insert(0, str(ROOT / "book" / "_ext"))
 from surgeon_book import kept, sources
+from surgeon_book.site import templates
 from surgeon_book.site.pages import look_up
 
 PAGES = {
@@ -75,6 +77,26 @@ def test_a_digest_is_of_these_parts_in_this_order(other):
     assert sources.digest(["a", "bc"]) != sources.digest(other)
 
 
+def test_what_jinja_makes_of_a_template_is_kept_and_half_of_it_is_nothing(tmp_path):
+    def rendered(text: str) -> str:
+        environment = Environment(loader=DictLoader({"page": text}), bytecode_cache=templates.Compiled(tmp_path))
+        environment.compile = compiled.append if known else environment.compile
+        return environment.get_template("page").render(x=7)
+
+    compiled, known = [], False
+    assert rendered("<p>{{ x }}</p>") == "<p>7</p>"
+    (file,) = tmp_path.iterdir()
+    known = True
+    assert (rendered("<p>{{ x }}</p>"), compiled) == ("<p>7</p>", [])
+    known = False
+    assert rendered("<b>{{ x }}</b>") == "<b>7</b>"
+    whole = file.read_bytes()
+    for length in range(0, len(whole), 7):
+        file.write_bytes(whole[:length])
+        assert rendered("<b>{{ x }}</b>") == "<b>7</b>"
+        assert file.read_bytes() == whole
+
+
 # ---- What is made when pages are there ------------------------------------------------------------------------------
 
 OPERATING = """from collections import namedtuple
@@ -118,7 +140,7 @@ def test_a_site_that_grew_is_the_site_that_is_built_at_once(tmp_path):
         "instruments/__init__.py": "",
         "instruments/operating.py": OPERATING,
     }
-    book, other = (SmallBook(tmp_path / name, pages, package) for name in ("grows", "is"))
+    book, other = (SmallBook(tmp_path / name, pages, package, cold=name == "is") for name in ("grows", "is"))
     assert book.build(*STRICT).code == 0
     small = book.site()
     for name in grown:

@@ -9,7 +9,7 @@ from typing import Any
 
 from sphinx.application import Sphinx
 
-from surgeon_book import checkout, nodes, sources
+from surgeon_book import checkout, installed, nodes, sources
 from surgeon_book.execution import failures, fingerprints, kernels, reading, rewriting, writing
 from surgeon_book.page import (
     calls,
@@ -31,11 +31,12 @@ from surgeon_book.page import (
     upfront,
 )
 from surgeon_book.reference import api, colophon, docstrings, ledger, overview, parts, usage
-from surgeon_book.site import address, cards, description, entrances, pages, search
+from surgeon_book.site import address, cards, description, entrances, pages, search, templates
 from surgeon_book.theme import slim, styles
 
 SUBJECTS = (
     checkout,
+    installed,
     nodes,
     kernels,
     fingerprints,
@@ -58,6 +59,7 @@ SUBJECTS = (
     glossary,
     address,
     pages,
+    templates,
     upfront,
     calls,
     checked,

@@ -11,13 +11,14 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
-from importlib.metadata import PackageNotFoundError, packages_distributions, version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 
 from surgeon_book.checkout import ROOT
+from surgeon_book.installed import distributions
 from surgeon_book.memory import Memory
 
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -130,7 +131,7 @@ class Fingerprints:
         """Before the first page runs: see all files, and which distribution has which package."""
         if pages:
             self.checkout.see()
-            self.distributions = dict(packages_distributions())
+            self.distributions = distributions(Path(app.doctreedir, "distributions.json"))
             self.folder.mkdir(parents=True, exist_ok=True)
 
     def follow(self, app: Sphinx, page: str, content: list[str]) -> None:

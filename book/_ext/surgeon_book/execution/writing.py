@@ -6,10 +6,8 @@ processes, a few pages each. V8, which sets the equations, does not survive a fo
 
 import gc
 from collections.abc import Iterator, Sequence
-from functools import cache
 from itertools import pairwise
 
-import pybtex.plugin
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.builders import Builder
@@ -41,7 +39,6 @@ def begin(app: Sphinx) -> None:
     builder._write_serial = write  # type: ignore[method-assign]
     # A doctree is thousands of objects that refer to each other, and none is garbage before its page is written.
     gc.set_threshold(200_000, 20, 20)
-    pybtex.plugin._load_entry_point = cache(pybtex.plugin._load_entry_point)  # it looks through all packages each time
 
 
 def resolved(builder: Builder, page: str) -> nodes.document:
