@@ -226,6 +226,8 @@ LOOK = r"""() => {
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"  # one connection for many files
+
     def log_message(self, *arguments: object) -> None:
         pass
 
@@ -238,22 +240,27 @@ def looked(site: Path = SITE) -> dict[str, dict]:
     find = ["sh", str(ROOT / ".ci" / "browser"), "--find"]
     browser = subprocess.run(find, capture_output=True, text=True, check=True)
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=site))
+    server.daemon_threads = True  # a connection that stands idle is not waited for
     threading.Thread(target=server.serve_forever, daemon=True).start()
     here = f"http://127.0.0.1:{server.server_port}/"
     found = {}
     try:
         with sync_playwright() as playwright:
             chrome = playwright.chromium.launch(executable_path=browser.stdout.strip(), args=["--disable-gpu"])
+            # One tab: what pages share is compiled once, and brought to each, as the first visit's.
+            page, requests = chrome.new_page(viewport={"width": 1280, "height": 900}), []
+            network = page.context.new_cdp_session(page)
+            network.send("Network.enable")
+            network.send("Network.setCacheDisabled", {"cacheDisabled": True})
+            page.on("request", lambda request: requests.append(request.url))
             for file in sorted((site / "book").rglob("*.html")):
-                context = chrome.new_context(viewport={"width": 1280, "height": 900})
-                page, requests = context.new_page(), []
-                page.on("request", lambda request, to=requests: to.append(request.url))
                 name = file.relative_to(site).as_posix()
+                page.goto("about:blank")
+                requests.clear()  # what the page before has asked for since it was unfolded
                 page.goto(here + name, wait_until="networkidle")
                 asked = {unquote(urlsplit(url).path)[1:] for url in requests if url.startswith(here)}
                 if seen := page.evaluate(LOOK):
                     found[name] = seen | {"asked": sorted(path for path in asked if (site / path).is_file())}
-                context.close()
             chrome.close()
     finally:
         server.shutdown()

@@ -35,7 +35,7 @@ from surgeon.models.specimen_files import (
 FOLDER = find_files()
 CLOSE = {"rtol": 0.0, "atol": 1e-5}
 SENTENCE = "The surgeon cut the wire, and then the attention, which had been sharp, went flat."
-MIXED = ["", SENTENCE, "Scalpel, please.", "word " * 97, "A cat sat on the mat, and nobody knew why."]
+MIXED = ["", SENTENCE, "Scalpel, please.", "word " * 41, "A cat sat on the mat, and nobody knew why."]
 FIRST = lambda weights, seen: (torch.arange(weights.shape[-1]) == 0).to(weights).expand_as(weights)
 CUTS = {
     "none": [],
