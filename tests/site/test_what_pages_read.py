@@ -5,6 +5,7 @@ import pickle
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -43,12 +44,17 @@ def imported(code: str, module: str = "") -> set[str]:
     return {file for file in found if file.startswith("surgeon")}
 
 
+@cache
+def imported_by(file: str) -> set[str]:
+    return imported((ROOT / file).read_text(encoding="utf8"))
+
+
 def closure(code: str) -> set[str]:
-    files, waiting = set(), [code]
+    files, waiting = set(), [imported(code)]
     while waiting:
-        for file in imported(waiting.pop()) - files:
-            files.add(file)
-            waiting.append((ROOT / file).read_text(encoding="utf8"))
+        new = waiting.pop() - files
+        files |= new
+        waiting += map(imported_by, new)
     return files
 
 
