@@ -10,6 +10,7 @@ from surgeon.arguments import check_seed
 from surgeon.checkup.examination import examine
 from surgeon.checkup.finding import ALL_LAWS
 from surgeon.checkup.patience import OutOfPatience, listening, within
+from surgeon.extras import needed_by
 from surgeon.practice.asking import Unwritten, alike, ask
 from surgeon.practice.comparing import in_float32, nearly
 from surgeon.practice.step import Step
@@ -79,7 +80,8 @@ def judge(
     with torch.inference_mode(False), torch.enable_grad():
         verdict = _verdict(known, yours, generator)
     if show:
-        from surgeon.book.page import source  # draws, and needs matplotlib
+        with needed_by("The tested source"):
+            from surgeon.book.page import source  # draws, too
 
         for function, part in known.solution:
             source(function, part=part)
