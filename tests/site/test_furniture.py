@@ -140,7 +140,8 @@ def test_a_page_that_runs_can_be_taken_along_as_it_ran(site, html, page):
         return
     notebook = nbformat.read(file, as_version=4)
     nbformat.validate(notebook)
-    codes = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    installing, *codes = (cell for cell in notebook.cells if cell.cell_type == "code")
+    assert "%pip install" in installing.source
     assert len(codes) >= len(cells)
     assert all(cell.execution_count for cell in codes)
     assert any(cell.outputs for cell in codes) == bool(html(page).article.select("div.cell_output"))
