@@ -77,6 +77,6 @@ def change_of(before: Any, after: Any) -> Change | None:
         return None
     new = new.detach()
     off = (new - old).double()
-    norm = float(old.double().norm())
+    largest, norm = float(off.abs().max()), float(old.double().norm())
     share = float(off.norm()) / norm if norm else math.inf
-    return Change(old, new, float(off.abs().max()), share)
+    return Change(old, new, largest, share if largest else 0.0)
