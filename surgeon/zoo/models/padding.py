@@ -6,6 +6,7 @@
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from surgeon.zoo.models.fault import model_fault
 from surgeon.zoo.models.reader import Reader
@@ -96,6 +97,12 @@ class MaskForgotten(Reader):
         return super().allowed(T, S, None, documents)
 
 
+def divide_by_the_sum(scores: Tensor, V: Tensor) -> Tensor:
+    """Values by the weights of scores: NaN where a row sees nothing."""
+    powers = torch.exp(scores - scores.amax(-1, keepdim=True))
+    return powers / powers.sum(-1, keepdim=True) @ V
+
+
 @model_fault(
     "a row of padding",
     thread="pytorch/pytorch#103749",
@@ -108,9 +115,7 @@ class EmptyRowIsNaN(Reader):
     """A row of padding alone gives NaN."""
 
     def attend(self, Q, K, V, allowed):
-        scores = self.scores(Q, K, allowed)
-        powers = torch.exp(scores - scores.amax(-1, keepdim=True))
-        return powers / powers.sum(-1, keepdim=True) @ V
+        return divide_by_the_sum(self.scores(Q, K, allowed), V)
 
 
 @model_fault(
