@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 import torch  # noqa: E402
-from sound_layers import HAZARDS, LAYERS  # noqa: E402
+from sound_layers import HAZARDS, LAYERS, TRUE_OF_LAYERS  # noqa: E402
 from sound_models import MODELS as SOUND_MODELS  # noqa: E402
 from sound_models import TRUE  # noqa: E402
 from torch import nn  # noqa: E402
@@ -46,7 +46,7 @@ def cases() -> Iterator[Case]:
     for name, good in RIGHT.items():
         yield f"right: {name}", good.subject, dict(good.held), []
     for name, (make, held) in LAYERS.items():
-        yield f"sound: {name}", make, held, []
+        yield f"sound: {name}", make, held, TRUE_OF_LAYERS.get(name, [])
     for name, model in MODELS.items():
         yield f"model: {name}", model.model, dict(model.told), [model.finding]
         yield f"model's twin: {name}", model.right, dict(model.held), []

@@ -146,3 +146,5 @@ TRANSFORMERS: dict[str, Made] = {
 LAYERS = OURS | PYTORCH | TRANSFORMERS
 # a hazard and a choice that are true of transformers' plain road, and no fault of it
 HAZARDS = {"scale before overflow", "dead rows, forward"}
+# and a fault that is true: asked for its weights, it leaves sdpa for a road that loses its mask
+TRUE_OF_LAYERS = {"transformers: FalconAttention, sdpa": ["same by every road"]}

@@ -78,3 +78,9 @@ def test_a_bend_of_the_output_is_no_wrong_slope():
     """From this seed a step of a relu lies near."""
     fault = MODELS["PromptOverflowsItsRing"]
     assert [finding.name for finding in fault.examine(seed=4).failed] == [fault.finding]
+
+
+def test_prompts_that_one_continuation_fits_are_not_the_last_asked():
+    """From this seed the first three are written on by the same words behind another's mask."""
+    fault = MODELS["WritesForAnother"]
+    assert [finding.name for finding in fault.examine(seed=4).failed] == [fault.finding]

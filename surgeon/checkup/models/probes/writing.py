@@ -5,6 +5,7 @@ from torch import Tensor
 
 from surgeon.checkup.models.exam import ModelExam
 from surgeon.checkup.models.probes.padding import padded, pads
+from surgeon.checkup.models.question import Question
 from surgeon.checkup.subjects.answering import answer
 
 LAW = "writing"
@@ -12,14 +13,36 @@ NEW = 5
 
 
 def probe_writing(exam: ModelExam) -> None:
-    """Three prompts of several lengths, written on alone and in a batch."""
+    """Three prompts of several lengths, written on alone and in a batch.
+
+    Another three are asked where these went well: what a small model writes
+    may be the same five words whatever it reads.
+    """
     exam.trying = LAW
-    generate = exam.adapter.generate
-    if generate is None or exam.kind != "decoder":
+    if exam.adapter.generate is None or exam.kind != "decoder":
         exam.skip(LAW, why="How it writes is not known: generate.")
         return
+    ways, wrong, ties = _ask(exam, exam.question(3))
+    drawn = exam.generator.get_state()
+    if not wrong:
+        _, wrong, more = _ask(exam, exam.question(3))
+        ties += more
+    exam.generator.set_state(drawn)  # later laws draw the same either way
+    told = f"{ways - len(wrong)} of {ways} ways"
+    tie = f"Up to the first tie: {ties} were met." if ties else ""
+    if wrong:
+        exam.fail(
+            LAW,
+            f"What it writes {wrong[0]} is not the argmax of the whole text.",
+            told,
+            "all",
+        )
+    exam.note(LAW, True, told, "all", tie)
+
+
+def _ask(exam: ModelExam, asked: Question) -> tuple[int, list[str], int]:
+    """How many ways there are, those that write otherwise, and the ties."""
     T = exam.T
-    asked = exam.question(3)
     lengths = [T - 2, T - 4, T - 3]
     wanted = []
     ties = 0
@@ -48,16 +71,7 @@ def probe_writing(exam: ModelExam) -> None:
             for got, want in zip(texts, wanted, strict=True)
         )
     ]
-    told = f"{len(ways) - len(wrong)} of {len(ways)} ways"
-    tie = f"Up to the first tie: {ties} were met." if ties else ""
-    if wrong:
-        exam.fail(
-            LAW,
-            f"What it writes {wrong[0]} is not the argmax of the whole text.",
-            told,
-            "all",
-        )
-    exam.note(LAW, True, told, "all", tie)
+    return len(ways), wrong, ties
 
 
 def _written(
