@@ -32,8 +32,8 @@ def needed_by(what: str) -> Iterator[None]:
     >>> with needed_by("A table"):
     ...     raise ModuleNotFoundError(name="pandas.core")
     Traceback (most recent call last):
-    ModuleNotFoundError: A table needs pandas, which is not installed: pip \
-install "attention-surgeon[experiments]".
+    ModuleNotFoundError: A table needs pandas, which is not installed:
+    pip install "attention-surgeon[experiments]".
     """
     try:
         yield

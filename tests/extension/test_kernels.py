@@ -164,7 +164,7 @@ def test_the_server_starts_kernels_and_tells_how_they_ended(server, tmp_path):
 
 @pytest.mark.parametrize(("asked", "given"), [(None, "1"), ("2", "2")], ids=["unsaid", "said"])
 def test_a_page_runs_on_one_thread_unless_its_builder_says_otherwise(monkeypatch, tmp_path, asked, given):
-    for variable in ("JUPYTER_PATH", "PYTHONPATH", "SURGEON_KERNELS", "SURGEON_ONCE"):
+    for variable in ("JUPYTER_PATH", "PYTHONPATH", "SURGEON_KERNELS", "SURGEON_ONCE", "SURGEON_SITE"):
         monkeypatch.setenv(variable, "")
     monkeypatch.setenv("OMP_NUM_THREADS", "")
     monkeypatch.delenv("OMP_NUM_THREADS")
@@ -180,7 +180,7 @@ def test_a_page_runs_on_one_thread_unless_its_builder_says_otherwise(monkeypatch
 
 @pytest.mark.parametrize("named", [False, True], ids=["the build's own", "somebody's"])
 def test_what_pages_compute_once_goes_with_the_build_unless_its_builder_names_a_folder(monkeypatch, tmp_path, named):
-    for variable in ("JUPYTER_PATH", "PYTHONPATH", "SURGEON_KERNELS", "SURGEON_ONCE"):
+    for variable in ("JUPYTER_PATH", "PYTHONPATH", "SURGEON_KERNELS", "SURGEON_ONCE", "SURGEON_SITE"):
         monkeypatch.setenv(variable, "")
     if named:
         monkeypatch.setenv("SURGEON_ONCE", str(tmp_path / "mine"))

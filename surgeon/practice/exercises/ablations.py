@@ -285,7 +285,7 @@ def bug_zoo_caught(answer: Any) -> Judged:
     test = read_function(answer)
     hint = "Which circumstance does the training never meet?"
     try:
-        passed = holds(test, _with_switch(sound))
+        passed = _holds_again(test, _with_switch(sound))
     except Raised as error:
         return Judged(False, f"With a right attention: {error}", hint)
     if not passed:
@@ -296,7 +296,7 @@ def bug_zoo_caught(answer: Any) -> Judged:
             continue
         try:
             switch = fault.held.get("causal") == "causal"
-            if holds(
+            if _holds_again(
                 test, fault.made if switch else _with_switch(fault.made)
             ):
                 continue
@@ -310,6 +310,11 @@ def bug_zoo_caught(answer: Any) -> Judged:
         said = f"It fails for {caught[0]}, which training shows."
         return Judged(False, said, hint)
     return Judged(False, "No bug of the zoo fails it.", hint)
+
+
+def _holds_again(test: Function, attend: Function) -> bool:
+    """Whether a test passes a few times: it may draw what it asks with."""
+    return all(holds(test, attend) for _ in range(5))
 
 
 def _listed(names: list[str]) -> str:
