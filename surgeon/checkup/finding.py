@@ -204,7 +204,7 @@ ALL_LAWS = {
         "anatomy/masking",
     ),
     "mask before softmax": (
-        "Visible weights sum to one: hidden scores are out before softmax.",
+        "A hidden key takes no share: its score is out before the softmax.",
         "anatomy/masking",
     ),
     "minus infinity": (

@@ -39,7 +39,7 @@ def viewed(x: Tensor, num_heads: int) -> Tensor:
 
 SPLITTING = Step(
     "split_heads",
-    "split_heads(x, num_heads), which takes [B, T, H * d] to [B, H, T, d],",
+    "takes [B, T, H * d] to [B, H, T, d]",
     "Each head has its own columns of every token.",
     PAGE,
     split_heads,
@@ -98,7 +98,7 @@ def ask_merge(generator: torch.Generator) -> list[Question]:
 
 MERGING = Step(
     "merge_heads",
-    "merge_heads(x), which takes [B, H, T, d] to [B, T, H * d],",
+    "takes [B, H, T, d] to [B, T, H * d]",
     "The heads of a token lie side by side, and no token moves.",
     PAGE,
     merge_heads,

@@ -72,8 +72,7 @@ def filler(asked: list[Asked]) -> float | None:
 
 MASKING = Step(
     "mask",
-    "mask(scores, may_look), which gives the scores, -inf where may_look is"
-    " False,",
+    "gives the scores, -inf where may_look is False",
     "What may be seen keeps its score, and the rest has no chance.",
     MASK,
     lambda scores, may_look: scores.masked_fill(~may_look, -math.inf),

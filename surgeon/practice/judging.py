@@ -8,12 +8,12 @@ from torch import nn
 
 from surgeon.arguments import check_seed
 from surgeon.checkup.examination import examine
-from surgeon.checkup.finding import ALL_LAWS
+from surgeon.checkup.finding import ALL_LAWS, READING
 from surgeon.checkup.patience import OutOfPatience, listening, within
 from surgeon.extras import needed_by
 from surgeon.practice.asking import Unwritten, alike, ask
 from surgeon.practice.comparing import in_float32, nearly
-from surgeon.practice.step import Step
+from surgeon.practice.step import Asked, Step
 from surgeon.practice.steps import STEPS
 from surgeon.practice.telling import mistake_of, not_yet
 from surgeon.practice.verdict import Verdict
@@ -107,12 +107,13 @@ def _verdict(
         return Verdict(
             step.name,
             None,
-            f"Write {step.asks} where the dots are, and run the cell again.",
+            f"In place of the dots under def, write what {step.asks}, with a"
+            " return at the end, and run the cell again.",
         )
     if found is not None:
         named = found.mistake or step.name != "attention"
         told = [] if named else _at_the_check_up(step, raw, exact=True)
-        if isinstance(told, Verdict) and told.mistake not in VAGUE:
+        if isinstance(told, Verdict) and _explains(told.mistake, asked):
             return told
         return found
     notes = [each.question.note for each in asked if not alike(each)]
@@ -127,6 +128,16 @@ def _verdict(
     if isinstance(told, Verdict):
         return told
     return Verdict(step.name, True, " ".join([step.holds, *notes, *told]))
+
+
+def _explains(law: str, asked: list[Asked]) -> bool:
+    """Whether a broken law may be why a whole attention answers wrong.
+
+    One about masks explains no question that was asked without a mask.
+    """
+    failed = [each.question for each in asked if not alike(each)]
+    maskless = any(each.args[3] is None for each in failed)
+    return law not in VAGUE and not (maskless and law in READING)
 
 
 def _at_the_check_up(

@@ -119,7 +119,10 @@ IN_ANY_MASK = {
     ),
 }
 
-MASK_HEAD = "which gives [T, T]: 0 where a query may look, -∞ elsewhere,"
+TO_GIVE = (
+    "gives [seq_len, seq_len]: 0 where a query may look and -∞ elsewhere, or"
+    " True and False"
+)
 
 
 def square(
@@ -127,7 +130,7 @@ def square(
 ) -> Step:
     return Step(
         name,
-        f"{name}(seq_len), {MASK_HEAD}",
+        TO_GIVE,
         holds,
         PAGE,
         lambda seq_len: right(seq_len),
@@ -252,8 +255,7 @@ def shown(first: int, last: int) -> Function:
 
 PADDING = Step(
     "create_padding_mask",
-    "create_padding_mask(lengths, seq_len), which gives [B, 1, S]: True"
-    " where a key is real,",
+    "gives [B, 1, seq_len]: True where a key is real",
     "Padding is hidden from every query of its own text, and nothing else.",
     PAGE,
     create_padding_mask,

@@ -47,7 +47,7 @@ WORDS: Mapping[str, str] = MappingProxyType(
     }
 )
 
-# What to try next, by the family of the fault that is there
+# What to ask next, by the family of the fault that is there
 NEXT = {
     "masks": "hide one key by a mask, and look at its weight and at the"
     " others; then at scores of minus twenty thousand",
@@ -260,17 +260,10 @@ def diagnose(patient: Patient, finding: str) -> Diagnosis:
     if record.report is None:
         record.report = examine(patient, causal=fault.held.get("causal"))
     law = record.report[name]
-    holds = (
-        "That law holds here"
-        if law.passed
-        else "That cannot be told before what it has is mended"
+    no = "that law holds" if law.passed else "that is not what it has"
+    return Diagnosis(
+        False, f"No, {no}. A question for this patient: {NEXT[family.name]}."
     )
-    return Diagnosis(False, f"No. {holds}: try this. {_sentence(family)}")
-
-
-def _sentence(family: Family) -> str:
-    said = NEXT[family.name]
-    return f"{said[0].upper()}{said[1:]}."
 
 
 def _named(finding: str) -> str:

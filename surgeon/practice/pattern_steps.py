@@ -61,7 +61,7 @@ def wrong_entropy(
 
 ENTROPY = Step(
     "row_entropy",
-    "row_entropy(weights), which takes [..., S] to [...],",
+    "takes [..., S] to [...]",
     "The entropy of each row in nats, and a weight of 0 counts nothing.",
     PAGE,
     row_entropy,
@@ -193,8 +193,8 @@ def sees_nothing(weights: Tensor, found: dict[str, float]) -> float:
 
 STATISTICS = Step(
     "analyze_attention_patterns",
-    "analyze_attention_patterns(weights), which gives a dict of"
-    " max_attention, entropy, diagonal_mass and local_vs_global,",
+    "gives a dict of max_attention, entropy, diagonal_mass and"
+    " local_vs_global",
     "The four statistics of a pattern, with zeros among the weights, too.",
     PAGE,
     analyze_attention_patterns,

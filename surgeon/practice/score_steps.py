@@ -39,7 +39,7 @@ def ask_scores(generator: torch.Generator) -> list[Question]:
 
 SCORES = Step(
     "scores",
-    "scores(Q, K), which gives [..., T, S],",
+    "gives [..., T, S]",
     "Each query meets each key, and a row belongs to a query.",
     "anatomy/scores",
     lambda Q, K: Q @ K.mT,
@@ -124,11 +124,14 @@ def ask_scale(generator: torch.Generator) -> list[Question]:
     ]
 
 
-DIVISOR = "Of two independent vectors of width d_k: how far does their dot"
+SPREAD = (
+    "The dot product of two vectors of d_k independent numbers, of mean 0 and"
+    " variance 1, has variance d_k. What is its standard deviation?"
+)
 
 SCALING = Step(
     "scale",
-    "scale(scores, d_k), which gives the scores back at another size,",
+    "gives the scores back at another size",
     "Scores are divided by √d_k, whatever their shape.",
     SCALE,
     lambda scores, d_k: scores / math.sqrt(d_k),
@@ -136,7 +139,7 @@ SCALING = Step(
     {
         "divided by d_k": Mistake(
             "Scores are divided by d_k, not by its square root.",
-            f"{DIVISOR} product spread, if its variance is d_k?",
+            SPREAD,
             SCALE,
             lambda scores, d_k: scores / d_k,
         ),
@@ -187,7 +190,7 @@ SCALING = Step(
         ),
         "squared": Mistake(
             "Scores are divided by the square of d_k, not by its root.",
-            f"{DIVISOR} product spread, if its variance is d_k?",
+            SPREAD,
             SCALE,
             lambda scores, d_k: scores / d_k**2,
         ),

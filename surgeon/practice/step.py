@@ -100,7 +100,7 @@ class Step:
     name : str
         What to call it.
     asks : str
-        The head of the function, and what it is to give.
+        What the function is to give, after "write what".
     holds : str
         What holds of a right one, in a sentence.
     page : str

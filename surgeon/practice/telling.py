@@ -19,6 +19,14 @@ from surgeon.practice.verdict import Verdict
 
 SHAPES = "Write the shape behind each line, for these sizes."
 HERE = "What a cell uses is imported or written in a cell above it."
+OWN = (
+    "What is assigned in a function is its own there, from the first line:"
+    " give the result another name than the function that makes it."
+)
+HIDDEN = (
+    "An argument hides the function of its name: give the function a second"
+    " name above."
+)
 
 
 def _known(step: Step, name: str) -> Verdict:
@@ -81,7 +89,7 @@ def _in_a_sentence(step: Step, failed: list[Asked]) -> Verdict:
         return not_yet(
             step,
             f"Asked with {with_}, it raises {kind}: {short.rstrip('.')}.",
-            HERE if isinstance(first.given, NameError) else SHAPES,
+            _hint(first.given, said),
         )
     given, right = map(_shapes, (first.given, first.right))
     if given != right:
@@ -98,6 +106,14 @@ def _in_a_sentence(step: Step, failed: list[Asked]) -> Verdict:
         f"Asked with {with_}, it gives {_first_off(first)}.",
         "Take numbers that a pencil can follow, and print each line.",
     )
+
+
+def _hint(error: Exception, said: str) -> str:
+    if isinstance(error, UnboundLocalError):
+        return OWN
+    if isinstance(error, NameError):
+        return HERE
+    return HIDDEN if "object is not callable" in said else SHAPES
 
 
 def _shapes(answer: Any) -> Any:

@@ -61,7 +61,7 @@ def shares(powers: Tensor) -> Tensor:
 
 SHARING = Step(
     "softmax",
-    "softmax(scores), which gives shares of the same shape,",
+    "gives shares of the same shape",
     "Each row is shares of one, at scores of ten thousand, too.",
     SOFTMAX,
     stable_softmax,
@@ -187,7 +187,7 @@ def ask_average(generator: torch.Generator) -> list[Question]:
 
 AVERAGING = Step(
     "average",
-    "average(weights, V), which gives [..., T, d_v],",
+    "gives [..., T, d_v]",
     "Each query has the average of the values in its own shares.",
     WHOLE,
     lambda weights, V: weights @ V,

@@ -134,8 +134,7 @@ def _times(power: float) -> Function:
 
 HANDING_BACK = Step(
     "attention",
-    "attention(Q, K, V, mask=None, scale=True), which gives the output and"
-    " the weights,",
+    "gives the output and the weights",
     "All six steps hold, with a mask and without, and the check-up finds no"
     " fault.",
     WHOLE,
@@ -144,7 +143,8 @@ HANDING_BACK = Step(
     {
         "divided by d_k": Mistake(
             "Scores are divided by d_k, not by its square root.",
-            "What is the spread of a sum of d_k products?",
+            "A sum of d_k independent products of variance 1 has variance"
+            " d_k. What is its standard deviation?",
             "anatomy/scaling",
             _other(scale=_times(-1)),
         ),

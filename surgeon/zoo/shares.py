@@ -27,7 +27,7 @@ def softmax_over_queries(Q, K, V, mask=None):
     return weights @ V, weights
 
 
-@fault("softmax over keys", repair="dim=-1, said aloud.", layout="B H T d")
+@fault("softmax over keys", repair="dim=-1, written out.", layout="B H T d")
 def softmax_over_heads(Q, K, V, mask=None):
     """PyTorch's old default `dim` for four axes was the second: the heads."""
     scores = masked_scores(Q, K, mask)
@@ -38,7 +38,7 @@ def softmax_over_heads(Q, K, V, mask=None):
 @fault(
     "softmax over keys",
     thread="pytorchnlp2",
-    repair="dim=-1, said aloud.",
+    repair="dim=-1, written out.",
     scene="five texts in a batch",
 )
 def softmax_over_batch(Q, K, V, mask=None):

@@ -36,6 +36,14 @@ def test_what_is_as_declared_fails_nothing_and_is_told_to_be_there(name, single)
     assert all(report[law].passed for law in told)
 
 
+@pytest.mark.parametrize("name", [name for name, (_, declared) in SOUND.items() if "sink" in declared])
+def test_beside_a_sink_no_law_that_holds_says_that_weights_sum_to_one(name):
+    subject, declared = SOUND[name]
+    report = examine(subject, **declared)
+    assert report["mask before softmax"].passed
+    assert [f.meaning for f in report.held if "sum to one" in f.meaning] == []
+
+
 @pytest.mark.parametrize("name", WRONG)
 def test_what_is_not_as_declared_is_named(name):
     subject, declared, law, said = WRONG[name]

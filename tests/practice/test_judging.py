@@ -54,8 +54,8 @@ def test_a_stub_is_told_what_to_write(try_):
     verdict = judge("scale", try_)
     assert verdict.right is None
     assert str(verdict) == (
-        "Nothing yet. Write scale(scores, d_k), which gives the scores back at another size, where the dots are, and"
-        " run the cell again."
+        "Nothing yet. In place of the dots under def, write what gives the scores back at another size, with a return"
+        " at the end, and run the cell again."
     )
 
 
@@ -65,6 +65,30 @@ def test_one_that_raises_gets_a_sentence():
     assert str(verdict).startswith("Not yet. Asked with scores [2, 3], d_k = 16, it raises TypeError: ")
     said = str(judge("scale", lambda scores, d_k: scores / nowhere))  # noqa: F821
     assert "NameError: name 'nowhere' is not defined. Hint: What a cell uses is imported" in said
+
+
+def steps(Q, K, V, mask=None, scale=True):
+    scores = scores(Q, K)  # noqa: F821
+    return scores @ V, scores
+
+
+def steps_by_a_hidden_name(Q, K, V, mask=None, scale=True):
+    weights = scale(Q @ K.mT, Q.shape[-1])
+    return weights @ V, weights
+
+
+@pytest.mark.parametrize(
+    ("try_", "said"),
+    [
+        (
+            steps,
+            "cannot access local variable 'scores' where it is not associated with a value. Hint: What is assigned",
+        ),
+        (steps_by_a_hidden_name, "'bool' object is not callable. Hint: An argument hides the function of its name"),
+    ],
+)
+def test_a_name_that_hides_a_function_gets_a_hint(try_, said):
+    assert said in str(judge("attention", try_))
 
 
 def test_one_that_never_ends_is_ended(monkeypatch):
@@ -156,8 +180,9 @@ def test_a_verdict_is_one_line_and_a_link():
     verdict = judge("scale", WRONG["scale"]["divided by d_k"][0])
     assert repr(verdict) == str(verdict)
     assert str(verdict) == (
-        "Not yet. Scores are divided by d_k, not by its square root. Hint: Of two independent vectors of width d_k: how"
-        " far does their dot product spread, if its variance is d_k? Page: anatomy/scaling."
+        "Not yet. Scores are divided by d_k, not by its square root. Hint: The dot product of two"
+        " vectors of d_k independent numbers, of mean 0 and variance 1, has variance d_k. What is its standard"
+        " deviation? Page: anatomy/scaling."
     )
     html = verdict._repr_html_()
     assert '<a data-page="anatomy/scaling" href="https://' in html

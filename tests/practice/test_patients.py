@@ -1,5 +1,7 @@
 """Ten patients: what they are, that the check-up finds what each has, and what a diagnosis is answered."""
 
+import re
+
 import pytest
 import torch
 
@@ -45,6 +47,15 @@ def test_the_check_up_finds_what_a_patient_has_and_nothing_else(fault):
     assert [f.name for f in examine(with_fault(fault), **how).failed] == [fault.finding]
 
 
+@pytest.mark.parametrize("name", ["softmax_over_batch", "softmax_over_queries", "undivided"])
+def test_of_rows_that_do_not_sum_to_one_no_report_says_that_they_do(name):
+    """A law that holds is told by its sentence: all of that sentence must be true of the patient."""
+    (fault,) = [fault for fault in POOL if fault.name == name]
+    held = {f.name: f.meaning for f in examine(with_fault(fault)).held}
+    assert "mask before softmax" in held
+    assert [meaning for meaning in held.values() if re.search("sums? to one|one unit", meaning)] == []
+
+
 @pytest.mark.parametrize("fault", POOL, ids=lambda fault: fault.name)
 def test_it_is_diagnosed_by_the_name_or_by_the_words(fault):
     for said in (fault.finding, findings()[fault.finding], f" {fault.finding.upper()}. "):
@@ -66,14 +77,18 @@ def test_findings_are_those_that_a_patient_can_have():
         (
             "no_root",
             "mask obeyed",
-            "No. That law holds here: try this. Choose two keys whose dot products",
+            "No, that law holds. A question for this patient: choose two keys whose dot products",
         ),
         (
             "softmax_over_queries",
             "scale",
-            "No. That cannot be told before what it has is mended: try this. Add",
+            "No, that is not what it has. A question for this patient: add",
         ),
-        ("blind_to_itself", "scale", "No. That law holds here: try this. Ask with causal=True and read the diagonal;"),
+        (
+            "blind_to_itself",
+            "scale",
+            "No, that law holds. A question for this patient: ask with causal=True and read the diagonal;",
+        ),
     ],
 )
 def test_a_wrong_diagnosis_is_told_how_near_it_is(name, finding, said):
