@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+import torch
 from torch import nn
 
 from surgeon.arguments import positive_integer, truth
@@ -97,6 +98,11 @@ def capture(
         raise ValueError(
             f"model must be a torch.nn.Module, got {type(model).__name__}."
         )
+    if isinstance(model, torch.jit.ScriptModule):
+        raise ValueError(
+            "model must not be a program of TorchScript, into which nobody"
+            f" sees, got {type(model).__name__}."
+        )
     check_captured_cuts(cuts)
     check = truth("check", check)
     recording = Recording(positive_integer("at_most", at_most))
@@ -158,6 +164,8 @@ class _Leaving(_Entering):
 def _hook(model: nn.Module, session: Session, undo: ExitStack) -> None:
     """Hooks before and after every module."""
     for name, module in model.named_modules():
+        if isinstance(module, torch.jit.ScriptModule):
+            continue  # takes no hooks, and nobody sees into it
         hooks = module._forward_pre_hooks.values()
         if any(isinstance(hook, _Entering) for hook in hooks):
             raise ValueError(

@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -48,11 +48,23 @@ def main_tensor(output: Any) -> Tensor | None:
     return next((x for x in floating if x.ndim), None)
 
 
-def check_alike(before: Any, after: Any, name: str) -> None:
+def autocast_to(device: str) -> set[torch.dtype]:
+    """What products are rounded to now on a device, if autocast is on."""
+    if not torch.amp.is_autocast_available(device):
+        return set()
+    if not torch.is_autocast_enabled(device):
+        return set()
+    return {torch.get_autocast_dtype(device)}
+
+
+def check_alike(
+    before: Any, after: Any, name: str, coarse: Collection[torch.dtype] = ()
+) -> None:
     """Raise a ValueError unless two outputs are the same to rounding.
 
     The largest difference may be the largest number times the root of the
-    precision: 1.5e-8 in float64, 3.5e-4 in float32, 0.09 in bfloat16.
+    precision: 1.5e-8 in float64, 3.5e-4 in float32, 0.09 in bfloat16. That
+    is the output's own, or the one that autocast computes in, if coarser.
     """
     for old, new in zip(tensors(before), tensors(after), strict=False):
         if not old.is_floating_point() or not old.numel():
@@ -60,7 +72,10 @@ def check_alike(before: Any, after: Any, name: str) -> None:
         holes = (old.isnan() != new.isnan()).any()
         old, new = old.nan_to_num(), new.detach().nan_to_num()
         off = float((old.double() - new.double()).abs().max())
-        slack = math.sqrt(torch.finfo(old.dtype).eps)
+        kinds = {old.dtype}
+        if old.dtype != torch.float64:  # which autocast leaves alone
+            kinds |= set(coarse)
+        slack = math.sqrt(max(torch.finfo(kind).eps for kind in kinds))
         most = slack * float(old.abs().max())
         if holes or off > most:
             raise ValueError(

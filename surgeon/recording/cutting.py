@@ -1,5 +1,6 @@
 """Cuts in weights: what `Cut` can do where nothing but weights is known."""
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,6 +9,7 @@ from torch import Tensor
 
 from surgeon.anatomy.mask_reading import as_additive
 from surgeon.anatomy.precision import at_least_float32
+from surgeon.anatomy.softmax import stable_softmax
 from surgeon.models.cuts import Cut
 
 # A score so far below the largest of its row is a mask's: some models write
@@ -46,7 +48,12 @@ def check_captured_cuts(cuts: Sequence[Cut]) -> None:
             )
 
 
-def cut_weights(weights: Tensor, seen: Tensor, cuts: Sequence[Cut]) -> Tensor:
+def cut_weights(
+    weights: Tensor,
+    seen: Tensor,
+    cuts: Sequence[Cut],
+    scores: Tensor | None = None,
+) -> Tensor:
     """The weights of one layer, [B, H, T, S], after its cuts.
 
     Parameters
@@ -59,12 +66,22 @@ def cut_weights(weights: Tensor, seen: Tensor, cuts: Sequence[Cut]) -> Tensor:
     cuts : sequence of Cut
         Those in this layer. They act in the order of attention: masks and
         hidden keys, then weights, then keys that give nothing.
+    scores : Tensor, optional
+        [B, H, T, S or more]: what the weights are the softmax of, the first
+        S of each row. Rows that are not its softmax, as after dropout, are
+        cut by their shares alone.
 
     Returns
     -------
     Tensor
         [B, H, T, S]. Where keys are hidden, the others share what these
         had, as if their scores were minus infinity.
+
+    Warns
+    -----
+    UserWarning
+        If a row keeps nothing, since what others had is too small to be told
+        from zero and the scores are not known.
 
     Raises
     ------
@@ -73,18 +90,23 @@ def cut_weights(weights: Tensor, seen: Tensor, cuts: Sequence[Cut]) -> Tensor:
     """
     weights, seen = weights.clone(), seen.clone()
     H, T, S = weights.shape[1:]
+    working = at_least_float32(weights.dtype)
+    terms = weights.new_zeros(H, T, S, dtype=working)
+    touched: set[int] = set()
     for cut in cuts:
-        heads = cut.heads_of(H)
+        heads, hidden = cut.heads_of(H), cut.hidden_of(S)
         if cut.mask is not None:
-            added = _added(cut, T, S, weights)
-            weights[:, heads] = _masked(weights[:, heads], added)
-            seen[:, heads] &= added != -torch.inf
-        hidden = cut.hidden_of(S)
-        if hidden:
-            added = weights.new_zeros(T, S)
-            added[:, hidden] = -torch.inf
-            weights[:, heads] = _masked(weights[:, heads], added)
-            seen[:, heads] &= added != -torch.inf
+            terms[heads] += _added(cut, T, S, terms)
+        for h in heads if hidden else ():
+            terms[h, :, hidden] = -torch.inf
+        touched |= set(heads if hidden or cut.mask is not None else ())
+    if touched:
+        at = sorted(touched)
+        known = None if scores is None else scores[:, at]
+        weights[:, at] = _masked(
+            weights[:, at], seen[:, at], terms[at], known
+        )
+        seen &= terms != -torch.inf
     for cut in cuts:
         if cut.weights is not None:
             heads = cut.heads_of(H)
@@ -115,20 +137,59 @@ def _added(cut: Cut, T: int, S: int, like: Tensor) -> Tensor:
     return added.expand(S, S)[S - T :]
 
 
-def _masked(weights: Tensor, added: Tensor) -> Tensor:
+def _masked(
+    weights: Tensor, seen: Tensor, added: Tensor, scores: Tensor | None
+) -> Tensor:
     r"""Weights, as if numbers had been added to their scores.
 
+    By the scores, where weights are their softmax. Else by the shares,
     :math:`a_j e^{b_j} / (r + \sum_k a_k e^{b_k})`, where `r` is what the row
     keeps for nobody, a sink's share.
     """
     given, working = weights.dtype, at_least_float32(weights.dtype)
-    weights = weights.to(working)
+    weights, slack = weights.to(working), _slack(given)
+    by_scores, known = None, weights.new_zeros(1, dtype=torch.bool)
+    if scores is not None:
+        by_scores, known = _by_scores(weights, added, scores, slack)
+        if known.all():
+            return by_scores.to(given)
     rest = 1 - weights.sum(-1, keepdim=True)
-    slack = max(1e-4, 4 * torch.finfo(given).eps)
     rest = rest.masked_fill(rest < slack, 0.0)
-    powers = weights * torch.exp(added.to(working))
+    powers = weights * torch.exp(added)
     whole = rest + powers.sum(-1, keepdim=True)
-    return (powers / whole.masked_fill(whole == 0, 1.0)).to(given)
+    # A mask of the model's own is told from a share of zero by its score.
+    left = (added != -torch.inf) & (seen if scores is not None else True)
+    left = left.any(-1, keepdim=True) & (weights != 0).any(-1, keepdim=True)
+    if (left & (whole == 0) & ~known).any():
+        warnings.warn(
+            "cuts hide keys that had all the weight, so that what the others"
+            " had cannot be told from zero, and their scores are not known:"
+            " such rows are recorded and used as zeros.",
+            stacklevel=2,
+        )
+    shared = powers / whole.masked_fill((whole == 0) | known, 1.0)
+    if by_scores is not None:
+        shared = torch.where(known, by_scores, shared)
+    return shared.to(given)
+
+
+def _slack(dtype: torch.dtype) -> float:
+    """How far a row's sum may be from one by rounding."""
+    return max(1e-4, 4 * torch.finfo(dtype).eps)
+
+
+def _by_scores(
+    weights: Tensor, added: Tensor, scores: Tensor, slack: float
+) -> tuple[Tensor, Tensor]:
+    """Weights by their scores, and in which rows those are known."""
+    S, working = weights.shape[-1], weights.dtype
+    scores = scores.to(working).masked_fill(~seen_of(scores), -torch.inf)
+    plain = stable_softmax(scores.detach())[..., :S]
+    off = (weights.detach() - plain).abs().amax(-1, keepdim=True)
+    # What stands beyond the keys is a sink's, and is not cut.
+    beyond = added.new_zeros(*added.shape[:-1], scores.shape[-1] - S)
+    cut = stable_softmax(scores + torch.cat([added, beyond], -1))
+    return cut[..., :S], off <= slack
 
 
 def _fitting(after: Any, before: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from surgeon.anatomy.precision import at_least_float32, without_autocast
 from surgeon.anatomy.softmax import stable_softmax
+from surgeon.recording.comparing import autocast_to
 
 
 @dataclass
@@ -53,16 +54,12 @@ class Asked:
 
     def in_precision(self) -> tuple[Tensor, Tensor, Tensor]:
         """The three, in the precision that autocast would give them."""
-        three = (self.query, self.key, self.value)
-        device = self.query.device.type
-        if not torch.amp.is_autocast_available(device):
-            return three
-        if not torch.is_autocast_enabled(device):
-            return three
-        dtype = torch.get_autocast_dtype(device)
-        Q, K, V = (
-            x if x.dtype == torch.float64 else x.to(dtype) for x in three
-        )
+        Q, K, V = self.query, self.key, self.value
+        for dtype in autocast_to(Q.device.type):
+            Q, K, V = (
+                x if x.dtype == torch.float64 else x.to(dtype)
+                for x in (Q, K, V)
+            )
         return Q, K, V
 
 

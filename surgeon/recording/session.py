@@ -11,6 +11,7 @@ from surgeon.checkup.subjects.projections import HEADS, number
 from surgeon.models.cuts import Cut
 from surgeon.recording.comparing import (
     asked_plainly,
+    autocast_to,
     change_of,
     check_alike,
     tensors,
@@ -56,6 +57,8 @@ class Session:
         self._before: Any = None
         self._order: list[str] = []  # who attended in this call
         self._batch: set[int] = set()
+        self._device = "cpu"
+        self._coarse: set[torch.dtype] = set()  # what autocast computes in
         self._called = False
 
     def enter(
@@ -68,6 +71,7 @@ class Session:
         self._quiet += id(module) in self._read
         if len(self._stack) == 1:
             self._begin(module, args, named)
+        self._coarse |= autocast_to(self._device)
 
     def leave(self, name: str, module: nn.Module, output: Any) -> None:
         """A module of the model has answered, or failed with an error."""
@@ -144,6 +148,8 @@ class Session:
         self._order, self._before = [], None
         first = next(tensors((args, named)), None)
         self._batch = set() if first is None else set(first.shape[:2])
+        self._device = "cpu" if first is None else first.device.type
+        self._coarse = set()
         dropping = any(one.training for one in module.modules())
         if self._check and not dropping:
             with self._left_alone():
@@ -169,7 +175,7 @@ class Session:
         if self._cuts:
             self._recording.change = change_of(before, output)
         else:
-            check_alike(before, output, name)
+            check_alike(before, output, name, self._coarse)
             self._recording.compared += 1
 
     def _check_layers(self) -> None:
@@ -184,18 +190,24 @@ class Session:
         cuts = self._cuts_in(layer)
         if cuts:
             split = by_head(weights, heads, self._batch)
+            known = self._of_weights(scores, weights)
             with torch.no_grad():
-                seen = weights != 0
-                if scores.shape == weights.shape:
-                    seen = seen_of(scores)
-            used = cut_weights(
-                split.nan_to_num(), seen.reshape(split.shape), cuts
-            )
+                seen = split != 0
+                if known is not None:
+                    seen = seen_of(known)[..., : split.shape[-1]]
+            used = cut_weights(split.nan_to_num(), seen, cuts, known)
             shown, weights = used.detach(), used.reshape(weights.shape)
         # Rows that may see nothing are NaN in some programs.
         holes = shown.isnan().any()
         self._recording.keep(name, shown.nan_to_num() if holes else shown)
         return weights
+
+    def _of_weights(self, scores: Tensor, weights: Tensor) -> Tensor | None:
+        """The scores, by head as their weights are, if they are of them."""
+        alike = scores.shape[:-1] == weights.shape[:-1]
+        if not alike or scores.shape[-1] < weights.shape[-1]:
+            return None
+        return by_head(scores, self._heads(), self._batch)
 
     def _next(self, name: str) -> tuple[int, str]:
         """The number and the name of the layer that attends now."""

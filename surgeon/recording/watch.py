@@ -22,8 +22,9 @@ class Watch(TorchFunctionMode):
     Parameters
     ----------
     use : callable
-        Is given what is about to multiply the values and the scores, [...,
-        T, S] each, and gives what does so.
+        Is given what is about to multiply the values, [..., T, S], and the
+        scores, [..., T, S or more, where a sink stands beyond the keys], and
+        gives what does so.
     aside : callable
         Whether nothing is to be looked at now.
     """
@@ -74,7 +75,7 @@ class Watch(TorchFunctionMode):
         mark = self._marks.of(found)
         assert mark is not None
         whole = (*mark.shape[:-1], found.shape[-1])
-        weights, scores = found, mark.scores[..., : found.shape[-1]]
+        weights, scores = found, mark.scores
         if weights.numel() == math.prod(whole):
             weights = weights.reshape(whole)
         used = self._use(weights, scores)

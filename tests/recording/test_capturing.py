@@ -419,3 +419,20 @@ def test_what_is_not_there_is_not_stacked(wrong, said):
     with pytest.raises(ValueError) as caught:  # noqa: PT011
         recording.stack(**wrong)
     assert str(caught.value) == said
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_a_part_of_torchscript_is_left_alone():
+    class Holds(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer, self.scripted = model_of(), torch.jit.script(nn.Linear(W, W).double())
+
+        def forward(self, x):
+            return self.scripted(self.layer(x))
+
+    with capture(model := Holds().eval()) as recording:
+        model(normal(B, T, W, grad=False))
+    assert list(recording.weights) == ["layer"]
+    with pytest.raises(ValueError, match=r"^model must not be a program of TorchScript"), capture(model.scripted):
+        pass

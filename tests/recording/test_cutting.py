@@ -48,7 +48,8 @@ def test_where_a_sink_took_its_share_it_keeps_it():
 
 def test_rows_that_may_see_nothing_stay_zero():
     weights = torch.eye(3).expand(1, 2, 3, 3)
-    found = cut_weights(weights, weights > 0, [Cut(heads=1, hide=[0, 1, 9])])
+    with pytest.warns(UserWarning, match="cannot be told from zero"):  # without scores
+        found = cut_weights(weights, weights > 0, [Cut(heads=1, hide=[0, 1, 9])])
     assert torch.equal(found[0, 0], torch.eye(3))
     assert torch.equal(found[0, 1], torch.diag(torch.tensor([0.0, 0.0, 1.0])))
 
@@ -107,3 +108,77 @@ def test_a_mask_wants_a_key_for_each_query():
     weights = torch.full((1, 2, 4, 3), 1 / 3)
     with pytest.raises(ValueError, match=r"^mask of a cut must be in a layer with a key for each query, got 4"):
         cut_weights(weights, weights > 0, [Cut(mask=create_causal_mask)])
+
+
+class Leads(torch.nn.Module):
+    """Attention in which the first key has almost all the weight."""
+
+    def __init__(self, way):
+        super().__init__()
+        self.way = way
+
+    def forward(self, q, k, v):
+        if self.way == "fused":
+            return torch.nn.functional.scaled_dot_product_attention(q, k, v, scale=1.0)
+        shares = (q @ k.mT).softmax(-1)
+        if self.way == "dropped":
+            shares = torch.dropout(shares, 0.5, True)
+        return shares @ v
+
+
+def leading(by, dtype):
+    """A query, and three keys, the first of which leads."""
+    return torch.ones(1, 1, 1, 1).to(dtype), torch.tensor([by, 0.5, 0.0]).to(dtype).view(1, 1, 3, 1)
+
+
+@pytest.mark.parametrize("way", ["fused", "eager"])
+@pytest.mark.parametrize(("dtype", "by"), [(torch.float16, 18), (torch.float32, 105), (torch.float64, 800)])
+def test_what_a_hidden_key_left_too_little_of_is_read_from_scores(way, dtype, by):
+    q, k = leading(by, dtype)
+    v = torch.tensor([5.0, 1.0, 2.0]).to(dtype).view(1, 1, 3, 1)
+    model = Leads(way).eval()
+    with capture(model, cuts=[Cut(hide=0)]) as recording:
+        found = model(q, k, v)
+    true = torch.tensor([0.5, 0.0]).softmax(-1).to(dtype)
+    torch.testing.assert_close(recording.stack()[0, 0, 0, 1:].to(dtype), true)
+    torch.testing.assert_close(found.flatten(), (true @ v[0, 0, 1:]).flatten())
+
+
+def test_where_a_sink_stands_beyond_the_keys_it_is_not_cut():
+    class Sink(torch.nn.Module):
+        def forward(self, q, k, v):
+            scores = torch.cat([q @ k.mT, q.new_zeros(1, 1, 1, 1)], -1)
+            return scores.softmax(-1)[..., :-1] @ v
+
+    q, k = leading(105, torch.float32)
+    with capture(model := Sink().eval(), cuts=[Cut(hide=0)]) as recording:
+        model(q, k, k)
+    true = torch.tensor([0.0, *torch.tensor([0.5, 0.0, 0.0]).softmax(-1)[:2]])
+    torch.testing.assert_close(recording.stack()[0, 0, 0], true)
+
+
+def test_where_only_shares_are_known_it_is_said():
+    q, k = leading(105, torch.float32)
+    model = Leads("dropped").train()
+    with pytest.warns(UserWarning, match=r"^cuts hide keys that had all the weight, so"):
+        often(model, q, k)
+
+
+def often(model, q, k):
+    """Until the leading key is not dropped."""
+    torch.manual_seed(1)
+    with capture(model, cuts=[Cut(hide=0)]):
+        for _ in range(8):
+            model(q, k, k)
+
+
+def test_a_row_that_saw_the_hidden_key_alone_is_zero_and_no_warning():
+    class Causal(torch.nn.Module):
+        def forward(self, x):
+            past = torch.ones(3, 3).tril().bool()
+            scores = (x @ x.mT).masked_fill(~past, torch.finfo(x.dtype).min)
+            return scores.softmax(-1) @ x
+
+    with capture(model := Causal().eval(), cuts=[Cut(hide=0)]) as recording:
+        model(normal(1, 2, 3, 5, grad=False))
+    assert (recording.stack()[0, :, 0] == 0).all()

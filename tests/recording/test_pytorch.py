@@ -191,3 +191,24 @@ def test_layers_of_pytorch(stack, grad):
     assert torch.backends.mha.get_fastpath_enabled() == fast
     wide = [w.shape[-1] for w in recording.weights.values()]
     assert set(wide) == ({7} if sequences == 1 else {7, 5})
+
+
+def test_under_autocast_rounding_is_that_of_its_precision():
+    torch.manual_seed(0)
+    x = torch.randn(2, 6, 32)
+    layer = nn.TransformerEncoderLayer(32, 4, 64, batch_first=True).eval()
+
+    class Inside(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = layer
+
+        def forward(self, x):
+            with torch.autocast("cpu", torch.bfloat16):
+                return self.layer(x)
+
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16), capture(layer) as recording:
+        layer(x)
+    with torch.no_grad(), capture(inside := Inside().eval()) as within:
+        inside(x)
+    assert recording.compared == within.compared == 1
