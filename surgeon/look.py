@@ -61,8 +61,9 @@ def _written(folder: Path, sentences: Sequence[str], out: Path) -> str:
         model: Any = from_folder(folder)
     tokenizer = _tokenizer(folder)
     encode = getattr(model, "get_encoder", None)
+    half = ""
     if getattr(model.config, "is_encoder_decoder", False) and encode:
-        model = encode()
+        model, half = encode(), ", of its encoder alone"
     model.eval()
     names, weights = [], []
     for sentence in sentences:
@@ -79,7 +80,8 @@ def _written(folder: Path, sentences: Sequence[str], out: Path) -> str:
             f" {error.strerror}."
         ) from None
     L, H = weights[0].shape[:2]
-    return f"{out}: {L} layers of {H} heads on {len(names)} texts"
+    texts = "1 text" if len(names) == 1 else f"{len(names)} texts"
+    return f"{out}: {L} layers of {H} heads on {texts}{half}"
 
 
 @contextmanager
@@ -128,6 +130,13 @@ def _weights(model: Any, asked: Any) -> Tensor:
         with torch.no_grad(), capture(model) as recording:
             model(**given)
     except (RuntimeError, TypeError, IndexError) as error:
+        length = asked["input_ids"].shape[-1]
+        most = getattr(model.config, "max_position_embeddings", None)
+        if isinstance(most, int) and length > most:
+            raise ValueError(
+                f"sentence must be of at most {most} tokens, which is how"
+                f" many the model has positions for, got {length}."
+            ) from None
         raise ValueError(
             "model must take the words of its tokenizer, got"
             f" {type(error).__name__}: {error}."

@@ -38,11 +38,17 @@ def test_the_file_is_written(name, tmp_path, capsys):
     """Of a model that reads and writes, what reads is shown."""
     model, out = saved(name, tmp_path / "model"), tmp_path / "heads.html"
     assert main([str(model), "the cat sat .", "the cat", "--out", str(out)]) == 0
-    assert capsys.readouterr().out == f"{out}: 2 layers of 4 heads on 2 texts\n"
+    half = ", of its encoder alone" if name == "T5" else ""
+    assert capsys.readouterr().out == f"{out}: 2 layers of 4 heads on 2 texts{half}\n"
     page = out.read_text(encoding="utf8")
     assert '"tokens":["the","cat","sat","."]' in page.replace(" ", "")
     assert "http://" not in page.replace("http://www.w3.org", "")
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["heads.html"]
+
+
+def test_one_text_is_one_text(small, tmp_path, capsys):
+    assert main([str(small), "the cat", "--out", str(tmp_path / "heads.html")]) == 0
+    assert capsys.readouterr().out.endswith("2 layers of 4 heads on 1 text\n")
 
 
 def test_a_shell_runs_it(small, tmp_path):
@@ -63,6 +69,13 @@ def spoilt(small: Path, to: Path, **changes) -> str:
     return str(to)
 
 
+def far(small: Path) -> bytes:
+    """A tokenizer whose words are numbered beyond the model's."""
+    told = json.loads((small / "tokenizer.json").read_text())
+    told["model"]["vocab"] = {word: n + 10_000 for word, n in told["model"]["vocab"].items()}
+    return json.dumps(told).encode()
+
+
 def test_what_is_in_the_way_is_said_in_a_sentence(small, tmp_path, capsys):
     config = json.loads((small / "config.json").read_text())
     coded = json.dumps(config | {"auto_map": {"AutoModel": "theirs.Model"}}).encode()
@@ -79,7 +92,11 @@ def test_what_is_in_the_way_is_said_in_a_sentence(small, tmp_path, capsys):
             "the cat",
         ],
         "sentence must hold a token, got none.": [str(small), " "],
-        "model must take the words of its tokenizer, got ": [str(small), "the " * 65],
+        "sentence must be of at most 64 tokens, which is how many": [str(small), "the " * 65],
+        "model must take the words of its tokenizer, got ": [
+            spoilt(small, tmp_path / "e", tokenizer=far(small)),
+            "cat",
+        ],
         "out must be in a folder that is there, got ": [str(small), "the", "--out", str(tmp_path / "x" / "y.html")],
         "out must be a file that can be written, got ": [str(small), "the", "--out", str(tmp_path / "a")],
     }

@@ -8,8 +8,7 @@ import torch
 from torch import nn
 
 from surgeon.arguments import positive_integer, truth
-from surgeon.models.cuts import Cut
-from surgeon.recording.cutting import check_captured_cuts
+from surgeon.recording.cutting import Cuts, check_captured_cuts
 from surgeon.recording.functions import put_in_place_of
 from surgeon.recording.libraries import seen_kernels
 from surgeon.recording.recording import Recording
@@ -24,7 +23,7 @@ def capture(
     model: nn.Module,
     *,
     of: Sequence[Handing] | Mapping[Handing, Read] = (),
-    cuts: Sequence[Cut] = (),
+    cuts: Cuts = (),
     check: bool = True,
     at_most: int = 2**30,
 ) -> Iterator[Recording]:
@@ -45,14 +44,16 @@ def capture(
         What hands out its weights and is not looked into: modules, their
         names, or functions, which return (output, weights); or a mapping
         from these to a function from what they return to weights.
-    cuts : sequence of Cut
-        What is cut in this model, layers counted in the order in which they
-        attend: `heads`, `mask`, `hide`, `weights` and `mute` of
-        `surgeon.models.cuts.Cut`.
+    cuts : sequence of Cut, or mapping
+        What is cut in this model: `heads`, `mask`, `hide`, `weights` and
+        `mute` of `surgeon.models.cuts.Cut`. Layers are counted in the order
+        in which they are seen to attend; or, in a mapping from a layer's name
+        to a sequence of cuts, named as in `weights` of the recording.
     check : bool
         Whether each call is made twice, first without all this, to compare:
-        outputs must be the same to rounding. With cuts, the difference is
-        measured instead. A model in training mode is called once.
+        outputs must be the same to rounding, under autocast to its. With
+        cuts, the difference is measured instead. A model in training mode is
+        called once.
     at_most : int
         How many bytes of weights are kept; layers beyond are left out, and a
         warning names them.
@@ -74,11 +75,25 @@ def capture(
     Notes
     -----
     A row that may see nothing is recorded as zeros; the output stays what it
-    was, NaN or zeros. Not seen are kernels of other libraries outside
-    transformers, programs of TorchScript, attention without a softmax, and
-    softmax in pieces, which never holds weights: name with `of` what hands
-    them out. PyTorch's fast path, which gives zeros at padding, is off, also
-    in the call to compare with.
+    was, NaN or zeros. PyTorch's fast path, which gives zeros at padding, is
+    off, also in the call to compare with.
+
+    Only what is seen has a number: in a model where one of three layers
+    attends unseen, the third is layer 1. Look at the names before you cut by
+    number. A module that attends more than once in one call of it, as over
+    heads, over blocks of queries or of keys, has a name for each (``#2``),
+    each normalised by itself: where a softmax is taken in pieces that are
+    joined later, none of these is the whole. `stack` and `patterns` warn of
+    that, and cuts must name them.
+
+    Not seen are kernels of other libraries outside transformers, programs of
+    TorchScript, attention without a softmax, and shares that are never
+    formed, or not as such: ``exp(s - logsumexp(s))``, the ``exp`` of a
+    ``log_softmax``, ``exp2``, ``exp(s) @ v`` divided afterwards, and a sum of
+    ``w[..., None] * v``. Name with `of` what hands out weights.
+
+    Under activation checkpointing, take the backward pass inside the context,
+    and make no cuts: parts are then called again by themselves.
 
     Examples
     --------
@@ -124,6 +139,11 @@ def _handing(
     model: nn.Module, of: Sequence[Handing] | Mapping[Handing, Read]
 ) -> tuple[dict[int, Read], dict[Callable[..., Any], Read]]:
     """Modules by id, and functions, with how to read their weights."""
+    if isinstance(of, str):
+        raise ValueError(
+            f"of must be a sequence or a mapping, got {of!r:.60}; write"
+            " [of] for a single one."
+        )
     reads = dict(of) if isinstance(of, Mapping) else dict.fromkeys(of, second)
     modules: dict[int, Read] = {}
     functions: dict[Callable[..., Any], Read] = {}

@@ -1,7 +1,7 @@
 """Cuts in weights: what `Cut` can do where nothing but weights is known."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -16,6 +16,9 @@ from surgeon.models.cuts import Cut
 # -10,000 for minus infinity.
 FAR = 5_000.0
 
+# In layers by number, or from a layer's name
+Cuts = Sequence[Cut] | Mapping[str, Sequence[Cut]]
+
 
 def seen_of(scores: Tensor) -> Tensor:
     """Which keys each query may see, by the scores [..., T, S].
@@ -29,8 +32,17 @@ def seen_of(scores: Tensor) -> Tensor:
     return near & (scores != -torch.inf)
 
 
-def check_captured_cuts(cuts: Sequence[Cut]) -> None:
+def check_captured_cuts(cuts: Cuts) -> None:
     """Raise a ValueError unless all of them can be made in weights."""
+    if isinstance(cuts, Mapping):
+        for name, some in cuts.items():
+            check_captured_cuts(some)
+            if any(cut.layers is not None for cut in some):
+                raise ValueError(
+                    "cuts by name must leave layers as they are, got layers"
+                    f" for {name!r}."
+                )
+        return
     if not isinstance(cuts, Sequence) or not all(
         isinstance(cut, Cut) for cut in cuts
     ):
@@ -147,7 +159,7 @@ def _masked(
     keeps for nobody, a sink's share.
     """
     given, working = weights.dtype, at_least_float32(weights.dtype)
-    weights, slack = weights.to(working), _slack(given)
+    weights, slack = weights.to(working), slack_of(given)
     by_scores, known = None, weights.new_zeros(1, dtype=torch.bool)
     if scores is not None:
         by_scores, known = _by_scores(weights, added, scores, slack)
@@ -173,7 +185,7 @@ def _masked(
     return shared.to(given)
 
 
-def _slack(dtype: torch.dtype) -> float:
+def slack_of(dtype: torch.dtype) -> float:
     """How far a row's sum may be from one by rounding."""
     return max(1e-4, 4 * torch.finfo(dtype).eps)
 

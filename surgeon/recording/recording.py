@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,12 +16,29 @@ if TYPE_CHECKING:
 
 
 class Change(NamedTuple):
-    """What cuts changed in the output of a model."""
+    """What cuts changed in the output of a model.
 
-    before: Tensor  #: the output without cuts
-    after: Tensor  #: and with them
-    largest: float  #: the largest absolute difference
-    share: float  #: the norm of the difference over the norm before
+    Attributes
+    ----------
+    before, after : Tensor
+        The output without cuts, and with them.
+    largest : float
+        The largest absolute difference.
+    share : float
+        The norm of the difference over the norm before.
+    """
+
+    before: Tensor
+    after: Tensor
+    largest: float
+    share: float
+
+    def __repr__(self) -> str:
+        shape, kind = list(self.before.shape), self.before.dtype
+        return (
+            f"Change(largest={self.largest:.4g}, share={self.share:.4g}, of"
+            f" outputs {shape} in {kind})"
+        )
 
 
 class Recording:
@@ -49,6 +66,7 @@ class Recording:
         self.change: Change | None = None
         self.compared = 0
         self._at_most = at_most
+        self._again: list[str] = []  # who attends repeatedly in one call
 
     def __repr__(self) -> str:
         shapes = {tuple(w.shape) for w in self.weights.values()}
@@ -64,6 +82,11 @@ class Recording:
             return
         self.left_out = [x for x in self.left_out if x != name]
         self.weights[name] = weights.detach()
+
+    def again(self, name: str) -> None:
+        """Remember that a module attends more than once in one call of it."""
+        if name not in self._again:
+            self._again.append(name)
 
     def warn(self) -> None:
         """Say so if layers were left out."""
@@ -98,6 +121,12 @@ class Recording:
             If nothing was recorded, if there is no such layer, if one was
             left out, if the layers differ in heads, queries or keys, or if
             there is no such row.
+
+        Warns
+        -----
+        UserWarning
+            If `names` is not given and a module attended more than once in a
+            call of it, as in pieces.
         """
         wanted = self._names(names)
         first = self.weights[wanted[0]]
@@ -136,6 +165,11 @@ class Recording:
             those do that a sink or dropout took something from.
         ModuleNotFoundError
             If pandas is not installed.
+
+        Warns
+        -----
+        UserWarning
+            As `stack`.
         """
         with needed_by("patterns"):
             import pandas as pd
@@ -147,12 +181,32 @@ class Recording:
                 weights[place("row", row, len(weights))]
             ):
                 told = {"layer": layer, "name": name, "head": head}
-                said = analyze_attention_patterns(one, window=window)
+                said = self._said(name, one, window)
                 rows.append({**told, **said})
         return pd.DataFrame(rows)
 
+    def _said(self, name: str, weights: Tensor, window: int) -> Any:
+        """The numbers of a head, or of which layer there are none."""
+        try:
+            return analyze_attention_patterns(weights, window=window)
+        except ValueError as error:
+            if not str(error).startswith("attention_weights must have rows"):
+                raise
+            raise ValueError(
+                f"weights of {name} must have rows that sum to one or to"
+                " zero; in training, dropout changes them: call .eval()"
+                f" first ({str(error).split(', ', 1)[-1].rstrip('.')})."
+            ) from None
+
     def _names(self, names: Sequence[str] | None) -> list[str]:
         """The layers that are asked for, all of which were kept."""
+        if names is None and self._again:
+            warnings.warn(
+                f"{self._again[0]} attends more than once in a call (in"
+                " pieces?): each time counts as a layer here, and its rows"
+                " sum to one by themselves; say names to choose.",
+                stacklevel=3,
+            )
         wanted = [*self.weights, *self.left_out] if names is None else names
         if not wanted:
             raise ValueError("weights must have been recorded, got none.")

@@ -1,6 +1,6 @@
 """Who is attending now: calls of a model, followed by hooks."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,7 +16,12 @@ from surgeon.recording.comparing import (
     check_alike,
     tensors,
 )
-from surgeon.recording.cutting import cut_weights, seen_of
+from surgeon.recording.cutting import (
+    Cuts,
+    cut_weights,
+    seen_of,
+    slack_of,
+)
 from surgeon.recording.layers import by_head
 from surgeon.recording.recording import Recording
 from surgeon.recording.watch import Watch
@@ -33,8 +38,9 @@ class Session:
     ----------
     recording : Recording
         Where weights are kept.
-    cuts : sequence of Cut
-        What is cut; layers are counted in the order in which they attend.
+    cuts : sequence of Cut, or mapping
+        What is cut; layers are counted in the order in which they attend, or
+        named.
     check : bool
         Whether each call is made twice, and compared.
     read : dict
@@ -44,13 +50,16 @@ class Session:
     def __init__(
         self,
         recording: Recording,
-        cuts: Sequence[Cut],
+        cuts: Cuts,
         check: bool,
         read: dict[int, Read],
     ) -> None:
         self._recording, self._cuts, self._check = recording, cuts, check
         self._read = read
         self._stack: list[Called] = []
+        self._frames: list[int] = []  # a number for each call in the stack
+        self._calls = 0
+        self._attended: set[tuple[int, str]] = set()
         self._quiet = 0  # how many there are whose inside is left alone
         self._plain = False  # whether this is the call to compare with
         self._watch: Watch | None = None
@@ -59,7 +68,7 @@ class Session:
         self._batch: set[int] = set()
         self._device = "cpu"
         self._coarse: set[torch.dtype] = set()  # what autocast computes in
-        self._called = False
+        self._called = self._dropping = False
 
     def enter(
         self, name: str, module: nn.Module, args: tuple, named: Any
@@ -68,6 +77,8 @@ class Session:
         if self._plain:
             return
         self._stack.append((name, module))
+        self._calls += 1
+        self._frames.append(self._calls)
         self._quiet += id(module) in self._read
         if len(self._stack) == 1:
             self._begin(module, args, named)
@@ -84,6 +95,7 @@ class Session:
                 self.hand_in(name, read(output))
         finally:
             self._stack.pop()
+            self._frames.pop()
             if not self._stack:
                 self.end()
         if not self._stack and output is not None:
@@ -94,6 +106,7 @@ class Session:
         if self._watch is not None:
             self._watch.__exit__(None, None, None)
         self._watch, self._stack, self._quiet = None, [], 0
+        self._frames, self._attended = [], set()
 
     def check_seen(self) -> None:
         """Raise a ValueError if the model was called, and nothing seen."""
@@ -114,8 +127,9 @@ class Session:
                 f"of must name what returns (output, weights), got {got} for"
                 f" the weights of {name}."
             )
+        _check_shares(name, weights, self._dropping)
         layer, name = self._next(name)
-        if self._cuts_in(layer):
+        if self._cuts_in(layer, name):
             raise ValueError(
                 f"cuts must be in layers whose weights are used where they"
                 f" are seen, got one in {name}, which hands them out."
@@ -150,8 +164,8 @@ class Session:
         self._batch = set() if first is None else set(first.shape[:2])
         self._device = "cpu" if first is None else first.device.type
         self._coarse = set()
-        dropping = any(one.training for one in module.modules())
-        if self._check and not dropping:
+        self._dropping = any(one.training for one in module.modules())
+        if self._check and not self._dropping:
             with self._left_alone():
                 self._before = asked_plainly(module, args, named)
         self._watch = Watch(self._use, lambda: bool(self._quiet))
@@ -179,6 +193,14 @@ class Session:
             self._recording.compared += 1
 
     def _check_layers(self) -> None:
+        if isinstance(self._cuts, Mapping):
+            for name in self._cuts:
+                if name not in self._order:
+                    raise ValueError(
+                        "cuts must name layers that attend:"
+                        f" {', '.join(self._order)}, got {name!r}."
+                    )
+            return
         for cut in self._cuts if self._order else ():
             cut.layers_of(len(self._order))
 
@@ -187,7 +209,7 @@ class Session:
         layer, name = self._next(self._stack[-1][0])
         heads = self._heads()
         shown = by_head(weights.detach(), heads, self._batch)
-        cuts = self._cuts_in(layer)
+        cuts = self._cuts_in(layer, name)
         if cuts:
             split = by_head(weights, heads, self._batch)
             known = self._of_weights(scores, weights)
@@ -212,9 +234,22 @@ class Session:
     def _next(self, name: str) -> tuple[int, str]:
         """The number and the name of the layer that attends now."""
         name = name or type(self._stack[-1][1]).__name__
+        if (self._frames[-1], name) in self._attended:
+            self._recording.again(name)
+            self._check_numbers(name)
+        self._attended.add((self._frames[-1], name))
         again = sum(one.split("#")[0] == name for one in self._order)
         self._order.append(f"{name}#{again + 1}" if again else name)
         return len(self._order) - 1, self._order[-1]
+
+    def _check_numbers(self, name: str) -> None:
+        if self._cuts and not isinstance(self._cuts, Mapping):
+            raise ValueError(
+                "cuts must be given by name, as a mapping, where a module"
+                " attends more than once in a call (in pieces?), got"
+                f" {name}, whose weights are named {name}, {name}#2 and so on"
+                " in the recording."
+            )
 
     def _heads(self) -> int | None:
         """How many heads the module says it has, or the one around it."""
@@ -224,12 +259,27 @@ class Session:
                 return heads
         return None
 
-    def _cuts_in(self, layer: int) -> list[Cut]:
+    def _cuts_in(self, layer: int, name: str) -> list[Cut]:
         """The cuts in one layer, whose number a model may not have."""
+        if isinstance(self._cuts, Mapping):
+            return list(self._cuts.get(name, ()))
         return [c for c in self._cuts if layer in c.layers_of(NO_END)]
 
 
 NO_END = 1_000_000
+
+
+def _check_shares(name: str, weights: Tensor, dropping: bool) -> None:
+    """Raise a ValueError if what was handed out is more than shares."""
+    if dropping or not weights.numel() or not weights.is_floating_point():
+        return
+    most = float(weights.detach().nan_to_num().double().sum(-1).max())
+    if most > 1 + slack_of(weights.dtype):
+        raise ValueError(
+            "of must name what returns (output, weights), whose rows sum to"
+            f" at most one, got a row that sums to {most:.4g} for the weights"
+            f" of {name}."
+        )
 
 
 def second(output: Any) -> Any:

@@ -379,6 +379,16 @@ REFUSED = {
     "a head": (lambda m: capture(m, cuts=[Cut(heads=3)]), "heads must be integers from 0 to 2, got 3."),
     "handed out": (lambda m: capture(m, of=[nn.Linear(1, 1)]), "of must hold modules of the model, their names"),
     "a name": (lambda m: capture(m, of=["layers"]), "of must hold modules of the model, their names"),
+    "one name": (lambda m: capture(m, of="layer"), "of must be a sequence or a mapping, got 'layer'; write [of] for"),
+    "a cut by name": (lambda m: capture(m, cuts={"layer": Cut()}), "cuts must be a sequence of Cut"),
+    "a number by name": (
+        lambda m: capture(m, cuts={"layer": [Cut(layers=0)]}),
+        "cuts by name must leave layers as they are, got layers for 'layer'.",
+    ),
+    "no such name": (
+        lambda m: capture(m, cuts={"layers": [Cut(heads=0)]}),
+        "cuts must name layers that attend: layer, layer#2, layer#3, got 'layers'.",
+    ),
     "no weights": (lambda m: capture(m, of=["layer"]), "of must name what returns (output, weights), got NoneType"),
     "memory": (lambda m: capture(m, at_most=0), "at_most must be an integer of at least 1, got 0."),
     "check": (lambda m: capture(m, check=1), "check must be True or False, got 1."),
@@ -436,3 +446,72 @@ def test_a_part_of_torchscript_is_left_alone():
     assert list(recording.weights) == ["layer"]
     with pytest.raises(ValueError, match=r"^model must not be a program of TorchScript"), capture(model.scripted):
         pass
+
+
+class Pieces(nn.Module):
+    """Keys in two pieces, joined by their log-sum-exp."""
+
+    def forward(self, x):
+        each, sums = [], []
+        for keys in x.chunk(2, -2):
+            scores = x @ keys.mT
+            each.append(scores.softmax(-1) @ keys)
+            sums.append(scores.logsumexp(-1))
+        shares = torch.stack(sums).softmax(0)
+        return sum(s[..., None] * a for s, a in zip(shares, each, strict=True))
+
+
+def test_what_attends_in_pieces_is_not_silently_layers():
+    model, x = nn.Sequential(Pieces()).eval(), normal(B, H, 8, 5, grad=False)
+    with capture(model) as recording:
+        model(x)
+    assert list(recording.weights) == ["0", "0#2"]
+    said = r"^0 attends more than once in a call \(in pieces\?\)"
+    with pytest.warns(UserWarning, match=said):
+        recording.stack()
+    with pytest.warns(UserWarning, match=said):
+        recording.patterns()
+    assert recording.stack(["0#2"]).shape == (1, H, 8, 4)
+    said = r"^cuts must be given by name, .* got 0, whose weights are named 0, 0#2"
+    with pytest.raises(ValueError, match=said), capture(model, cuts=[Cut(hide=0)]):
+        model(x)
+
+
+def test_cuts_by_name():
+    model, x = Loop().eval(), normal(B, T, W, grad=False)
+    with capture(model, cuts=[Cut(layers=1, heads=2, weights=silent)]) as numbered:
+        by_number = model(x)
+    with capture(model, cuts={"layer#2": [Cut(heads=2, weights=silent)]}) as named:
+        by_name = model(x)
+    assert torch.equal(by_name, by_number)
+    assert named.change.share == numbered.change.share > 0
+    pieces = Pieces().eval()
+    with capture(pieces, cuts={"Pieces#2": [Cut(mute=0)]}) as recording:
+        pieces(normal(B, H, 8, 5, grad=False))
+    muted = [bool((w[..., 0] == 0).all()) for w in recording.weights.values()]
+    assert muted == [False, True]
+
+
+def test_dropout_is_said_where_rows_are_described():
+    model = nn.TransformerEncoderLayer(W, H, 5, dropout=0.5, batch_first=True).train()
+    with capture(model) as recording:
+        model(torch.ones(B, T, W))
+    said = r"^weights of self_attn must have rows .* call .eval\(\) first \(got [\d.]+\).$"
+    with pytest.raises(ValueError, match=said):
+        recording.patterns()
+
+
+def test_a_change_is_told_in_a_line():
+    model = Loop().eval()
+    with capture(model, cuts=[Cut(layers=0, weights=silent)]) as recording:
+        model(normal(B, T, W, grad=False))
+    change = recording.change
+    told = f"Change(largest={change.largest:.4g}, share={change.share:.4g}, of outputs [2, 7, 12] in torch.float64)"
+    assert repr(change) == told
+
+
+def test_what_is_handed_out_must_be_shares():
+    model = Thrice(nn.MultiheadAttention(W, H, batch_first=True)).eval()
+    said = r"^of must name what .* got a row that sums to 4.5 for the weights of layer.$"
+    with pytest.raises(ValueError, match=said), capture(model, of={"layer": lambda got: got[1] * 4.5}):
+        model(torch.ones(B, T, W))
