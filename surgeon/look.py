@@ -2,6 +2,7 @@
 
 import argparse
 import inspect
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -77,7 +78,7 @@ def _written(folder: Path, sentences: Sequence[str], out: Path) -> str:
     except OSError as error:
         raise ValueError(
             f"out must be a file that can be written, got {str(out)!r}:"
-            f" {error.strerror}."
+            f" {os.strerror(error.errno or 0)}."
         ) from None
     L, H = weights[0].shape[:2]
     texts = "1 text" if len(names) == 1 else f"{len(names)} texts"

@@ -1,5 +1,6 @@
 """Every head of any model, to be looked at in a notebook or in a file."""
 
+import errno
 import html
 import os
 import uuid
@@ -16,6 +17,7 @@ from surgeon.instruments.scripts import head_explorer_script, read, style
 from surgeon.instruments.texts import Heads, pack, read_texts
 
 MODES = ("all", "from", "to")
+CHOICE = ("text", "layer", "head", "mode", "token")
 
 
 class Explorer:
@@ -23,6 +25,10 @@ class Explorer:
 
     Made by `surgeon.explore`. The last expression of a cell, it is shown
     there; `save` writes a file that any browser opens.
+
+    What is assigned to an attribute is checked: a ValueError, if there is no
+    such text, layer, head, token or mode. With another text or mode, a token
+    that is not there becomes the last that is.
 
     Attributes
     ----------
@@ -34,11 +40,11 @@ class Explorer:
         looks at it.
     """
 
-    text: Any
-    layer: Any
-    head: Any
-    mode: Any
-    token: Any
+    text: Any = 0
+    layer: Any = 0
+    head: Any = 0
+    mode: Any = "all"
+    token: Any = 0
 
     def hold(
         self, texts: list[Heads], layer: int, head: int, causal: bool
@@ -52,9 +58,36 @@ class Explorer:
             "causal": truth("causal", causal),
             "texts": pack(texts, causal),
         }
-        self.layer = place("layer", layer, L)
-        self.head = place("head", head, H)
-        self.text, self.mode, self.token = 0, "all", 0
+        self.layer = layer
+        self.head = head
+
+    def check(self, name: str, chosen: Any) -> Any:
+        """What is chosen, if there is such a one; or a ValueError."""
+        if name == "mode":
+            if not isinstance(chosen, str) or chosen not in MODES:
+                raise ValueError(
+                    f"mode must be one of {', '.join(MODES)}, got {chosen!r}."
+                )
+            return str(chosen)
+        counts = {
+            "text": len(self.texts),
+            "layer": self.packed["layers"],
+            "head": self.packed["heads"],
+            "token": self.token_count(),
+        }
+        return place(name, chosen, counts[name])
+
+    def token_count(self) -> int:
+        """How many tokens there are to choose from."""
+        T, S = self.texts[self.text].weights.shape[2:]
+        return int(S if self.mode == "to" else T)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in CHOICE:
+            value = self.check(name, value)
+        super().__setattr__(name, value)
+        if name in ("text", "mode"):
+            self.token = min(self.token, self.token_count() - 1)
 
     @property
     def weights(self) -> Tensor:
@@ -64,8 +97,7 @@ class Explorer:
 
     def html(self, title: str = "", heading: bool = True) -> str:
         """The page that `save` writes."""
-        names = ("text", "layer", "head", "mode", "token")
-        choice = {name: getattr(self, name) for name in names}
+        choice = {name: getattr(self, name) for name in CHOICE}
         said = html.escape(title or "Attention heads")
         return read("notebook/page.html").format(
             title=said,
@@ -95,16 +127,20 @@ class Explorer:
         Raises
         ------
         OSError
-            If it cannot be written there.
+            If it cannot be written there: a FileNotFoundError, where there
+            is no such folder, an IsADirectoryError, where it is a folder,
+            and so on.
         """
-        path = Path(path)
-        part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+        page, file = self.html(title), Path(path)
         try:
-            part.write_text(self.html(title), encoding="utf8")
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
-        return path
+            _write_whole(file, page)
+        except OSError as error:
+            raise type(error)(
+                error.errno,
+                "path must be a file that can be written, got"
+                f" {os.fspath(path)!r}: {error.strerror}.",
+            ) from None
+        return file
 
     def __repr__(self) -> str:
         count, n = (
@@ -172,11 +208,13 @@ def explore(
     ------
     ValueError
         If weights are no floating-point numbers of such a shape, lie outside
-        0 to 1 or are NaN; if a head has more than 65,536 cells, or all have
-        more than 8,000,000 numbers; if there is not a name for each key and
-        each query, or not the same names of texts; if texts differ in layers
-        or heads; if `layer` or `head` is none of those there are; if weight
-        lies above the diagonal where `causal`.
+        0 to 1 or are NaN, or are none, as where a model of `transformers`
+        runs without eager attention; if a head has more than 65,536 cells, or
+        all have more than 8,000,000 numbers; if tokens are no strings but
+        ids, or there is not a name for each key and each query, or not the
+        same names of texts; if texts differ in layers or heads; if `layer` or
+        `head` is none of those there are; if weight lies above the diagonal
+        where `causal`.
 
     Examples
     --------
@@ -197,6 +235,18 @@ def explore(
         explorer = Explorer()
     explorer.hold(texts, layer, head, causal)
     return explorer
+
+
+def _write_whole(file: Path, page: str) -> None:
+    """Beside it first, so that what stands there is never half a page."""
+    if file.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    part = file.with_name(f".{file.name}.{uuid.uuid4().hex[:8]}")
+    try:
+        part.write_text(page, encoding="utf8")
+        part.replace(file)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _embedded(thing: Any) -> str:

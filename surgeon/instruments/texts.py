@@ -32,6 +32,10 @@ def read_texts(weights: Any, tokens: Any, queries: Any) -> list[Heads]:
     elif _several(tokens):
         keys = list(range(len(tokens)))
         names = [""] * len(keys)
+        for key in keys:
+            _check_strings(f"tokens[{key}]", tokens[key])
+    elif _without_texts(weights, tokens):
+        raise ValueError("weights must hold at least one text, got none.")
     else:
         one = _read("", "", weights, tokens, queries)
         _check_size(one.weights.size)
@@ -87,7 +91,20 @@ def _several(tokens: Any) -> bool:
     """Whether these are the tokens of many texts: lists in a list."""
     if isinstance(tokens, str) or not isinstance(tokens, Sequence):
         return False
-    return not len(tokens) or not isinstance(tokens[0], str)
+    return len(tokens) > 0 and _is_list(tokens[0])
+
+
+def _is_list(thing: Any) -> bool:
+    """Whether it could be tokens: no string, and no tensor of one number."""
+    if isinstance(thing, str | bytes) or not hasattr(thing, "__len__"):
+        return False
+    return getattr(thing, "ndim", 1) > 0
+
+
+def _without_texts(weights: Any, tokens: Any) -> bool:
+    """Whether these are two empty lists, of as many texts."""
+    given = (weights, tokens)
+    return all(isinstance(one, list | tuple) and not one for one in given)
 
 
 def _check_texts(what: str, given: Any, keys: list[Any], named: bool) -> None:
@@ -100,10 +117,10 @@ def _check_texts(what: str, given: Any, keys: list[Any], named: bool) -> None:
             )
     elif not isinstance(given, Sequence) or len(given) != len(keys):
         got = len(given) if hasattr(given, "__len__") else given
-        raise ValueError(
-            f"{what} must have one for each of the {len(keys)} texts, got"
-            f" {got}."
-        )
+        texts = "the 1 text"
+        if len(keys) > 1:
+            texts = f"each of the {len(keys)} texts"
+        raise ValueError(f"{what} must have one for {texts}, got {got}.")
 
 
 def _check_size(size: int) -> None:
@@ -126,6 +143,10 @@ def _check_causal(weights: np.ndarray, queries: list[str] | None) -> None:
 def _read(
     name: str, place: str, weights: Any, tokens: Any, queries: Any
 ) -> Heads:
+    if _is_list(tokens) and not len(tokens):
+        raise ValueError(
+            f"tokens{place} must hold at least one token, got none."
+        )
     numbers = _numbers(f"weights{place}", weights)
     T, S = numbers.shape[2:]
     keys = _names(f"tokens{place}", tokens, S, "keys")
@@ -146,12 +167,25 @@ def _names(which: str, names: Any, count: int, of: str) -> list[str]:
             f"{which} must be a sequence of {count} strings, got"
             f" {type(names).__name__}."
         )
+    _check_strings(which, names)
     if len(names) != count:
         raise ValueError(
             f"{which} must name each of the {count} {of}, got {len(names)}."
         )
     lines = (str(name).replace("\n", "\\n") for name in names)
     return [line.encode("utf-8", "replace").decode() for line in lines]
+
+
+def _check_strings(which: str, names: Any) -> None:
+    """That these are names, and not a tokenizer's numbers."""
+    if not _is_list(names):
+        return
+    for name in names:
+        if not isinstance(name, str):
+            raise ValueError(
+                f"{which} must be strings, got {type(name).__name__}: a"
+                " tokenizer's convert_ids_to_tokens turns ids into them."
+            )
 
 
 def _numbers(which: str, weights: Any) -> np.ndarray:
@@ -185,7 +219,18 @@ def _numbers(which: str, weights: Any) -> np.ndarray:
 
 def _array(which: str, weights: Any) -> np.ndarray:
     """Any library's array; of a list or tuple of them, each is a layer."""
-    listed = isinstance(weights, list | tuple) and len(weights) > 0
+    listed = isinstance(weights, list | tuple)
+    none = listed and not weights
+    if (
+        weights is None
+        or none
+        or (listed and any(w is None for w in weights))
+    ):
+        raise ValueError(
+            f"{which} must hold numbers, got {weights if none else None}: the"
+            ' model handed out none; load it with attn_implementation="eager"'
+            " and ask for output_attentions=True, or use surgeon.capture."
+        )
     if listed and hasattr(weights[0], "shape"):
         layers = [_array(which, layer) for layer in weights]
         if len({layer.shape for layer in layers}) > 1:

@@ -1,7 +1,9 @@
 """Any model's heads: what `explore` reads, what it refuses, and the file that it writes."""
 
+import errno
 import json
 import math
+import os
 import re
 
 import numpy as np
@@ -100,6 +102,43 @@ def test_the_choice_is_where_it_was_put():
     assert repr(view) == "[6 heads on 2 texts: layer 0, head 1]"
 
 
+WRONG = [
+    ("layer", 2, "layer must be an integer from 0 to 1, got 2."),
+    ("head", 2.5, "head must be an integer from 0 to 2, got 2.5."),
+    ("head", -1, "head must be an integer from 0 to 2, got -1."),
+    ("head", True, "head must be an integer from 0 to 2, got True."),
+    ("text", 2, "text must be an integer from 0 to 1, got 2."),
+    ("token", 9, "token must be an integer from 0 to 4, got 9."),
+    ("mode", "x", "mode must be one of all, from, to, got 'x'."),
+    ("mode", 1, "mode must be one of all, from, to, got 1."),
+]
+
+
+@pytest.mark.parametrize("widget", [False, True])
+def test_what_is_not_there_cannot_be_chosen(monkeypatch, widget):
+    monkeypatch.setattr(explorer, "can_show_widgets", lambda: widget)
+    view = explore([CROSS, OTHER], [names(11), names(5)], queries=[names(5), names(7)], layer=1)
+    for name, value, message in WRONG:
+        before = view.html()
+        with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+            setattr(view, name, value)
+        assert view.html() == before
+    assert torch.equal(view.weights, CROSS[1, 0])
+
+
+@pytest.mark.parametrize("widget", [False, True])
+def test_a_token_that_another_text_or_mode_has_not_is_its_last(monkeypatch, widget):
+    monkeypatch.setattr(explorer, "can_show_widgets", lambda: widget)
+    view = explore([CROSS, OTHER], [names(11), names(5)], queries=[names(5), names(7)])
+    view.mode, view.token = "to", 10
+    view.mode = "from"
+    assert view.token == 4
+    view.text, view.token = 1, np.int64(6)
+    assert (view.token, type(view.token)) == (6, int)
+    view.text = 0
+    assert view.token == 4
+
+
 SEVEN = names(7)
 
 
@@ -109,6 +148,11 @@ def refused(message, weights=SELF, tokens=SEVEN, **options):
 
 HOLE = SELF.clone()
 HOLE[0, 0, 0, :2] = math.nan
+NO_WEIGHTS = (
+    'the model handed out none; load it with attn_implementation="eager" and ask for output_attentions=True,'
+    " or use surgeon.capture."
+)
+IDS = "a tokenizer's convert_ids_to_tokens turns ids into them."
 AXES = "[heads, T, S] or [layers, heads, T, S], none of them 0"
 
 
@@ -120,7 +164,12 @@ AXES = "[heads, T, S] or [layers, heads, T, S], none of them 0"
         refused(f"weights must have shape {AXES}, got [2, 0, 7, 7].", SELF[:, :0]),
         refused("weights must have layers of one shape, got [[3, 7, 7], [2, 7, 7]].", [SELF[0], SELF[0, :2]]),
         refused("weights must hold floating-point numbers, got int64.", SELF.long()),
-        refused("weights must hold floating-point numbers, got object.", [None, None]),
+        refused(f"weights must hold numbers, got (): {NO_WEIGHTS}", ()),
+        refused(f"weights must hold numbers, got None: {NO_WEIGHTS}", (None, None)),
+        refused(f"weights must hold numbers, got None: {NO_WEIGHTS}", None),
+        refused(f"weights must hold numbers, got None: {NO_WEIGHTS}", (SELF[:1], None)),
+        refused(f"weights[1] must hold numbers, got (): {NO_WEIGHTS}", [SELF, ()], [names(7)] * 2),
+        refused("weights must hold floating-point numbers, got object.", [[[["a"]]], [[[{}]]]]),
         refused("weights must hold numbers, got NaN in 2 cells.", HOLE),
         refused("weights must lie between 0 and 1, got 1.5.", SELF.new_full((1, 7, 7), 1.5)),
         refused("weights must lie between 0 and 1, got -0.5.", SELF.new_full((1, 7, 7), -0.5)),
@@ -138,8 +187,23 @@ AXES = "[heads, T, S] or [layers, heads, T, S], none of them 0"
         refused("queries must name each of the 5 queries, got 4.", CROSS, names(11), queries=names(4)),
         refused("weights must hold at least one text, got none.", {}, {}),
         refused("weights must hold at least one text, got none.", [], []),
-        refused("weights must have one for each of the 1 texts, got 2.", [SELF, SELF], [names(7)]),
-        refused("queries must have one for each of the 1 texts, got 2.", [SELF], [names(7)], queries=[None, None]),
+        refused("weights must have one for the 1 text, got 2.", [SELF, SELF], [names(7)]),
+        refused("weights must have one for each of the 3 texts, got 2.", [SELF, SELF], [names(7)] * 3),
+        refused("queries must have one for the 1 text, got 2.", [SELF], [names(7)], queries=[None, None]),
+        refused("tokens must hold at least one token, got none.", torch.zeros(1, 1, 0, 0), []),
+        refused("tokens must hold at least one token, got none.", tokens=torch.zeros(0)),
+        refused("tokens['a'] must hold at least one token, got none.", {"a": SELF}, {"a": []}),
+        refused(f"tokens must be strings, got int: {IDS}", tokens=list(range(7))),
+        refused(f"tokens must be strings, got int: {IDS}", tokens=[5]),
+        refused(f"tokens must be strings, got int: {IDS}", tokens=[*names(6), 7]),
+        refused(f"tokens must be strings, got int64: {IDS}", tokens=np.arange(7)),
+        refused(f"tokens must be strings, got Tensor: {IDS}", tokens=torch.arange(7)),
+        refused(f"tokens must be strings, got Tensor: {IDS}", tokens=torch.arange(7)[None]),
+        refused(f"tokens must be strings, got Tensor: {IDS}", tokens=list(torch.arange(7))),
+        refused(f"tokens must be strings, got bytes: {IDS}", tokens=[b"a"] * 7),
+        refused(f"tokens[0] must be strings, got int: {IDS}", tokens=[list(range(7))]),
+        refused(f"tokens['a'] must be strings, got int: {IDS}", {"a": SELF}, {"a": list(range(7))}),
+        refused(f"queries must be strings, got int: {IDS}", queries=list(range(7))),
         refused("tokens must have the names of weights, 'a'.", {"a": SELF}, {"b": names(7)}),
         refused("queries must have the names of weights, 'a'.", {"a": SELF}, {"a": names(7)}, queries=names(7)),
         refused("tokens['a'] must name each of the 7 keys, got 5.", {"a": SELF}, {"a": names(5)}),
@@ -201,15 +265,44 @@ def test_a_file_is_whole_or_not_there(tmp_path, monkeypatch):
     before = file.read_bytes()
 
     def breaks(*arguments):
-        raise OSError("no space left")
+        raise OSError(errno.ENOSPC, "no space left")
 
     monkeypatch.setattr(explorer.Path, "replace", breaks)
     with pytest.raises(OSError, match="no space left"):
         view.save(file)
     assert [one.name for one in tmp_path.iterdir()] == ["heads.html"]
     assert file.read_bytes() == before
-    with pytest.raises(OSError, match="missing"):
-        view.save(tmp_path / "missing" / "heads.html")
+
+
+def test_a_file_that_cannot_be_written_is_refused_by_the_name_given(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    view = explore(SELF, names(7))
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    for kind, path, reason in [
+        (FileNotFoundError, "missing/heads.html", errno.ENOENT),
+        (IsADirectoryError, "folder", errno.EISDIR),
+        (IsADirectoryError, tmp_path, errno.EISDIR),
+        (IsADirectoryError, "", errno.EISDIR),
+        (NotADirectoryError, "file/heads.html", errno.ENOTDIR),
+    ]:
+        said = f"path must be a file that can be written, got {os.fspath(path)!r}: {os.strerror(reason)}."
+        with pytest.raises(kind) as raised:
+            view.save(path)
+        assert str(raised.value) == f"[Errno {reason}] {said}"
+        assert raised.value.errno == reason
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["file", "folder"]
+
+
+def test_a_folder_that_refuses_is_told_by_the_name_given(tmp_path, monkeypatch):
+    """As a user's own: to the one who may do all, no folder refuses."""
+
+    def refuses(self, *arguments, **options):
+        raise PermissionError(errno.EACCES, "Permission denied", str(self))
+
+    monkeypatch.setattr(explorer.Path, "write_text", refuses)
+    with pytest.raises(PermissionError, match=r"written, got 'heads\.html': Permission denied\.$"):
+        explore(SELF, names(7)).save("heads.html")
 
 
 def test_without_a_widget_it_is_a_page_within_the_page():

@@ -239,10 +239,12 @@ def test_every_public_name_is_there(whole):
 
 def test_the_readmes_snippets_run(whole):
     using = README.partition("## Using the package")[2].partition("\n## ")[0]
-    first, second = snippets(using, "python")
+    first, second, third = snippets(using, "python")
     assert whole.says(first) == ""
     theirs = "from surgeon import attention as my_attention\n"
     assert whole.says(theirs + second) == ""
+    assert whole.says(third) == ""
+    assert (whole.place / "heads.html").stat().st_size > 10_000
 
 
 def test_the_manuals_tests_pass_in_pytest_and_its_subjects_in_a_shell(whole):
