@@ -92,12 +92,13 @@ from .procedures.rule_tiles import RuleTiles, tiles_of
 from .procedures.topk import TopK, topk_attention, topk_mask
 from .procedures.window import window_attention
 from .recording.capturing import capture
-from .recording.recording import Recording
+from .recording.recording import Change, Recording
 
 __version__: str
 
 __all__ = [
     "Alibi",
+    "Change",
     "Diagnosis",
     "DistanceBias",
     "Explorer",

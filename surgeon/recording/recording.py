@@ -16,22 +16,12 @@ if TYPE_CHECKING:
 
 
 class Change(NamedTuple):
-    """What cuts changed in the output of a model.
+    """What cuts changed in the output of a model."""
 
-    Attributes
-    ----------
-    before, after : Tensor
-        The output without cuts, and with them.
-    largest : float
-        The largest absolute difference.
-    share : float
-        The norm of the difference over the norm before.
-    """
-
-    before: Tensor
-    after: Tensor
-    largest: float
-    share: float
+    before: Tensor  #: the output without cuts
+    after: Tensor  #: and with them
+    largest: float  #: the largest absolute difference
+    share: float  #: the norm of the difference over the norm before
 
     def __repr__(self) -> str:
         shape, kind = list(self.before.shape), self.before.dtype

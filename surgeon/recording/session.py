@@ -57,9 +57,8 @@ class Session:
         self._recording, self._cuts, self._check = recording, cuts, check
         self._read = read
         self._stack: list[Called] = []
-        self._frames: list[int] = []  # a number for each call in the stack
-        self._calls = 0
-        self._attended: set[tuple[int, str]] = set()
+        self._frames: list[object] = []  # one for each call in the stack
+        self._attended: set[tuple[object, str]] = set()
         self._quiet = 0  # how many there are whose inside is left alone
         self._plain = False  # whether this is the call to compare with
         self._watch: Watch | None = None
@@ -77,8 +76,7 @@ class Session:
         if self._plain:
             return
         self._stack.append((name, module))
-        self._calls += 1
-        self._frames.append(self._calls)
+        self._frames.append(object())
         self._quiet += id(module) in self._read
         if len(self._stack) == 1:
             self._begin(module, args, named)
