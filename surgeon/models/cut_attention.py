@@ -179,10 +179,10 @@ def _replace(
     return weights
 
 
-def _without_padding(after: Any, before: Tensor, real: Tensor) -> Tensor:
-    """Weights that a cut gave: none for padding, and an error for any on it.
+def fitting(after: Any, before: Tensor) -> Tensor:
+    """What a cut gave for weights, as wide and of their kind.
 
-    As wide as the weights before the cut, of their kind, and where they are.
+    An error if it is no tensor of their shape, or of [T, S].
     """
     whole = before.shape
     if not isinstance(after, Tensor) or after.shape not in (whole, whole[2:]):
@@ -192,9 +192,18 @@ def _without_padding(after: Any, before: Tensor, real: Tensor) -> Tensor:
             f"weights of a cut must give a tensor {list(whole)}, as they were"
             f" given, got {got}."
         )
+    return after.to(before).expand(whole)
+
+
+def _without_padding(after: Any, before: Tensor, real: Tensor) -> Tensor:
+    """Weights that a cut gave: none for padding, and an error for any on it.
+
+    As wide as the weights before the cut, of their kind, and where they are.
+    """
+    after = fitting(after, before)
     keys = real[:, None]  # [B, 1, 1, S]
-    queries = keys[..., -whole[2] :].mT  # [B, 1, T, 1]
-    after = after.to(before).expand(whole).masked_fill(~queries, 0.0)
+    queries = keys[..., -before.shape[2] :].mT  # [B, 1, T, 1]
+    after = after.masked_fill(~queries, 0.0)
     if (after.masked_fill(keys, 0.0) != 0).any():
         raise ValueError(
             "weights of a cut must be 0 on padding, where its second argument"

@@ -2,7 +2,6 @@
 
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,6 +9,7 @@ from torch import Tensor
 from surgeon.anatomy.mask_reading import as_additive
 from surgeon.anatomy.precision import at_least_float32
 from surgeon.anatomy.softmax import stable_softmax
+from surgeon.models.cut_attention import fitting
 from surgeon.models.cuts import Cut
 
 # A score so far below the largest of its row is a mask's: some models write
@@ -124,7 +124,7 @@ def cut_weights(
             heads = cut.heads_of(H)
             before = weights[:, heads]
             after = cut.weights(before, seen[:, heads])
-            weights[:, heads] = _fitting(after, before)
+            weights[:, heads] = fitting(after, before)
     for cut in cuts:
         muted = cut.muted_of(S)
         if muted:
@@ -202,16 +202,3 @@ def _by_scores(
     beyond = added.new_zeros(*added.shape[:-1], scores.shape[-1] - S)
     cut = stable_softmax(scores + torch.cat([added, beyond], -1))
     return cut[..., :S], off <= slack
-
-
-def _fitting(after: Any, before: Tensor) -> Tensor:
-    """What a cut gave for weights, as wide and of their kind."""
-    whole = before.shape
-    if not isinstance(after, Tensor) or after.shape not in (whole, whole[2:]):
-        tensor = isinstance(after, Tensor)
-        got = list(after.shape) if tensor else type(after).__name__
-        raise ValueError(
-            f"weights of a cut must give a tensor {list(whole)}, as they were"
-            f" given, got {got}."
-        )
-    return after.to(before).expand(whole)
