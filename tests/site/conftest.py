@@ -20,7 +20,7 @@ from readers import SIZES, new_context, served
 from survey import Findings, Trouble, survey, watched
 
 if TYPE_CHECKING:
-    from lab import Ran
+    from tabs import Ran
 
 
 @pytest.fixture(scope="session")
@@ -124,7 +124,7 @@ def lab(tmp_path_factory, trained, noted):
 
 @pytest.fixture(scope="session")
 def reader():
-    from lab import Reader
+    from tabs import Reader
 
     reader = Reader()
     yield reader

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from lab import PATIENCE, Ran, note_foreign
+from lab import PATIENCE
+from tabs import IDLE, Ran, connected, note_foreign, telling
 
 from surgeon import stable_softmax
 from surgeon.instruments.operating import draw_inputs, operate, permissions
@@ -57,8 +58,10 @@ class Notebook:
 
     async def open(self, name: str) -> None:
         self.tab.set_default_timeout(1000 * PATIENCE)
-        await self.tab.goto(f"{self.lab.address}/lab/tree/{name}?token={self.lab.token}&reset")
-        await self.tab.wait_for_selector('.jp-Notebook-ExecutionIndicator[data-status="idle"]')
+        async with telling(self.tab):
+            await self.tab.goto(f"{self.lab.address}/lab/tree/{name}?token={self.lab.token}&reset")
+            await self.tab.wait_for_selector(".jp-CodeCell")
+            await connected(self.tab, self.lab, name, IDLE)
 
     def cell(self, n: int):
         return self.tab.locator(".jp-CodeCell").nth(n)
@@ -66,16 +69,17 @@ class Notebook:
     async def run(self, n: int):
         """Run a cell; its outputs, once they are there."""
         cell = self.cell(n)
-        before = await cell.locator(".jp-InputPrompt").first.text_content()
-        await cell.locator(".cm-content").click()
-        await self.tab.keyboard.press("Control+Enter")
-        await self.tab.wait_for_function(
-            """([n, before]) => {
-                const text = document.querySelectorAll(".jp-CodeCell")[n].querySelector(".jp-InputPrompt").textContent;
-                return /\\[\\d+\\]/.test(text) && text !== before;
-            }""",
-            arg=[n, before],
-        )
+        async with telling(self.tab):
+            before = await cell.locator(".jp-InputPrompt").first.text_content()
+            await cell.locator(".cm-content").click()
+            await self.tab.keyboard.press("Control+Enter")
+            await self.tab.wait_for_function(
+                """([n, before]) => {
+                    const prompt = document.querySelectorAll(".jp-CodeCell")[n].querySelector(".jp-InputPrompt");
+                    return /\\[\\d+\\]/.test(prompt.textContent) && prompt.textContent !== before;
+                }""",
+                arg=[n, before],
+            )
         assert await cell.locator('[data-mime-type="application/vnd.jupyter.error"]').all_inner_texts() == []
         return cell.locator(".jp-OutputArea").first
 
@@ -89,6 +93,27 @@ class Notebook:
         raise AssertionError(found)
 
 
+async def open_late(found: Notebook, name: str) -> None:
+    """Open a notebook whose kernel comes long after its cells, as on a busy machine: what opens it, waits."""
+    asked, go = asyncio.Event(), asyncio.Event()
+
+    async def hold(route) -> None:
+        if route.request.method == "POST":
+            asked.set()
+            await go.wait()
+        await route.continue_()
+
+    await found.tab.route("**/api/sessions?*", hold)
+    opening = asyncio.create_task(found.open(name))
+    await asyncio.wait([opening, asyncio.create_task(asked.wait())], return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait([opening], timeout=1)
+    early = opening.done()
+    go.set()
+    await opening
+    await found.tab.unroute_all(behavior="wait")
+    assert not early, "A notebook without a kernel was taken for one that runs cells."
+
+
 @pytest.fixture(scope="module")
 def opened(lab, reader):
     """The notebook, with a table and heads in it; nothing is asked of anywhere else."""
@@ -98,7 +123,7 @@ def opened(lab, reader):
     requested = lambda request: note_foreign(ran, lab, request)
     tab.on("request", requested)
     found = Notebook(tab, lab)
-    reader.wait(found.open("instruments.ipynb"))
+    reader.wait(open_late(found, "instruments.ipynb"))
     yield found
     tab.remove_listener("request", requested)
     session = lab.session("instruments.ipynb")

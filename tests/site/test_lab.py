@@ -4,8 +4,9 @@ import re
 
 import pytest
 from contents import parsed
-from lab import MIB, ROOT, run_all, started
+from lab import MIB, ROOT, started
 from survey import PAGES
+from tabs import run_all
 
 LAUNCHED = [
     page for page in PAGES if (ROOT / f"{page}.md").exists() and "kernelspec:" in (ROOT / f"{page}.md").read_text()
