@@ -366,3 +366,25 @@ def keys_ignored(Q, K, V, mask=None):
     """Each query has a share for each place, whatever is there."""
     scores = Q[..., :1] * torch.arange(K.shape[-2])
     return stable_softmax(scores if mask is None else scores.masked_fill(~mask, -math.inf)) @ V
+
+
+def own_value(Q, K, V, mask=None):
+    """No attention at all: each query has the value at its own place."""
+    weights = torch.eye(Q.shape[-2], K.shape[-2], dtype=V.dtype).expand(*Q.shape[:-1], -1)
+    return weights @ V, weights
+
+
+def highest_of_all_keys(Q, K, V, mask=None):
+    """What is subtracted is the largest score, and it may be a hidden one."""
+    scores = Q @ K.mT / math.sqrt(Q.shape[-1])
+    powers = torch.exp(scores - scores.amax(-1, keepdim=True).detach())
+    powers = powers if mask is None else powers * mask
+    weights = powers / powers.sum(-1, keepdim=True)
+    return weights @ V, weights
+
+
+def by_squares(Q, K, V, mask=None):
+    """Dot products as a difference of squared lengths, which are much larger."""
+    q, k = Q.unsqueeze(-2), K.unsqueeze(-3)
+    scores = ((q + k).square().sum(-1) - (q - k).square().sum(-1)) / 4 / math.sqrt(Q.shape[-1])
+    return stable_softmax(scores if mask is None else scores.masked_fill(~mask, -math.inf)) @ V

@@ -21,6 +21,12 @@ def scores_by_loops(Q, K):
     return out
 
 
+def scores_by_squares(Q, K):
+    """Of the sum and of the difference, which differ by four products."""
+    q, k = Q[..., :, None, :], K[..., None, :, :]
+    return ((q + k).square().sum(-1) - (q - k).square().sum(-1)) / 4
+
+
 # Mask
 
 
@@ -218,6 +224,7 @@ RIGHT = {
         "matmul": lambda Q, K: torch.matmul(Q, K.transpose(-2, -1)),
         "einsum": lambda Q, K: torch.einsum("...td,...sd->...ts", Q, K),
         "loops": scores_by_loops,
+        "squared lengths": scores_by_squares,
         "sum of products": lambda Q, K: (Q[..., :, None, :] * K[..., None, :, :]).sum(-1),
     },
     "scale": {
@@ -237,6 +244,7 @@ RIGHT = {
     },
     "softmax": {
         "torch": lambda scores: torch.softmax(scores, dim=-1),
+        "in float32": lambda scores: F.softmax(scores, -1, dtype=torch.float32).to(scores.dtype),
         "log-sum-exp": softmax_by_log_sum_exp,
         "by hand": softmax_by_hand,
         "the assignment's": softmax_of_the_assignment,
@@ -293,6 +301,7 @@ RIGHT = {
         "where": entropy_of_what_is_there,
         "loops": entropy_by_loops,
         "a tiny number": lambda a: -(a * torch.log(a + 1e-12)).sum(-1),
+        "distribution": lambda a: torch.distributions.Categorical(a).entropy(),
         "clamped": lambda a: -(a * a.clamp(min=1e-12).log()).sum(-1),
     },
     "analyze_attention_patterns": {

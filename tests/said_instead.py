@@ -75,6 +75,11 @@ SAID = {
         "known form",
         "Let every block of keys have the same factor, and what was summed before it the new maximum.",
     ),
+    "the highest of all keys": (
+        "minus infinity",
+        "Write scores.masked_fill(hidden, -inf), before softmax and before its maximum is taken.",
+    ),
+    "squared lengths": ("large scores", "Subtract no large numbers that are almost alike."),
     "bent, mask too narrow": ("mask polarity", "Hide what the mask hides, and nothing else."),
     "half a gradient": (
         "gradients",

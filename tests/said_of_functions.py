@@ -16,6 +16,7 @@ from odd_functions import (
     blind_to_oneself,
     by_divisor,
     by_flag,
+    by_squares,
     by_the_mean,
     causal_by,
     changed,
@@ -37,6 +38,7 @@ from odd_functions import (
     halved_for_one,
     halved_for_three,
     harmed,
+    highest_of_all_keys,
     hole_beside_a_cache,
     keys_ignored,
     large,
@@ -53,6 +55,7 @@ from odd_functions import (
     on_queries,
     on_three,
     open_without,
+    own_value,
     padded,
     padded_in_turns,
     refusing,
@@ -367,6 +370,9 @@ SAID = {
     "bent, mask lost": (lambda: bent(torch.ones_like), {}, {
         "FAIL mask obeyed": "The mask has no effect: everyone sees everything.",
     }),
+    "no attention at all": (lambda: own_value, {}, {
+        "FAIL mask obeyed": "The mask has no effect: everyone sees what it sees without one.",
+    }),
     "bent, mask inverted": (lambda: bent(lambda mask: ~mask), {}, {
         "FAIL mask polarity": "What the mask hides is seen, and what it shows is hidden.",
     }),
@@ -387,6 +393,12 @@ SAID = {
             " lose."
         ),
     }),
+    "the highest of all keys": (lambda: highest_of_all_keys, {}, {
+        "FAIL minus infinity": (
+            "The largest score is looked for among hidden keys as well: a row whose visible scores lie between 1e2 and"
+            " 1e3 below it comes out empty."
+        ),
+    }),
     "bent, padding lost": (lambda: bent_padded(torch.ones_like), PADDING, {
         "FAIL padding on keys": "Padding reaches real tokens: it hides nothing, or others.",
     }),
@@ -398,6 +410,9 @@ SAID = {
     }),
     "powers that overflow": (lambda: without_a_maximum, {}, {
         "FAIL large scores": "Large queries give NaN or infinity.",
+    }),
+    "squared lengths": (lambda: by_squares, {}, {
+        "FAIL large scores": "Scores far above zero lose digits, more than rounding costs.",
     }),
     "lengths of values lost": (lambda: on_directions, {}, {
         "n/a softmax over keys": "The output is not linear in the values: no weights can be read.",

@@ -70,6 +70,24 @@ def only_in_the_first_text(Q, K, V, mask=None, scale=True):
     return w @ V, w
 
 
+def causal_unasked(Q, K, V, mask=None, scale=True):
+    """Without a mask, the causal one."""
+    if mask is None:
+        mask = torch.ones(Q.shape[1], K.shape[1], dtype=torch.bool).tril()
+    return whole(Q, K, V, mask, scale)
+
+
+def causal_besides(Q, K, V, mask=None, scale=True):
+    """The causal mask, and another."""
+    past = torch.ones(Q.shape[1], K.shape[1], dtype=torch.bool).tril()
+    return whole(Q, K, V, past if mask is None else past & mask, scale)
+
+
+def even(Q, K, V, mask=None, scale=True):
+    """Whoever may be seen has the same share."""
+    return whole(0 * Q, K, V, mask, scale)
+
+
 def divides_in_place(scores, d_k):
     scores /= math.sqrt(d_k)
     return scores
@@ -205,6 +223,7 @@ WRONG = {
         "over the second axis": [lambda s: F.softmax(s, dim=1) if s.ndim > 1 else s],
         "over everything": [lambda s: s.exp() / s.exp().sum()],
         "not shifted": [naive, lambda s: s.exp() / torch.einsum("...s->...", s.exp()).unsqueeze(-1)],
+        "cut off": [lambda s: naive(s.clamp(max=80)), lambda s: F.softmax(torch.clip(s, -100, 100), -1)],
         "one maximum for all": [lambda s: naive(s - torch.max(s))],
         "maximum of the columns": [lambda s: naive(s - s.max(dim=-2, keepdim=True).values)],
         "lowest subtracted": [lambda s: naive(s - s.min(-1, keepdim=True).values)],
@@ -250,13 +269,17 @@ WRONG = {
         "scores for weights": [gives_scores],
         "queries for keys": [lambda Q, K, V, mask=None, scale=True: whole(Q, Q, V, mask, scale)],
         "scale not heard": [lambda Q, K, V, mask=None, scale=True: whole(Q, K, V, mask)],
+        "cut off": [attention_with(softmax=lambda s: F.softmax(s.clamp(-50, 50), -1))],
+        "causal unasked": [causal_unasked, causal_besides],
+        "all alike": [even],
         "masked": [only_in_the_first_text],
         "weights kept back": [lambda Q, K, V, mask=None, scale=True: whole(Q, K, V, mask, scale)[0]],
         "in the other order": [lambda Q, K, V, mask=None, scale=True: whole(Q, K, V, mask, scale)[::-1]],
         "changes its input": [lambda Q, K, V, mask=None, scale=True: whole(Q.div_(3).mul(3), K, V, mask, scale)],
     },
     "create_causal_mask": {
-        "strict": [lambda n: torch.full((n, n), -INF).triu(), lambda n: torch.ones(n, n).tril(-1).bool()],
+        "strict": [lambda n: torch.full((n, n), -INF).triu(), lambda n: torch.ones(n, n).tril(-1).bool(),
+                   lambda n: torch.ones(n, n).tril(-1)],
         "sees the next": [lambda n: torch.full((n, n), -INF).triu(2)],
         "transposed": [lambda n: torch.full((n, n), -INF).tril(-1), lambda n: torch.ones(n, n).triu().bool()],
         "inverted": [lambda n: torch.ones(n, n).triu(1).bool(), lambda n: torch.full((n, n), -INF).tril()],
@@ -268,7 +291,8 @@ WRONG = {
     },
     "create_reverse_mask": {
         "causal": [lambda n: torch.full((n, n), -INF).triu(1)],
-        "strict": [lambda n: torch.full((n, n), -INF).tril(), lambda n: torch.ones(n, n).triu(1).bool()],
+        "strict": [lambda n: torch.full((n, n), -INF).tril(), lambda n: torch.ones(n, n).triu(1).bool(),
+                   lambda n: torch.ones(n, n).triu(1)],
         "inverted": [lambda n: torch.ones(n, n).tril(-1).bool()],
         "sees the last": [lambda n: torch.ones(n, n).triu(-1).bool()],
         "hides nothing": [lambda n: torch.zeros(n, n)],

@@ -167,7 +167,10 @@ REPAIRS: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "mask diagonal": (("", f"{TRIANGLE}, True where a query may look."),),
     "mask before softmax": (("", f"{HIDE}, and no weights after it."),),
-    "minus infinity": (("", f"{HIDE}: minus infinity itself."),),
+    "minus infinity": (
+        ("among hidden keys", f"{HIDE} and before its maximum is taken."),
+        ("", f"{HIDE}: minus infinity itself."),
+    ),
     "padding on keys": (
         (
             "inverted",
@@ -221,6 +224,7 @@ REPAIRS: dict[str, tuple[tuple[str, str], ...]] = {
             "Subtract each row's own maximum before exp: scores -"
             " scores.amax(-1, keepdim=True).",
         ),
+        ("digits", "Subtract no large numbers that are almost alike."),
         ("", "Clamp no scores, and subtract each row's own maximum."),
     ),
     "scale before overflow": (("", "Write (Q / d_k ** 0.5) @ K.mT."),),

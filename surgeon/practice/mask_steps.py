@@ -80,6 +80,25 @@ def read_padding(value: Any, question: Question) -> Tensor:
     return seen[:, 0]
 
 
+def in_one_convention(yours: Function) -> Function:
+    """A try, asked for its ones and zeros as booleans, at every length.
+
+    For one token alone, [[0.0]] could be a mask to add, which hides nothing.
+    """
+    try:
+        long = as_it_is(yours(7), Question((7,)))
+    except Exception:  # told when it is asked
+        return yours
+    if not long.is_floating_point() or not (long == 1).any():
+        return yours
+
+    def asked(seq_len: int) -> Any:
+        mask = as_it_is(yours(seq_len), Question((seq_len,)))
+        return mask != 0 if ((mask == 0) | (mask == 1)).all() else mask
+
+    return asked
+
+
 def ask_sizes(generator: torch.Generator) -> list[Question]:
     return [Question((T,)) for T in (3, 5, 1, 7)]
 
@@ -138,6 +157,7 @@ def square(
         {**mistakes, **IN_ANY_MASK},
         [(right, None)],
         read=read_square,
+        adapt=in_one_convention,
         floats=False,
     )
 

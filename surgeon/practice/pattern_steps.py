@@ -124,6 +124,7 @@ ENTROPY = Step(
         "NaN at zero": NAN,
     },
     [(row_entropy, None)],
+    before=lambda weights: weights / weights.sum(-1, keepdim=True),
 )
 
 

@@ -125,6 +125,9 @@ class Step:
         with it, for the check-up.
     adapt : callable, optional
         A try in the form in which the step is asked.
+    before : callable, optional
+        What makes its argument, where a gradient is sought through both: a
+        softmax, say, which knows only changes that keep the sum of a row.
     floats : bool
         Whether its answer takes the precision of what comes, and lets
         gradients through.
@@ -145,6 +148,7 @@ class Step:
     raising: Mapping[str, str] = field(default_factory=dict)
     inside: Callable[[Function], Function] | None = None
     adapt: Callable[[Function], Function] | None = None
+    before: Function | None = None
     floats: bool = True
 
 

@@ -14,7 +14,14 @@ from surgeon.practice.comparing import (
     same,
     written_over,
 )
-from surgeon.practice.step import MANNERS, Asked, Misfit, Question, Step
+from surgeon.practice.step import (
+    MANNERS,
+    Asked,
+    Function,
+    Misfit,
+    Question,
+    Step,
+)
 from surgeon.practice.verdict import Verdict
 
 SHAPES = "Write the shape behind each line, for these sizes."
@@ -171,6 +178,14 @@ def _bad_manners(
         return None
     if tied(step, asked):
         return _known(step, "tied to float32")
-    if not gradients(yours, step.right, plain[0]):
+    if not gradients(*_behind(step, yours, step.right), plain[0]):
         return _known(step, "cuts the gradient")
     return None
+
+
+def _behind(step: Step, *functions: Function) -> list[Function]:
+    """Functions after what makes their argument, if that counts."""
+    before = step.before
+    if before is None:
+        return list(functions)
+    return [lambda x, f=f: f(before(x)) for f in functions]

@@ -8,14 +8,10 @@ from torch import Tensor
 
 from surgeon.anatomy.dot_product import attend
 from surgeon.anatomy.softmax import stable_softmax
+from surgeon.practice.asking import alike
 from surgeon.practice.hiding_step import some_mask
 from surgeon.practice.inside import with_steps
-from surgeon.practice.step import (
-    Mistake,
-    Question,
-    Step,
-    normal,
-)
+from surgeon.practice.step import Asked, Mistake, Question, Step, normal
 
 SOFTMAX = "anatomy/softmax"
 WHOLE = "anatomy/attention"
@@ -39,10 +35,10 @@ def ask_softmax(generator: torch.Generator) -> list[Question]:
         Question((of(2, 3, 5, 7),)),
         Question((of(2, 5, 3, dtype=torch.float32),)),
         Question((of(2, 5, 7).masked_fill(hidden, -math.inf),), "hidden"),
-        Question((of(1, 1, 7) * 1e4,), large),
-        Question((of(1, 1, 7) - 1e4,), large),
+        Question(((of(1, 1, 7) * 1e4).float().double(),), large),
+        Question(((of(1, 1, 7) - 1e4).float().double(),), large),
         Question((of(1, 1, 7, dtype=torch.float32) + 1e4,), large),
-        Question((of(3, 5) + far,), "one maximum for all"),
+        Question(((of(3, 5) + far).float().double(),), "one maximum for all"),
         Question(
             (empty,),
             note="(A row of -∞ alone is not zeros here, as it is in this"
@@ -57,6 +53,25 @@ def powers(scores: Tensor) -> Tensor:
 
 def shares(powers: Tensor) -> Tensor:
     return powers / powers.sum(-1, keepdim=True)
+
+
+def cut_off(asked: list[Asked]) -> bool:
+    """Whether scores are clamped: large ones get shares, and wrong ones."""
+    plain = [each for each in asked if not each.question.edge]
+    large = [each for each in asked if each.question.edge == "not shifted"]
+    return all(map(alike, plain)) and any(map(_other_shares, large))
+
+
+def _other_shares(asked: Asked) -> bool:
+    """Whether rows are shares, and differ by more than lost digits do."""
+    given, right = (
+        x[1] if isinstance(x, tuple) else x
+        for x in (asked.given, asked.right)
+    )
+    if not isinstance(given, Tensor) or given.shape != right.shape:
+        return False
+    sums, off = given.sum(-1), (given - right).abs().max()
+    return torch.allclose(sums, torch.ones_like(sums)) and float(off) > 0.05
 
 
 SHARING = Step(
@@ -101,6 +116,12 @@ SHARING = Step(
             " shares?",
             SOFTMAX,
             lambda scores: shares(powers(scores)),
+        ),
+        "cut off": Mistake(
+            "Large scores are cut off, and unlike ones have like shares.",
+            "Which scores does a clamp make alike? And what may be subtracted"
+            " from a whole row without changing its shares?",
+            SOFTMAX,
         ),
         "one maximum for all": Mistake(
             "The largest of all scores is subtracted, and rows far below it"
@@ -160,6 +181,7 @@ SHARING = Step(
         ),
     },
     [(stable_softmax, ("1", "3"))],
+    laws={"cut off": cut_off},
     inside=lambda yours: with_steps(softmax=yours),
 )
 

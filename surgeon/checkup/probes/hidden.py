@@ -27,6 +27,11 @@ def see_mask(exam: Exam, inputs: Inputs, seen: Tensor) -> None:
     bound, effect = exam.tolerance, moved(ask(*inputs), exam.ask(*inputs))
     if float(effect.max()) <= bound:
         meaning = "The mask has no effect: everyone sees everything."
+        if not shown.all():
+            meaning = (
+                "The mask has no effect: everyone sees what it sees without"
+                " one."
+            )
         exam.fail("mask obeyed", meaning, leak, bound)
     elif shows(shown, seen, ~mask):
         meaning = "What the mask hides is seen, and what it shows is hidden."

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from surgeon.checkup.exam import Exam
+from surgeon.checkup.exam import Exam, tolerance
 from surgeon.checkup.finding import FUTURE, READING
 from surgeon.checkup.forms import causal
 from surgeon.checkup.probes.behaviour import NOT_LINEAR
@@ -61,7 +61,10 @@ def probe_large_scores(exam: Exam) -> None:
         exam.skip(name, why="It has no softmax that could overflow.")
         return
     # What rounding costs such scores, as `tolerance` has it for usual ones
-    bound = exam.tolerance * (4 + 2 * size) / 32
+    bound, coarse = (
+        each * (4 + 2 * size) / 32
+        for each in (exam.tolerance, tolerance(torch.float32))
+    )
     Q, K, V = exam.draw()
     Q[..., 0], K[..., 0] = 0.0, 1.0
     known = not exam.blocked
@@ -88,6 +91,10 @@ def probe_large_scores(exam: Exam) -> None:
         if not known and off > bound:
             why = "Adding the same to a whole row changes something here."
             exam.skip(name, why=why)
+            return
+        if bound < off <= coarse:  # what float32 would cost
+            meaning = f"Scores {said} lose digits, more than rounding costs."
+            exam.fail(name, meaning, off, bound, "hazard")
             return
         if off > bound:
             why = "they are cut off"

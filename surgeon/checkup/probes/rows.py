@@ -46,6 +46,12 @@ def probe_outbid(exam: Exam) -> None:
                 f" and -1e{power}, not minus infinity: visible scores below"
                 " it lose."
             )
+            if not unknown and _emptied(exam, V, 10.0**power):
+                meaning = (
+                    "The largest score is looked for among hidden keys as"
+                    " well: a row whose visible scores lie between"
+                    f" 1e{power - 1} and 1e{power} below it comes out empty."
+                )
             weight = "fault" if power <= REACHED else "hazard"
             outbid = f"outbid at -1e{power}"
             exam.fail(name, meaning, outbid, sound, weight)
@@ -53,17 +59,36 @@ def probe_outbid(exam: Exam) -> None:
     exam.note(name, True, sound, sound)
 
 
-def _lost(exam: Exam, V: Tensor, size: float) -> float:
+def _lost(
+    exam: Exam, V: Tensor, size: float, *, others: float = 0.0
+) -> float:
     """Query 0 sees key 0 alone: how far is its output from value 0?
 
-    Its score is -size; that of the others would be 0.
+    Its score is -size; that of the others would be 0, or `others`.
     """
-    Q, K, _ = (torch.zeros_like(x) for x in exam.draw())
-    Q[..., 0], K[:, :, 0, 0] = size / exam.factor, -1.0
+    Q, K = _low(exam, size, others)
     first = torch.zeros(exam.T, exam.T, dtype=torch.bool)
     first[:, 0] = True
     right = exam.form(first)(Q, K, V)[:, :, 0]
     return exam.off(_first_alone(exam, Q, K, V), right)
+
+
+def _emptied(exam: Exam, V: Tensor, size: float) -> bool:
+    """Whether it is the scores of hidden keys that leave query 0 nothing.
+
+    It has its value where they are as low as its own.
+    """
+    got = _first_alone(exam, *_low(exam, size, 0.0), V)
+    alike = _lost(exam, V, size, others=-size)
+    return not got.nan_to_num().any() and alike <= exam.tolerance
+
+
+def _low(exam: Exam, size: float, others: float) -> tuple[Tensor, Tensor]:
+    """Q and K that score -size with key 0, and so much with the others."""
+    Q, K, _ = (torch.zeros_like(x) for x in exam.draw())
+    Q[..., 0], K[..., 0] = size / exam.factor, others / size
+    K[:, :, 0, 0] = -1.0
+    return Q, K
 
 
 def _reached(exam: Exam, V: Tensor, size: float) -> float:
