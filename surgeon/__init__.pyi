@@ -68,16 +68,10 @@ from .imaging.words import describe_attention
 from .instruments.explorer import Explorer, explore
 from .instruments.table_widget import OperatingTable
 from .practice.exercises.asking import check
-from .practice.exercises.judged import Judged
+from .practice.findings import findings
 from .practice.judging import judge
-from .practice.patients import (
-    Diagnosis,
-    Patient,
-    diagnose,
-    findings,
-    patients,
-)
-from .practice.verdict import Verdict
+from .practice.patients import Patient, diagnose, patients
+from .practice.verdict import Diagnosis, Judged, Verdict
 from .procedures.entropy import attention_entropy
 from .procedures.flash import flash_attention
 from .procedures.largest import largest_scores

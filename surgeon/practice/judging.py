@@ -105,10 +105,10 @@ def _verdict(
         )
     except Unwritten:
         return Verdict(
-            step.name,
             None,
             f"In place of the dots under def, write what {step.asks}, with a"
             " return at the end, and run the cell again.",
+            step=step.name,
         )
     if found is not None:
         named = found.mistake or step.name != "attention"
@@ -127,7 +127,8 @@ def _verdict(
     told = _at_the_check_up(step, raw, exact)
     if isinstance(told, Verdict):
         return told
-    return Verdict(step.name, True, " ".join([step.holds, *notes, *told]))
+    said = " ".join([step.holds, *notes, *told])
+    return Verdict(True, said, step=step.name)
 
 
 def _explains(law: str, asked: list[Asked]) -> bool:
@@ -158,12 +159,12 @@ def _at_the_check_up(
         first = faults[0]
         alone = "Right alone, and not in a whole attention. "
         return Verdict(
-            step.name,
             False,
             first.meaning if whole else f"{alone}{first.meaning}",
-            first.name,
             f"The law that is broken: {ALL_LAWS[first.name][0]}",
             first.page,
+            step.name,
+            first.name,
         )
     if not whole:
         return []

@@ -1,11 +1,6 @@
 """Patients: attentions with one fault each, which answer and say nothing."""
 
-import difflib
-import html
-import re
-from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from weakref import WeakKeyDictionary
 
 import torch
@@ -14,43 +9,17 @@ from torch import Tensor
 from surgeon.anatomy.dot_product import check_inputs
 from surgeon.arguments import check_seed
 from surgeon.checkup.examination import examine
-from surgeon.checkup.finding import LAWS
 from surgeon.checkup.report import Report
+from surgeon.practice.findings import named
+from surgeon.practice.verdict import Diagnosis
 from surgeon.zoo.causality import up_to
 from surgeon.zoo.families import FAMILIES, Family, family_of
 from surgeon.zoo.fault import Fault, Result
 
-#: finding: what is wrong, in plain words
-WORDS: Mapping[str, str] = MappingProxyType(
-    {
-        "batch elements apart": "texts of a batch know of each other",
-        "softmax over keys": "the softmax runs over the wrong axis",
-        "values in step with keys": "weights go to other keys' values",
-        "scale": "scores are divided by the wrong number, or by none",
-        "convex hull": "weights are not divided by their sum",
-        "weights returned": "the weights handed back are not those used",
-        "gradients": "the gradient is cut or wrong",
-        "mask obeyed": "the mask counts for nothing",
-        "mask polarity": "the mask is read the wrong way round",
-        "mask diagonal": "the causal mask is one diagonal off",
-        "mask before softmax": "the mask comes after the softmax",
-        "minus infinity": "hidden scores become a number, not -∞",
-        "padding on keys": "the mask is laid on the queries",
-        "rectangular causal": "with more keys, the causal corner is wrong",
-        "dead rows, forward": "a query that may see nothing gets no zeros",
-        "dead rows, backward": "a query that may see nothing sends NaN back",
-        "large scores": "large scores overflow, or are cut off",
-        "scale before overflow": "in float16 the product overflows first",
-        "half precision": "sums are kept in half precision",
-        "strided inputs": "inputs are read in the wrong order of memory",
-        "inputs unchanged": "inputs are written over",
-    }
-)
-
 # What to ask next, by the family of the fault that is there
 NEXT = {
     "masks": "hide one key by a mask, and look at its weight and at the"
-    " others; then at scores of minus twenty thousand",
+    " others; then show only a key whose score is as low as -1e20",
     "padding": "hide the same keys from all queries; then all keys from one"
     " query",
     "time": "ask with causal=True and read the diagonal; then with more keys"
@@ -169,48 +138,6 @@ def within(family: Family) -> list[Fault]:
     ]
 
 
-def findings() -> dict[str, str]:
-    """What can be wrong with a patient, by the check-up's names.
-
-    Returns
-    -------
-    dict
-        The name of a finding: what is wrong, in plain words. `diagnose`
-        takes either.
-
-    Examples
-    --------
-    >>> findings()["mask polarity"]
-    'the mask is read the wrong way round'
-    """
-    return dict(WORDS)
-
-
-@dataclass(frozen=True, repr=False)
-class Diagnosis:
-    """The answer to a diagnosis.
-
-    Parameters
-    ----------
-    right : bool
-        Whether it is what the patient has.
-    says : str
-        The answer, in one line.
-    """
-
-    right: bool
-    says: str
-
-    def __str__(self) -> str:
-        return self.says
-
-    __repr__ = __str__
-
-    def _repr_html_(self) -> str:
-        code = re.sub("`([^`]+)`", r"<code>\1</code>", html.escape(self.says))
-        return f'<p class="verdict">{code}</p>'
-
-
 def diagnose(patient: Patient, finding: str) -> Diagnosis:
     """Whether a patient has what you think it has.
 
@@ -225,8 +152,8 @@ def diagnose(patient: Patient, finding: str) -> Diagnosis:
     Returns
     -------
     Diagnosis
-        One line: right, with the story; or no, and whether it is at least
-        near, or what to try instead.
+        One line: right, with the story and its page; or no, and whether it
+        is at least near, or what to try instead.
 
     Raises
     ------
@@ -243,18 +170,19 @@ def diagnose(patient: Patient, finding: str) -> Diagnosis:
             "patient must be one of patients(), got"
             f" {type(patient).__name__}."
         )
-    name = _named(finding)
+    name = named(finding)
     record = _RECORDS[patient]
     fault, family = record.fault, family_of(record.fault)
     if name == fault.finding:
         return Diagnosis(
             True,
-            f"Right: {patient} has it. {fault.story} Instead: {fault.repair}",
+            f"{patient} has it. {fault.story} Instead: {fault.repair}",
+            page=family.page,
         )
     if name in family.findings:
         return Diagnosis(
             False,
-            "No, but it is in the same family, which this book calls"
+            "but it is in the same family, which this book calls"
             f" “{family.name}”.",
         )
     if record.report is None:
@@ -262,20 +190,5 @@ def diagnose(patient: Patient, finding: str) -> Diagnosis:
     law = record.report[name]
     no = "that law holds" if law.passed else "that is not what it has"
     return Diagnosis(
-        False, f"No, {no}. A question for this patient: {NEXT[family.name]}."
-    )
-
-
-def _named(finding: str) -> str:
-    """The check-up's name for what was found."""
-    said = " ".join(str(finding).casefold().split()).rstrip(".")
-    names = {name: name for name in LAWS} | {
-        words.casefold(): name for name, words in WORDS.items()
-    }
-    if said in names:
-        return names[said]
-    close = difflib.get_close_matches(said, names, 1, 0.5)
-    near = f" Did you mean {close[0]!r}?" if close else ""
-    raise ValueError(
-        f"finding must be one that findings() lists, got {finding!r}.{near}"
+        False, f"{no}. A question for this patient: {NEXT[family.name]}."
     )

@@ -39,12 +39,12 @@ HIDDEN = (
 def _known(step: Step, name: str) -> Verdict:
     mistake = step.mistakes.get(name) or MANNERS[name]
     return Verdict(
-        step.name, False, mistake.looks, name, mistake.hint, mistake.page
+        False, mistake.looks, mistake.hint, mistake.page, step.name, name
     )
 
 
 def not_yet(step: Step, says: str, hint: str = "") -> Verdict:
-    return Verdict(step.name, False, says, "", hint, step.page)
+    return Verdict(False, says, hint, step.page, step.name)
 
 
 def mistake_of(

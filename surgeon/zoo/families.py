@@ -22,6 +22,11 @@ class Family(NamedTuple):
     findings: tuple[str, ...]
 
     @property
+    def page(self) -> str:
+        """The page's address."""
+        return f"ablations/zoo/{self.name}"
+
+    @property
     def faults(self) -> list[Fault]:
         """In the order of the catalogue."""
         return [f for f in ZOO.values() if f.finding in self.findings]

@@ -1,5 +1,7 @@
 """The judge: each mistake is named, whoever wrote it, and no style that is right is refused."""
 
+import re
+
 import pytest
 import torch
 from right_tries import RIGHT
@@ -8,8 +10,11 @@ from wrong_tries import WRONG
 
 import surgeon
 from surgeon import judge
+from surgeon.checkup.finding import ALL_LAWS
 from surgeon.practice.step import MANNERS
 from surgeon.practice.steps import STEPS
+from surgeon.practice.titles import TITLES
+from surgeon.zoo.families import FAMILIES
 
 TRIES = [
     (step, name, number)
@@ -182,10 +187,10 @@ def test_a_verdict_is_one_line_and_a_link():
     assert str(verdict) == (
         "Not yet. Scores are divided by d_k, not by its square root. Hint: The dot product of two"
         " vectors of d_k independent numbers, of mean 0 and variance 1, has variance d_k. What is its standard"
-        " deviation? Page: anatomy/scaling."
+        " deviation? Page: Scaling (anatomy/scaling)."
     )
     html = verdict._repr_html_()
-    assert '<a data-page="anatomy/scaling" href="https://' in html
+    assert re.search('<a data-page="anatomy/scaling" href="https://[^"]+">Scaling</a> ', html)
     assert html.startswith('<p class="verdict"><strong>Not yet.</strong> Scores are')
     assert "Hint" not in judge("scale", RIGHT["scale"]["power"])._repr_html_()
 
@@ -221,6 +226,12 @@ def test_what_cannot_be_judged_is_refused(given, said):
         judge(**{"step": "scale", "yours": stub} | given)
 
 
-def test_the_pages_that_it_names_are_there():
-    pages = {m.page for step in STEPS.values() for m in step.mistakes.values()} | {m.page for m in MANNERS.values()}
-    assert [page for page in pages if not (ROOT / "book" / f"{page}.md").is_file()] == []
+def test_pages_are_named_by_the_titles_that_they_have():
+    """Those that a verdict can name, and no others; all are in the book."""
+    mistakes = [mistake for step in STEPS.values() for mistake in step.mistakes.values()]
+    pages = {each.page for each in (*STEPS.values(), *mistakes, *MANNERS.values(), *FAMILIES.values())}
+    pages |= {page for _, page in ALL_LAWS.values()}
+    texts = {page: (ROOT / "book" / f"{page}.md").read_text(encoding="utf8") for page in pages}
+    assert {page: re.search("^# (.+)$", text, re.MULTILINE)[1] for page, text in texts.items()} == TITLES
+    contents = (ROOT / "_toc.yml").read_text(encoding="utf8")
+    assert [page for page in pages if f"file: book/{page}\n" not in contents] == []

@@ -7,6 +7,7 @@ import torch
 
 from surgeon import diagnose, examine, findings, patients
 from surgeon.practice import patients as ward
+from surgeon.practice.titles import TITLES
 from surgeon.zoo.families import FAMILIES, family_of
 
 POOL = [fault for family in FAMILIES.values() for fault in ward.within(family)]
@@ -58,15 +59,19 @@ def test_of_rows_that_do_not_sum_to_one_no_report_says_that_they_do(name):
 
 @pytest.mark.parametrize("fault", POOL, ids=lambda fault: fault.name)
 def test_it_is_diagnosed_by_the_name_or_by_the_words(fault):
-    for said in (fault.finding, findings()[fault.finding], f" {fault.finding.upper()}. "):
+    page = f"ablations/zoo/{family_of(fault).name}"
+    for said in (fault.finding, findings()[fault.finding].words, f" {fault.finding.upper()}. "):
         answer = diagnose(with_fault(fault), said)
         assert answer.right
-        assert repr(answer) == f"Right: Patient 7 has it. {fault.story} Instead: {fault.repair}"
+        assert repr(answer) == (
+            f"Right: Patient 7 has it. {fault.story} Instead: {fault.repair} Page: {TITLES[page]} ({page})."
+        )
+        assert f'<a data-page="{page}" href=' in answer._repr_html_()
 
 
 def test_findings_are_those_that_a_patient_can_have():
     assert set(findings()) == {fault.finding for fault in POOL}
-    assert len(set(findings().values())) == len(findings())
+    assert len({each.words for each in findings().values()}) == len(findings())
 
 
 @pytest.mark.parametrize(
@@ -97,7 +102,8 @@ def test_a_wrong_diagnosis_is_told_how_near_it_is(name, finding, said):
     assert not answer.right
     assert str(answer).startswith(said)
     assert fault.story not in str(answer)
-    assert answer._repr_html_().startswith('<p class="verdict">No')
+    assert answer._repr_html_().startswith('<p class="verdict"><strong>No,</strong> ')
+    assert "Page:" not in str(answer)
 
 
 def test_a_patient_is_causal_whatever_else_it_has():

@@ -18,13 +18,13 @@ from surgeon.practice.exercises.answers import (
     read_numbers,
 )
 from surgeon.practice.exercises.judged import (
-    Judged,
     Raised,
     call,
     holds,
     judge_number,
     judge_numbers,
 )
+from surgeon.practice.verdict import Judged
 from surgeon.zoo.catalogue import ZOO
 from surgeon.zoo.fault import right as sound
 

@@ -13,12 +13,12 @@ from surgeon.practice.exercises.answers import (
     read_sizes,
 )
 from surgeon.practice.exercises.judged import (
-    Judged,
     is_near,
     judge_formula,
     judge_number,
     judge_numbers,
 )
+from surgeon.practice.verdict import Judged
 
 DROPPED = example.TOKENS.index("dropped")
 NAMES = ("surgeon", "scalpel", "it")

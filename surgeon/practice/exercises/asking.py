@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from surgeon.practice.exercises.answers import Unreadable
-from surgeon.practice.exercises.judged import Judged
+from surgeon.practice.verdict import Judged
 
 
 @dataclass(frozen=True)

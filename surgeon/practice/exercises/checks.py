@@ -18,7 +18,6 @@ from surgeon.practice.exercises.answers import (
     read_tensor,
 )
 from surgeon.practice.exercises.judged import (
-    Judged,
     Raised,
     call,
     is_near,
@@ -26,6 +25,7 @@ from surgeon.practice.exercises.judged import (
     judge_number,
     judge_numbers,
 )
+from surgeon.practice.verdict import Judged
 
 
 def _normal(*shape: int, seed: int = 0) -> Tensor:

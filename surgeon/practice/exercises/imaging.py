@@ -19,13 +19,13 @@ from surgeon.practice.exercises.answers import (
     read_tensor,
 )
 from surgeon.practice.exercises.judged import (
-    Judged,
     Raised,
     call,
     judge_formula,
     judge_number,
     judge_numbers,
 )
+from surgeon.practice.verdict import Judged
 
 
 def heatmaps_two_back(answer: Any) -> Judged:

@@ -1,10 +1,7 @@
 """How an answer is judged: by numbers, or by what a function gives."""
 
-import html
 import math
-import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from surgeon.practice.exercises.answers import (
@@ -14,6 +11,7 @@ from surgeon.practice.exercises.answers import (
     read_number,
     read_numbers,
 )
+from surgeon.practice.verdict import Judged
 
 Slip = TypeVar("Slip")
 Slips = Sequence[
@@ -21,46 +19,6 @@ Slips = Sequence[
 ]  # what somebody answers, what it looks like
 
 FORMULA = 0.005  # relative: somebody wrote 1.41 for the root of 2
-
-
-@dataclass(frozen=True, repr=False)
-class Judged:
-    """What `surgeon.check` says; printed, it is a line.
-
-    Parameters
-    ----------
-    right : bool or None
-        Whether the answer is right; None where there was none to judge.
-    says : str
-        Why it is right, what the answer looks like, or what is wanted.
-    hint : str
-        Where to look; empty where nothing is wrong.
-    label : str
-        The exercise.
-    """
-
-    right: bool | None
-    says: str
-    hint: str = ""
-    label: str = ""
-
-    @property
-    def head(self) -> str:
-        return {True: "Right.", False: "Not yet.", None: ""}[self.right]
-
-    def __repr__(self) -> str:
-        hint = f"Hint: {self.hint}" if self.hint else ""
-        return " ".join(filter(None, [self.head, self.says, hint]))
-
-    def _repr_html_(self) -> str:
-        head = f"<strong>{self.head}</strong> " if self.head else ""
-        hint = f" <em>Hint:</em> {_inline(self.hint)}" if self.hint else ""
-        return f'<p class="verdict">{head}{_inline(self.says)}{hint}</p>'
-
-
-def _inline(text: str) -> str:
-    """What stands between backticks is code."""
-    return re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text))
 
 
 class Raised(Exception):

@@ -9,11 +9,11 @@ from surgeon.anatomy.mask_reading import visible
 from surgeon.anatomy.masks import create_causal_mask, create_window_mask
 from surgeon.practice.exercises.answers import read_numbers
 from surgeon.practice.exercises.judged import (
-    Judged,
     judge_formula,
     judge_number,
     judge_numbers,
 )
+from surgeon.practice.verdict import Judged
 from surgeon.procedures.online import Partial, merge, partial_attention
 from surgeon.procedures.ring import shard
 

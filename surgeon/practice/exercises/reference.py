@@ -8,10 +8,10 @@ import torch
 from surgeon.anatomy.mask_reading import visible
 from surgeon.anatomy.masks import create_window_mask
 from surgeon.practice.exercises.judged import (
-    Judged,
     judge_number,
     judge_numbers,
 )
+from surgeon.practice.verdict import Judged
 from surgeon.zoo.catalogue import ZOO
 
 

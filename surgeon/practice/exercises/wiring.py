@@ -11,13 +11,13 @@ from surgeon.anatomy.mask_reading import visible
 from surgeon.anatomy.softmax import stable_softmax
 from surgeon.practice.exercises.answers import read_function
 from surgeon.practice.exercises.judged import (
-    Judged,
     Raised,
     call,
     holds,
     judge_formula,
     judge_number,
 )
+from surgeon.practice.verdict import Judged
 
 TEXTS = ([0, 0, 0, 1, 1], [0, 1, 1, 2, 2, 2, 2], [5, 5, 3], [4] * 11)
 
