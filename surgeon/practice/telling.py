@@ -178,14 +178,14 @@ def _bad_manners(
         return None
     if tied(step, asked):
         return _known(step, "tied to float32")
-    if not gradients(*_behind(step, yours, step.right), plain[0]):
+    if not gradients(
+        _behind(step, yours), _behind(step, step.right), plain[0]
+    ):
         return _known(step, "cuts the gradient")
     return None
 
 
-def _behind(step: Step, *functions: Function) -> list[Function]:
-    """Functions after what makes their argument, if that counts."""
+def _behind(step: Step, function: Function) -> Function:
+    """A function after what makes its argument, if that counts."""
     before = step.before
-    if before is None:
-        return list(functions)
-    return [lambda x, f=f: f(before(x)) for f in functions]
+    return (lambda x: function(before(x))) if before else function

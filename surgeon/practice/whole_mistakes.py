@@ -48,7 +48,9 @@ def _causal_unasked(
     Q: Tensor, K: Tensor, V: Tensor, mask: Tensor | None, scale: bool
 ) -> tuple[Tensor, Tensor]:
     past = torch.ones(Q.shape[-2], K.shape[-2], dtype=torch.bool).tril()
-    return tuple(attention(Q, K, V, past if mask is None else mask, scale))
+    mask = past if mask is None else mask
+    output, weights = attention(Q, K, V, mask, scale)
+    return output, weights
 
 
 def _times(power: float) -> Function:

@@ -199,7 +199,9 @@ def output_width_pad(answer: Any) -> Judged:
                 return Judged(False, f"{case}{looks}", more)
         if not torch.allclose(output, true, atol=1e-5):
             return Judged(False, f"{case}the numbers are others.", hint)
-    return Judged(True, "Zeros widen the narrower side, and the scale fits.")
+    return Judged(
+        True, "Whichever side is the wider, the output is the same."
+    )
 
 
 def output_width_order(answer: Any) -> Judged:

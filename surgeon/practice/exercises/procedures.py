@@ -87,7 +87,10 @@ def sparse_worth(answer: Any) -> Judged:
         slips=[
             (1, "With few keys, the second product nearly vanishes."),
             (0.5, "That is the time it takes; how many times as fast is it?"),
-            (T, "To know the largest scores, one computes all of them."),
+            *(
+                (many, "To know the largest scores, one computes all.")
+                for many in (T, math.inf)
+            ),
         ],
     )
 
