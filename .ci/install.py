@@ -14,6 +14,7 @@ from importlib import metadata
 BEAT = 5.0  # seconds between lines, where there is no terminal
 COLLECTING = re.compile(r"\s*Collecting ([A-Za-z0-9._-]+)")
 PROGRESS = re.compile(r"Progress (\d+) of (\d+)")
+AMOUNT = re.compile(r", [\d.]+ of [\d.]+ MB$")
 INSTALLING = re.compile(r"Installing collected packages: (.*)")
 TROUBLE = re.compile(r"\s*(ERROR|WARNING: \S+|error)\b")
 
@@ -36,7 +37,7 @@ class Report:
     def hear(self, line: str) -> None:
         if found := PROGRESS.match(line):
             done, size = (int(number) / 1e6 for number in found.groups())
-            self.at = re.sub(r"(, [\d.]+ of [\d.]+ MB)?$", f", {done:.1f} of {size:.1f} MB", self.at)
+            self.at = f"{AMOUNT.sub('', self.at)}, {done:.1f} of {size:.1f} MB"
             return
         self.said.append(line)
         if found := COLLECTING.match(line):
@@ -44,7 +45,10 @@ class Report:
             self.at = f"fetching {found[1]} ({self.packages} so far)"
         elif found := INSTALLING.match(line):
             self.installed = len(found[1].split(","))
-            self.at = f"unpacking {self.installed} packages"
+            self.at = f"unpacking {self.count()}"
+
+    def count(self) -> str:
+        return f"{self.installed} package{'s' * (self.installed != 1)}"
 
 
 def options() -> list[str]:
@@ -90,7 +94,7 @@ def install(*arguments: str) -> int:
     if status:
         print(f"{end}pip failed; it said last:", *report.said[-40:], sep="\n", file=sys.stderr)
     elif report.installed:
-        print(f"{end}  {report.installed} packages, {time.monotonic() - began:.0f} s", flush=True)
+        print(f"{end}  {report.count()}, {time.monotonic() - began:.0f} s", flush=True)
     else:
         print(end, end="", flush=True)
     return status

@@ -181,7 +181,7 @@ def test_pip_itself_takes_the_build_without_cuda_which_satisfies_the_pin(index, 
     assert (tmp_path / "target/torch.py").exists()
     assert (tmp_path / f"target/torch-{RELEASE}+cpu.dist-info").exists()
     assert SpecifierSet(f"=={RELEASE}").contains(f"{RELEASE}+cpu")
-    assert capsys.readouterr().out.splitlines()[-1].startswith("  1 packages, ")
+    assert capsys.readouterr().out.splitlines()[-1].startswith("  1 package, ")
 
 
 def test_where_pip_fails_after_all_everything_comes_as_ever(index, capsys, monkeypatch):
@@ -224,6 +224,8 @@ def test_away_from_a_terminal_a_line_comes_every_few_seconds_and_no_wall_of_them
         *(["Requirement already satisfied: numpy in here"] * 50),
         "Collecting scipy==1.17.1 (from -r requirements.txt (line 3))",
         "  Downloading scipy-1.17.1.whl (30.0 MB)",
+        "Progress 5000000 of 30000000",
+        "Progress 10000000 of 30000000",
         "Progress 15000000 of 30000000",
         "sleep 0.5",
         "Collecting torch==2.13.0",

@@ -35,9 +35,10 @@ def rooms(folder: str) -> set[str]:
     return {path.name for path in (ROOT / folder).iterdir() if path.is_dir() and any(path.glob("*.py"))}
 
 
-def test_the_map_names_every_room_of_the_package_from_the_bottom_up():
-    named = re.findall(r"^\| `surgeon/(\w+)/`", MAP, re.MULTILINE)
-    assert sorted(named) == sorted(rooms("surgeon"))
+def test_the_map_names_every_room_and_module_of_the_package_from_the_bottom_up():
+    named = re.findall(r"^\| `surgeon/(\w+)(?:/|\.py)`", MAP, re.MULTILINE)
+    modules = {path.stem for path in (ROOT / "surgeon").glob("*.py")} - {"__init__"}
+    assert sorted(named) == sorted(rooms("surgeon") | modules)
     assert rooms("surgeon") <= rooms("tests")
     layers = re.search(r"^layers = \[(.*?)\]", (ROOT / "pyproject.toml").read_text(encoding="utf8"), re.M | re.S)[1]
     height = {room: -n for n, line in enumerate(layers.splitlines()) for room in re.findall(r"\w+", line)}
@@ -52,5 +53,5 @@ def test_the_map_names_every_room_of_the_extension():
 def test_what_the_map_names_is_there():
     places = re.findall(r"`([\w.]+/[\w./]*|[\w.]+\.\w{2,4})`", MAP)
     assert len(places) > 15
-    inside = ("", "book/_ext/surgeon_book", "surgeon/checkup", "surgeon/instruments")  # of whose rooms a row speaks
+    inside = ("", "book/_ext/surgeon_book", *(f"surgeon/{room}" for room in ("checkup", "instruments", "practice")))
     assert not [name for name in places if not any((ROOT / folder / name).exists() for folder in inside)]
