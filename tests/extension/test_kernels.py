@@ -64,6 +64,7 @@ def test_a_kernel_is_talked_to_through_files_that_are_gone_afterwards(tmp_path, 
     assert told["transport"] == "ipc"
     assert told["ip"].startswith(str(places))
     assert list(places.rglob("*")) == []
+    assert "--existing" not in build.output  # what a kernel tells that somebody started by hand
 
 
 @needs_fork

@@ -189,7 +189,8 @@ def become_kernel(asked: dict[str, Any], streams: list[int]) -> None:
             signal.signal(signal_, action)
         os.chdir(asked["cwd"])
         os.environ.clear()
-        os.environ.update(asked["environment"], JPY_PARENT_PID=str(os.getppid()))
+        parent = str(os.getppid())
+        os.environ.update(asked["environment"], JPY_PARENT_PID=parent)
         sys.argv = [LAUNCHER, *asked["kernel"]]
         random.seed()
         for name in ("numpy", "torch"):  # each was seeded by chance when it was imported, for all kernels alike
@@ -199,7 +200,9 @@ def become_kernel(asked: dict[str, Any], streams: list[int]) -> None:
             sys.modules["sitecustomize"].begin(trace)
         from ipykernel.kernelapp import IPKernelApp
 
-        IPKernelApp.launch_instance(argv=asked["kernel"])
+        # IPython looks into the environment when it is imported, which the server may have done; and a kernel that knows
+        # of no parent tells how to end it.
+        IPKernelApp.launch_instance(argv=[*asked["kernel"], f"--IPKernelApp.parent_handle={parent}"])
         code = 0
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(bool(end.code))
