@@ -200,8 +200,8 @@ def become_kernel(asked: dict[str, Any], streams: list[int]) -> None:
             sys.modules["sitecustomize"].begin(trace)
         from ipykernel.kernelapp import IPKernelApp
 
-        # IPython looks into the environment when it is imported, which the server may have done; and a kernel that knows
-        # of no parent tells how to end it.
+        # ipykernel looks into the environment when it is imported, which the server may have done; and a kernel that
+        # knows of no parent tells how to end it.
         IPKernelApp.launch_instance(argv=[*asked["kernel"], f"--IPKernelApp.parent_handle={parent}"])
         code = 0
     except SystemExit as end:
