@@ -202,3 +202,11 @@ def test_as_many_pages_run_as_there_are_cores_unless_somebody_says_otherwise(mon
     monkeypatch.setenv("SURGEON_FORK", fork)
     monkeypatch.setenv("SURGEON_JOBS", asked)
     assert kernels.jobs() == number
+
+
+def test_parts_of_scipy_that_the_package_imports_are_there_before_a_page_asks():
+    """Each of them takes longer than most pages' figures, and some twenty pages want the same."""
+    lines = [line for file in (ROOT / "surgeon").rglob("*.py") for line in file.read_text("utf8").splitlines()]
+    wanted = {line.split()[1] for line in lines if line.startswith("from scipy.")}
+    assert "scipy.stats" in wanted
+    assert wanted <= {*forkserver.PARTS.values(), *kernels.LATER}

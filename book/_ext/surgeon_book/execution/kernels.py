@@ -28,7 +28,8 @@ IMPORTED = re.compile(r"^\s*(?:import|from) (\w+)", re.MULTILINE)
 PRELOADED = {"matplotlib", "pandas", "scipy", "torch"}  # what takes long to import
 SPEAKS = "surgeon.book.page"  # imports Matplotlib
 FEW = 3  # pages for which it does not pay to import what only some need:
-LATER = ["torch._dynamo", "torch.utils.flop_counter"]  # with the first optimizer; and sympy, with the first shapes
+# With the first optimizer; with it sympy, with the first shapes; and what the intervals of the long runs are made of.
+LATER = ["torch._dynamo", "torch.utils.flop_counter", "scipy.stats"]
 CAN_FORK = sys.platform == "linux" and hasattr(os, "pidfd_open")
 
 
