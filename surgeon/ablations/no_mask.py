@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 import torch
@@ -37,6 +37,16 @@ class Trained(NamedTuple):
     model: TransformerLM
     history: pd.DataFrame  #: `step` and `loss`, as `train` gives them
     seconds: float  #: how long it took, here and then
+
+
+class Asked(NamedTuple):
+    """A trained model, and what was found of it by itself."""
+
+    trained: Trained
+    generated: Tensor  #: as in `MaskingComparison`, like the tables
+    summary: pd.DataFrame
+    cross: pd.DataFrame
+    by_position: pd.DataFrame
 
 
 class MaskingComparison(NamedTuple):
@@ -147,11 +157,11 @@ def compare_masking(
     ['causal', 'none', 'reverse']
     """
     grammar = _check(masks, steps, length, held_out, slip)
-    of_held_out, of_writing = _seeds(seed)[2:]
     # The same weights and the same texts; the mask is the only difference.
     results = once_each(
-        train_under,
+        train_and_ask,
         [(name,) for name in masks],
+        held_out=held_out,
         steps=steps,
         batch_size=batch_size,
         length=length,
@@ -163,32 +173,74 @@ def compare_masking(
         seed=seed,
         progress=progress,
     )
-    trained = dict(zip(masks, results, strict=True))
-    models = {name: one.model for name, one in trained.items()}
+    asked = dict(zip(masks, results, strict=True))
     histories = [
-        one.history.assign(mask=name)[["mask", "step", "loss"]]
-        for name, one in trained.items()
+        one.trained.history.assign(mask=name)[["mask", "step", "loss"]]
+        for name, one in asked.items()
     ]
-    texts = grammar.sample(held_out, length, of_held_out)
-    generated = {
-        name: write(model, held_out, length, MASKS[name], of_writing)
-        for name, model in models.items()
-    }
-    summary, cross, by_position = measure(models, grammar, texts, generated)
     return MaskingComparison(
-        summary=summary,
-        cross=cross,
-        by_position=by_position,
+        summary=pd.concat([x.summary for x in results], ignore_index=True),
+        cross=pd.concat([x.cross for x in results]),
+        by_position=pd.concat(
+            [x.by_position for x in results], ignore_index=True
+        ),
         history=pd.concat(histories, ignore_index=True),
-        generated=generated,
+        generated={name: one.generated for name, one in asked.items()},
         samples={
-            name: [grammar.decode(row[1:]) for row in written[:8]]
-            for name, written in generated.items()
+            name: [grammar.decode(row[1:]) for row in one.generated[:8]]
+            for name, one in asked.items()
         },
-        models=models,
+        models={name: one.trained.model for name, one in asked.items()},
         grammar=grammar,
-        seconds={name: one.seconds for name, one in trained.items()},
+        seconds={name: one.trained.seconds for name, one in asked.items()},
     )
+
+
+def train_and_ask(
+    mask: str,
+    *,
+    held_out: int,
+    length: int,
+    slip: float,
+    seed: int,
+    **how: Any,
+) -> Asked:
+    """One of the models of `compare_masking`, and what it answers.
+
+    Two pages that compare the same models share all of it.
+
+    Parameters
+    ----------
+    mask : str
+        A key of `MASKS`.
+    held_out, length, slip, seed
+        As `compare_masking` takes them.
+    **how
+        What else `train_under` takes.
+
+    Returns
+    -------
+    Asked
+
+    Raises
+    ------
+    ValueError
+        As the functions that `compare_masking` names.
+
+    Examples
+    --------
+    >>> of = {"length": 11, "slip": 0.01, "seed": 0}
+    >>> small = {"steps": 1, "d_model": 4}
+    >>> train_and_ask("none", held_out=2, **of, **small).generated.shape
+    torch.Size([2, 12])
+    """
+    trained = train_under(mask, length=length, slip=slip, seed=seed, **how)
+    grammar = english_grammar(slip)
+    of_held_out, of_writing = _seeds(seed)[2:]
+    texts = grammar.sample(held_out, length, of_held_out)
+    written = write(trained.model, held_out, length, MASKS[mask], of_writing)
+    found = measure({mask: trained.model}, grammar, texts, {mask: written})
+    return Asked(trained, written, *found)
 
 
 def train_under(

@@ -9,6 +9,7 @@ import torch
 from foreign import foreign_defaults
 from torch import nn
 
+from surgeon.ablations import no_mask
 from surgeon.ablations.no_mask import (
     MASKS,
     compare_masking,
@@ -256,6 +257,24 @@ def test_a_model_is_trained_by_itself_as_it_is_beside_others():
         assert torch.equal(ours, theirs)
     assert alone.history.loss.tolist() == beside.history.query("mask == 'none'").loss.tolist()
     assert alone.seconds > 0
+
+
+def test_a_build_trains_and_asks_each_model_once(monkeypatch, tmp_path):
+    """Two pages that compare some of the same models share what these answered, too."""
+    monkeypatch.setenv("SURGEON_ONCE", str(tmp_path))
+    first = compare_masking(masks=["causal", "reverse"], seed=3, **TINY)
+    trained, asked = [], []
+    train, ask = no_mask.train_under, no_mask.measure
+    monkeypatch.setattr(no_mask, "train_under", lambda mask, **how: trained.append(mask) or train(mask, **how))
+    monkeypatch.setattr(no_mask, "measure", lambda models, *of: asked.extend(models) or ask(models, *of))
+    second = compare_masking(seed=3, **TINY)
+    assert trained == asked == ["none"]
+    for table in ("summary", "cross", "by_position", "history"):
+        expected = getattr(first, table)
+        found = getattr(second, table)
+        kept = found.index != "none" if table == "cross" else found["mask"] != "none"
+        found = found[kept] if table == "cross" else found[kept].reset_index(drop=True)
+        pd.testing.assert_frame_equal(found, expected)
 
 
 def test_a_default_device_without_numbers_is_not_used():
