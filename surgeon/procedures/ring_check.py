@@ -1,6 +1,7 @@
 """Does a ring on these machines give what one process gives?
 
-`torchrun --nproc-per-node 4 -m surgeon.procedures.ring_check`
+`torchrun --nproc-per-node 4 -m surgeon.procedures.ring_check`, or, of one
+process that divides, `python -m surgeon.procedures.ring_check --ranks 4`
 """
 
 import argparse
@@ -10,12 +11,15 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from datetime import timedelta
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.multiprocessing import start_processes
 
+from surgeon.arguments import positive_integer
 from surgeon.procedures.flash import flash_attention
 from surgeon.procedures.ring import ring_attention, shard, unshard
 
@@ -132,7 +136,8 @@ def relative_error(x: Tensor, right: Tensor) -> float:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Join the group that torchrun started, check, and print as JSON.
 
-    Rank 0 prints for all.
+    Rank 0 prints for all. With `--ranks` no torchrun is needed: this process
+    has loaded PyTorch, and is divided into so many.
     """
     parser = argparse.ArgumentParser(
         prog="surgeon.procedures.ring_check", description=__doc__
@@ -146,15 +151,41 @@ def main(arguments: Sequence[str] | None = None) -> None:
         default=60,
         help="seconds to wait for a rank that is silent",
     )
+    parser.add_argument(
+        "--ranks",
+        type=int,
+        help="divide into so many processes, where torchrun starts none",
+    )
     options = parser.parse_args(arguments)
-    local = int(os.environ.get("LOCAL_RANK", 0))
+    if options.ranks is None:
+        join(options, int(os.environ.get("LOCAL_RANK", 0)))
+        return
+    ranks = positive_integer("ranks", options.ranks)
+    with TemporaryDirectory() as folder:
+        start_processes(
+            join_through_a_file,
+            (options, f"file://{folder}/store"),
+            ranks,
+            start_method="fork",
+        )
+
+
+def join_through_a_file(
+    rank: int, options: argparse.Namespace, file: str
+) -> None:
+    """`join`, as one of the processes that one was divided into."""
+    join(options, rank, init_method=file, rank=rank, world_size=options.ranks)
+
+
+def join(options: argparse.Namespace, local: int, **group: Any) -> None:
+    """Join a group as the rank `local` of this machine, check, and leave."""
     cuda = torch.cuda.device_count() > local
     device = f"cuda:{local}" if cuda else "cpu"
     if cuda:
         torch.cuda.set_device(local)
-    dist.init_process_group(
-        "nccl" if cuda else "gloo", timeout=timedelta(seconds=options.timeout)
-    )
+    wait = timedelta(seconds=options.timeout)
+    backend = "nccl" if cuda else "gloo"
+    dist.init_process_group(backend, timeout=wait, **group)
     found = check_ring(options.tokens, options.heads, options.width, device)
     if dist.get_rank() == 0:
         print(json.dumps(found))

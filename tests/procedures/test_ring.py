@@ -109,9 +109,15 @@ def test_losing_a_rank_is_an_error_within_the_timeout_and_no_hang(how, tmp_path)
         assert survivor["seconds"] < 2 * timeout
 
 
-def test_torchrun_starts_the_check_that_anyone_can_run_on_their_machines(tmp_path):
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command += ["-m", "surgeon.procedures.ring_check", "--tokens", "44", "--heads", "3", "--width", "5"]
+TORCHRUN = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]
+
+
+@pytest.mark.parametrize(
+    ("start", "more"), [(TORCHRUN, []), ([], ["--ranks", "2"])], ids=["by torchrun", "by one that divides"]
+)
+def test_anyone_can_run_the_check_on_their_machines(start, more):
+    command = [sys.executable, "-m", *start, "surgeon.procedures.ring_check"]
+    command += ["--tokens", "44", "--heads", "3", "--width", "5", *more]
     done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, timeout=120, cwd=HERE.parent)
     assert done.returncode == 0, done.stderr
     cases = json.loads(done.stdout)
