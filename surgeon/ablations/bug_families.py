@@ -28,7 +28,7 @@ SILENT = {("–", "–"), ("0", "0.000")}
 def compare_families(
     families: Iterable[str] | None = None, **options: Any
 ) -> BugComparison:
-    """`compare_bugs` by families, each of which is trained once in a build.
+    """`compare_once` of all the faults of some families.
 
     Parameters
     ----------
@@ -55,12 +55,41 @@ def compare_families(
     'scaled_too_late'
     """
     names = known_names("families", families, FAMILIES, "families")
+    faults = [fault.name for name in names for fault in FAMILIES[name].faults]
+    return compare_once(faults, **options)
+
+
+def compare_once(faults: Iterable[str], **options: Any) -> BugComparison:
+    """`compare_bugs`, with each fault trained once in a build.
+
+    Parameters
+    ----------
+    faults : iterable of str
+        Names in `surgeon.zoo.catalogue.ZOO`.
+    **options
+        As `compare_bugs` takes them.
+
+    Returns
+    -------
+    BugComparison
+        Its rows are in the order of the faults.
+
+    Raises
+    ------
+    ValueError
+        As `compare_bugs`.
+
+    Examples
+    --------
+    >>> small = {"steps": 2, "last": 1, "d_model": 4, "num_heads": 2}
+    >>> found = compare_once(["undivided"], length=5, held_out=3, **small)
+    >>> found.history.fault.unique().tolist()
+    ['sound', 'undivided']
+    """
     bare = once(compare_bugs, (), **options)
-    calls = [
-        (tuple(fault.name for fault in FAMILIES[name].faults),)
-        for name in names
-    ]
-    found = once_each(compare_bugs, calls, **options)
+    found = once_each(
+        compare_bugs, [((name,),) for name in faults], **options
+    )
     histories = [one.history.query("fault != 'sound'") for one in found]
     return bare._replace(
         summary=pd.concat([one.summary for one in found], ignore_index=True),

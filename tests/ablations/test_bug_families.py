@@ -10,6 +10,7 @@ import pytest
 from surgeon.ablations.bug_families import (
     UNSEEN,
     compare_families,
+    compare_once,
     family_scenes,
     family_table,
     over_starts,
@@ -52,15 +53,20 @@ def test_a_family_alone_is_what_it_is_among_all(together):
     pd.testing.assert_frame_equal(alone.summary, among)
 
 
-def test_a_build_measures_each_family_and_each_sound_model_once(tmp_path, monkeypatch):
+def test_a_build_measures_each_fault_and_each_sound_model_once(tmp_path, monkeypatch):
+    """Whether a page asks for its family, or another for some faults of several."""
     monkeypatch.setenv("SURGEON_ONCE", str(tmp_path))
     new = TINY | {"seed": 5}  # what this process has not met
     first = compare_families(["scale"], **new)
     kept = {file: file.stat().st_mtime_ns for file in tmp_path.iterdir() if not file.suffix}
-    assert len(kept) == 3  # a sound model, the sound model's comparison, the family's
+    assert len(kept) == 2 + len(first.summary)  # a sound model, its comparison, and one of each fault
     again = compare_families(["scale"], **new)
-    assert {file: file.stat().st_mtime_ns for file in kept} == kept
+    names = first.summary.fault.tolist()[:1:-1]
+    few = compare_once(names, **new)
+    assert {file: file.stat().st_mtime_ns for file in tmp_path.iterdir() if not file.suffix} == kept
     pd.testing.assert_frame_equal(first.summary, again.summary)
+    by_name = first.summary.set_index("fault").loc[names]
+    pd.testing.assert_frame_equal(few.summary.set_index("fault"), by_name)
 
 
 def test_a_family_that_is_none_is_refused():
