@@ -39,7 +39,7 @@ def read_held(
     specimen : Specimen
         As `surgeon.models.specimen.load` gives it.
     sentences : sequence of str
-        `N` sentences, each read alone.
+        `N` sentences, each read without padding.
     normalise : bool
         Whether each head's queries and keys are put over their root mean
         square, without weights, which nobody has learned.
@@ -65,11 +65,13 @@ def read_held(
     >>> [list(x.shape) for x in held]
     [[1, 384], [6, 12]]
     """
-    tokens = specimen.tokenize(sentences)
-    vectors = specimen.word.weight.new_empty(len(tokens), WIDTH)
+    ids = [ids for ids, _ in specimen.tokenize(sentences)]
+    vectors = specimen.word.weight.new_empty(len(ids), WIDTH)
     largest = vectors.new_full((LAYERS, HEADS), -torch.inf)
-    for n, (ids, _) in enumerate(tokens):
-        x = specimen.embed(pad([ids]))  # [1, T, 384]
+    for T in {len(one) for one in ids}:
+        # Sentences of one length, so that nothing is padded.
+        which = [n for n, one in enumerate(ids) if len(one) == T]
+        x = specimen.embed(pad([ids[n] for n in which]))  # [B, T, 384]
         for i, layer in enumerate(specimen.layers):
             assert isinstance(layer, Layer)
             Q, K, V = (
@@ -85,5 +87,5 @@ def read_held(
             largest[i] = torch.maximum(largest[i], top)
             x = layer.norm_1(x + layer.W_O(merge_heads(stages.output)))
             x = layer.norm_2(x + layer.down(gelu(layer.up(x))))
-        vectors[n] = pool(x, [len(ids)])[0]
+        vectors[which] = pool(x, [T] * len(which))
     return Held(vectors, largest)
