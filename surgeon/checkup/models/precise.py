@@ -31,8 +31,12 @@ class Raised(TorchFunctionMode):
     ) -> Any:
         if func in LOWERS:
             return args[0].double()
-        named = {name: raised(it) for name, it in (kwargs or {}).items()}
-        return func(*map(raised, args), **named)
+        named = kwargs or {}
+        # of thousands of calls, few name a precision
+        if torch.dtype in map(type, (*args, *named.values())):
+            args = tuple(map(raised, args))
+            named = {name: raised(it) for name, it in named.items()}
+        return func(*args, **named)
 
 
 def raised(it: Any) -> Any:
