@@ -197,7 +197,7 @@ def read_mask(mask: Tensor | None, Q: Tensor, K: Tensor) -> Tensor | None:
     """What a mask adds to the scores of Q and K, or None for nothing."""
     if mask is None:
         return None
-    lead = torch.broadcast_shapes(Q.shape[:-2], K.shape[:-2])
+    lead = common_shape(Q.shape[:-2], K.shape[:-2])
     shape = (*lead, Q.shape[-2], K.shape[-2])
     dtype = at_least_float32(Q.dtype)
     return as_additive(mask, shape, dtype=dtype, device=Q.device)
@@ -241,12 +241,22 @@ def check_inputs(Q: Tensor, K: Tensor, V: Tensor) -> None:
             f" and {V.shape[-2]}."
         )
     try:
-        torch.broadcast_shapes(Q.shape[:-2], K.shape[:-2], V.shape[:-2])
+        common_shape(Q.shape[:-2], K.shape[:-2], V.shape[:-2])
     except RuntimeError:
         lead = ", ".join(str(list(x.shape[:-2])) for x in (Q, K, V))
         raise ValueError(
             f"Q, K and V must have leading axes that broadcast, got {lead}."
         ) from None
+
+
+def common_shape(*shapes: torch.Size) -> torch.Size:
+    """`torch.broadcast_shapes`, which is slow where all are alike.
+
+    In a small model it takes as long as the products, and when it is first
+    called it imports what takes a second.
+    """
+    alike = all(shape == shapes[0] for shape in shapes)
+    return shapes[0] if alike else torch.broadcast_shapes(*shapes)
 
 
 def check_tokens(name: str, x: Tensor) -> None:

@@ -7,6 +7,7 @@ from surgeon.anatomy.dot_product import (
     attend,
     check_inputs,
     check_tokens,
+    common_shape,
     read_mask,
 )
 from surgeon.arguments import probability, truth
@@ -153,7 +154,7 @@ def check_groups(Q: Tensor, K: Tensor, V: Tensor) -> None:
             f" {H_kv}."
         )
     try:
-        torch.broadcast_shapes(*(x.shape[:-3] for x in (Q, K, V)))
+        common_shape(*(x.shape[:-3] for x in (Q, K, V)))
     except RuntimeError:
         lead = ", ".join(str(list(x.shape[:-3])) for x in (Q, K, V))
         raise ValueError(

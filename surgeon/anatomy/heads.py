@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from surgeon.anatomy.cache import KeyValueCache, WindowCache
-from surgeon.anatomy.dot_product import check_tokens
+from surgeon.anatomy.dot_product import check_tokens, common_shape
 from surgeon.anatomy.groups import attend_in_groups
 from surgeon.anatomy.mask_reading import as_additive, block, rows_as_additive
 from surgeon.anatomy.positions import Positions, checked
@@ -323,7 +323,7 @@ def read_for_heads(
     """
     past, additive = 0 if cache is None else len(cache), None
     if mask is not None:
-        lead = torch.broadcast_shapes(Q.shape[:-3], K.shape[:-3])
+        lead = common_shape(Q.shape[:-3], K.shape[:-3])
         H, T, S = *Q.shape[-3:-1], past + K.shape[-2]
         axes = mask.ndim if isinstance(mask, Tensor) else 0
         for_all_heads = axes == len(lead) + 2  # [B, T, S]
@@ -432,7 +432,7 @@ def check_texts(
             )
         check_tokens(name, given)
     try:
-        torch.broadcast_shapes(x.shape[:-2], context.shape[:-2])
+        common_shape(x.shape[:-2], context.shape[:-2])
     except RuntimeError:
         raise ValueError(
             "x and context must have leading axes that broadcast, got"

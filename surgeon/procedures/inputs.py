@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from surgeon.anatomy.dot_product import check_inputs
+from surgeon.anatomy.dot_product import check_inputs, common_shape
 from surgeon.anatomy.mask_reading import read_in_tiles
 from surgeon.anatomy.precision import at_least_float32
 from surgeon.arguments import positive_integer, truth
@@ -51,7 +51,7 @@ def fold(Q: Tensor, K: Tensor, V: Tensor, scale: bool) -> Inputs:
     """Check what came; broadcast its leading axes, and make them one."""
     check_inputs(Q, K, V)
     factor = score_factor(Q, scale)
-    lead = torch.broadcast_shapes(*(x.shape[:-2] for x in (Q, K, V)))
+    lead = common_shape(*(x.shape[:-2] for x in (Q, K, V)))
     working = at_least_float32(Q.dtype)
     q, k, v = (fold_leading(x.to(working), lead) for x in (Q, K, V))
     return Inputs(q, k, v, factor, lead, Q.dtype)

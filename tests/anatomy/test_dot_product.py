@@ -1,5 +1,7 @@
 import math
 import re
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 from oracle import CAUSAL, CONVENTIONS, budget, normal, reference
 
 from surgeon import create_causal_mask, create_padding_mask, create_reverse_mask
-from surgeon.anatomy.dot_product import attention, dissect
+from surgeon.anatomy.dot_product import attention, common_shape, dissect
 
 LEADING = [(), (2,), (2, 3)]
 DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
@@ -242,6 +244,29 @@ def test_a_draw_equal_to_the_probability_keeps_its_weight():
     for dropout, kept in [(p, True), (p + 2**-24, False)]:
         _, weights = attention(Q, K, V, dropout=dropout, generator=torch.Generator().manual_seed(0))
         assert (float(weights) > 0) == kept
+
+
+@settings(deadline=None)  # the first look at shapes that differ imports a part of PyTorch
+@given(shapes=st.lists(st.lists(st.integers(0, 3), max_size=3), min_size=1, max_size=3))
+def test_shapes_have_in_common_what_pytorch_says(shapes):
+    shapes = [torch.Size(shape) for shape in shapes]
+    try:
+        expected = torch.broadcast_shapes(*shapes)
+    except RuntimeError:
+        with pytest.raises(RuntimeError):
+            common_shape(*shapes)
+    else:
+        assert common_shape(*shapes) == expected
+
+
+def test_shapes_that_are_alike_load_no_algebra():
+    """PyTorch's own look at shapes imports SymPy, which takes longer than all the rest of a small check."""
+    code = (
+        "import sys, torch, surgeon; x = torch.ones(2, 3, 5); mask = torch.ones(3, 3).bool(); {}; print(*sys.modules)"
+    )
+    for call in ("surgeon.attention(x, x, x, mask)", "surgeon.flash_attention(x, x, x, mask)"):
+        done = subprocess.run([sys.executable, "-c", code.format(call)], capture_output=True, text=True, check=True)
+        assert "sympy" not in done.stdout.split()
 
 
 def test_a_batch_of_nothing_gives_nothing():
