@@ -15,6 +15,7 @@ import pytest
 from built import book
 from chromium import chromium
 from contents import parsed
+from covering import VISITED
 from playwright.sync_api import BrowserContext, Page
 from readers import SIZES, new_context, served
 from survey import Findings, Trouble, survey, watched
@@ -135,7 +136,8 @@ def reader():
 def begun(request, lab, reader, launch):
     """From a page to what it shows once it has run. A process that runs all tests begins all pages at once; where there
     are several, each has its pages, as they come."""
-    wanted = [item.callspec.params["page"] for item in request.session.items if {"ran", "made"} & {*item.fixturenames}]
+    running = [item for item in request.session.items if {"ran", "made"} & {*item.fixturenames}]
+    wanted = [page for item in running if (page := item.callspec.params["page"]) in VISITED]
     alone = not hasattr(request.config, "workerinput")
     begin = functools.cache(lambda page: reader.begin(lab, page, launch(page)))
     for page in wanted if alone else ():

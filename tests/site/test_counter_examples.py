@@ -8,6 +8,7 @@ import sys
 import pytest
 from built import ROOT
 from chromium import chromium
+from covering import VISITED
 from lab import kernels
 
 sys.path.insert(0, str(ROOT / ".ci"))
@@ -18,8 +19,8 @@ PAGES = [page.relative_to(ROOT).with_suffix("").as_posix() for page in claims.pa
 
 @pytest.fixture
 def made(request, monkeypatch, trained, noted, page):
-    """What a page's claims came to: noted as it ran in JupyterLab, or, without a browser, in a process of its own."""
-    if chromium() and kernels.CAN_FORK:
+    """What a page's claims came to: noted as it ran in JupyterLab, or, if it did not, in a process of its own."""
+    if page in VISITED and chromium() and kernels.CAN_FORK:
         request.getfixturevalue("ran")
         return [json.loads(line) for line in (noted / page).with_suffix(".jsonl").read_text().splitlines()]
     monkeypatch.setenv("SURGEON_ONCE", str(trained))

@@ -1,22 +1,18 @@
-"""Every page that a launch button opens: run from top to bottom in JupyterLab, as Binder starts it."""
+"""Pages that a launch button opens: run from top to bottom in JupyterLab, as Binder starts it."""
 
 import re
 
 import pytest
 from contents import parsed
-from lab import MIB, ROOT, started
-from survey import PAGES
+from covering import LAUNCHED, VISITED, cover, kinds
+from lab import MIB, started
 from tabs import run_all
 
-LAUNCHED = [
-    page for page in PAGES if (ROOT / f"{page}.md").exists() and "kernelspec:" in (ROOT / f"{page}.md").read_text()
-]
 
-
-@pytest.mark.parametrize("page", LAUNCHED)
+@pytest.mark.parametrize("page", VISITED)
 def test_a_page_runs_where_its_button_opens_it(ran, page, record_property):
     """No error, every cell run, every number in the prose, every figure and claim that the site has, in 2 GiB."""
-    source = (ROOT / f"{page}.md").read_text()
+    source = LAUNCHED[page]
     record_property("MiB", ran.memory // MIB)
     print(f"{page}: {ran.cells} cells, {ran.seconds:.1f} s, {ran.memory / MIB:.0f} MiB at the peak")
     assert ran.errors == []
@@ -26,7 +22,7 @@ def test_a_page_runs_where_its_button_opens_it(ran, page, record_property):
     assert 150 * MIB < ran.memory <= 2048 * MIB, f"{ran.memory / MIB:.0f} MiB"
 
 
-@pytest.mark.parametrize("page", LAUNCHED)
+@pytest.mark.parametrize("page", VISITED)
 def test_a_page_shows_its_figures_and_claims_there(ran, folder, page):
     """And in the place of a figure that the site's reader can handle, an instrument that the notebook's can."""
     article = parsed(folder / f"{page}.html").article
@@ -61,3 +57,47 @@ def test_prose_follows_the_tinkerers_cell_and_an_answer_is_judged(tmp_path, read
     with started(tmp_path, forked=False) as lab:
         ran = reader.begin(lab, page, launch(page), tinker).result()
     assert (ran.errors, ran.unrun, ran.unfilled) == ([], 0, [])
+
+
+# Which pages
+
+
+def test_a_page_is_opened_for_everything_that_pages_have():
+    has = {page: kinds(text) for page, text in LAUNCHED.items()}
+    assert set().union(*has.values()) == set().union(*(has[page] for page in VISITED))
+    assert len(LAUNCHED) > 40
+
+
+def test_what_a_page_has_is_read_from_its_source():
+    page = """# One
+
+By {cite:t}`vaswani2017`, {eval}`f"{x:.2f}"`.
+
+| a |
+| {eval}`x` |
+
+```{exercise}
+:label: one
+Do {ref}`it`.
+```
+
+```{code-cell} ipython3
+:tags: [hide-input]
+import subprocess, json, pandas as pd
+from surgeon.book.page import claim, K
+from surgeon.models.specimen import load
+from surgeon.models.grammar import Grammar
+print(pd.DataFrame().style)
+```
+"""
+    assert kinds(page) == {
+        *("role: cite:t", "role: eval", "role: ref", "directive: exercise", "tag: hide-input"),
+        *("expression in a paragraph", 'expression with "', "expression with {", "expression in a table"),
+        *("import: subprocess", "import: pandas", "furniture: claim", "model: specimen"),
+        *("a styled table", "call: print"),
+    }
+
+
+def test_a_cover_has_all_at_little_cost():
+    has = {"dear": {1, 2, 3}, "one": {1, 2}, "rest": {3}, "rare": {4}, "idle": {1}}
+    assert cover(has, {"dear": 9, "one": 1, "rest": 1, "rare": 50, "idle": 1}) == ["one", "rest", "rare"]
