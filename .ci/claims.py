@@ -33,6 +33,7 @@ import sys
 import tempfile
 import time
 import tomllib
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
@@ -231,6 +232,7 @@ def side_by_side(asked: Sequence[tuple[Any, ...]], jobs: int) -> Iterator[dict[s
 
 
 def _result(asked: tuple[Any, ...]) -> dict[str, Any]:
+    warnings.resetwarnings()  # in a notebook, nobody has turned them into errors
     try:
         return result(*asked)
     except BaseException as error:

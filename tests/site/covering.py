@@ -10,11 +10,12 @@ import re
 import sys
 from collections.abc import Mapping
 
-import jupytext
 from built import ROOT
 from survey import PAGES
 
 DIRECTIVE = re.compile(r"^\s*[`:]{3,}\{([\w-]+)\}", re.MULTILINE)
+CELL = re.compile(r"^```\{code-cell\}[^\n]*\n((?::[^\n]*\n)*)(.*?)^```$", re.MULTILINE | re.DOTALL)
+TAGS = re.compile(r"^:tags: \[(.*)\]", re.MULTILINE)
 ROLE = re.compile(r"\{([\w:-]+)\}`([^`]+)`")
 # What a line is, by how it begins: prose in a table or in a list is laid out otherwise than in a paragraph.
 BEGINNINGS = {"|": "a table", "- ": "a list", "* ": "a list", "1. ": "a list", ">": "a quotation", "#": "a heading"}
@@ -26,9 +27,7 @@ STARTING = ("concurrent", "multiprocessing", "subprocess")
 def kinds(source: str) -> set[str]:
     """Everything that a page has: directives, roles, expressions in prose and where they stand, tags of cells, what
     the book's own furniture and other packages are called for, and which trained models are read."""
-    notebook = jupytext.reads(source, fmt="md:myst")
-    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    prose = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    prose = CELL.sub("", source)
     found = {f"directive: {name}" for name in DIRECTIVE.findall(prose)}
     for line in prose.splitlines():
         place = next((place for start, place in BEGINNINGS.items() if line.lstrip().startswith(start)), "a paragraph")
@@ -36,9 +35,9 @@ def kinds(source: str) -> set[str]:
             found.add(f"role: {role}")
             if role == "eval":
                 found |= {f"expression in {place}"} | {f"expression with {c}" for c in "\"'[{(=<|\\" if c in text}
-    for cell in code:
-        found |= {f"tag: {tag}" for tag in cell.metadata.get("tags", ())}
-        for node in ast.walk(ast.parse(cell.source)):
+    for options, code in CELL.findall(source):
+        found |= {f"tag: {tag}" for tags in TAGS.findall(options) for tag in tags.split(", ")}
+        for node in ast.walk(ast.parse(code)):
             found |= used(node)
     return found
 
