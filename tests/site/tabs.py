@@ -124,7 +124,7 @@ async def opened(tab: Page, lab: Lab, page: str, urlpath: str) -> psutil.Process
 
     path, deadline, (evaluated, _) = urlpath.removeprefix("lab/tree/"), time.monotonic() + PATIENCE, expressions(page)
     tab.set_default_timeout(1000 * PATIENCE)
-    if tab.url.startswith(lab.address) and lab.forks:
+    if tab.url.startswith(f"{lab.address}/lab") and lab.forks:
         await tab.evaluate(TURN_TO, path)
     else:  # reset: as on a new machine, no other tab is open
         await tab.goto(f"{lab.address}/{urlpath}?token={lab.token}&reset")
