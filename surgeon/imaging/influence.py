@@ -7,6 +7,8 @@ from torch import Tensor
 
 from surgeon.anatomy.softmax import at_least_float32
 
+AT_ONCE = 128  # numbers of the output, each with a backward pass of its own
+
 
 def influence_map(
     function: Callable[[Tensor], Tensor],
@@ -49,7 +51,8 @@ def influence_map(
 
     Notes
     -----
-    One backward pass for each number of the output: made for small inputs.
+    One backward pass for each number of the output, 128 at a time: made for
+    small inputs.
     Under `torch.no_grad` and `torch.inference_mode` it gives the same.
 
     Examples
@@ -75,18 +78,38 @@ def influence_map(
         y = _check_rows("what function returns", function(x.clone()))
         if not y.requires_grad:  # a constant
             return x.new_zeros(len(y), len(x))
-        slopes = [_gradient(number, x) for number in y.flatten()]
+        slopes = _slopes(y.flatten(), x)
     # [T, output width, S, width] -> [T, S, output width, width]
-    blocks = torch.stack(slopes).unflatten(0, y.shape).transpose(1, 2)
+    blocks = slopes.unflatten(0, y.shape).transpose(1, 2)
     return _frobenius(blocks).to(x.dtype)
 
 
-def _gradient(number: Tensor, x: Tensor) -> Tensor:
-    """Of one number with respect to `x`; zeros where there is no path."""
+def _slopes(numbers: Tensor, x: Tensor) -> Tensor:
+    """Of each number with respect to `x`; zeros where there is no path.
+
+    Many at once; one by one where a function's own `backward` knows no other
+    way.
+    """
+    each = torch.eye(len(numbers), dtype=numbers.dtype, device=numbers.device)
+    try:
+        several = each.split(AT_ONCE)
+        return torch.cat([_backward(numbers, x, some) for some in several])
+    except Exception:  # what is raised again, one by one, is the function's
+        return torch.stack([_backward(numbers, x, one) for one in each])
+
+
+def _backward(numbers: Tensor, x: Tensor, by: Tensor) -> Tensor:
+    """One pass for one vector, or for each of several."""
     (gradient,) = torch.autograd.grad(
-        number, x, retain_graph=True, materialize_grads=True
+        numbers,
+        x,
+        by,
+        retain_graph=True,
+        allow_unused=True,
+        is_grads_batched=by.ndim == 2,
     )
-    return gradient
+    unused = gradient is None
+    return x.new_zeros(*by.shape[:-1], *x.shape) if unused else gradient
 
 
 def _frobenius(blocks: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from torch import nn
 
 from surgeon import create_causal_mask
 from surgeon.anatomy.dot_product import attention
-from surgeon.imaging.influence import influence_map
+from surgeon.imaging.influence import AT_ONCE, influence_map
 
 T, S, WIDTH = 5, 7, 3
 FUTURE = torch.ones(T, T, dtype=torch.bool).triu(1)
@@ -125,6 +125,40 @@ def test_what_surrounds_the_call_changes_nothing(mode, made_in_it):
         assert (found[~FUTURE] > 0).all()
         assert not found.requires_grad
     assert layer.weight.grad is None
+
+
+class Once(torch.autograd.Function):
+    """Its backward step takes one vector at a time: it leaves PyTorch for NumPy."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return 3 * x
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return torch.from_numpy(3 * gradient.numpy())
+
+
+class Refusing(Once):
+    @staticmethod
+    def backward(ctx, gradient):
+        raise ArithmeticError("no way back")
+
+
+def test_a_backward_step_that_takes_one_vector_at_a_time_is_given_one():
+    x, W = rows(T), normal(WIDTH, 2, grad=False)
+    expected = influence_map(lambda x: torch.tanh(3 * x) @ W, x)
+    torch.testing.assert_close(influence_map(lambda x: torch.tanh(Once.apply(x)) @ W, x), expected, rtol=1e-13, atol=0)
+    with pytest.raises(ArithmeticError, match=r"^no way back$"):
+        influence_map(Refusing.apply, x)
+
+
+def test_of_many_numbers_some_are_taken_at_a_time():
+    """More than go together, and not a multiple of them: the same as by the whole Jacobian."""
+    x, W = rows(), normal(WIDTH, 2 * AT_ONCE // S + 3, grad=False)
+    found = influence_map(lambda x: torch.tanh(x.flip(0) @ W), x)
+    jacobian = torch.autograd.functional.jacobian(lambda x: torch.tanh(x.flip(0) @ W), x)
+    torch.testing.assert_close(found, torch.linalg.vector_norm(jacobian, dim=(1, 3)), rtol=1e-13, atol=0)
 
 
 def test_a_constant_is_one_in_inference_mode_too():

@@ -6,13 +6,15 @@ import torch
 from torch import Tensor
 
 from surgeon.checkup.exam import Exam
-from surgeon.checkup.forms import causal
+from surgeon.checkup.forms import Inputs, causal
 from surgeon.checkup.probes.padding import each_sight
 from surgeon.checkup.probes.reading import (
     Ask,
     mask_by_chance,
     random_mask,
+    shows,
     sight,
+    sight_at_once,
 )
 from surgeon.checkup.subjects.answering import SubjectError
 
@@ -62,6 +64,9 @@ def probe_oblong(exam: Exam) -> None:
     tried = []
     for T, S in ((3, 7), (7, 3), (1, 7)):
         inputs, mask = exam.draw(T, S), mask_by_chance(exam, T, S)
+        if not exam.blocked and _as_shown_at_once(exam, inputs, mask):
+            tried.append(f"{T} by {S}")
+            continue
         one = "1 query" if T == 1 else f"{T} queries"
         where = f"With {one} and {S} keys"
         try:
@@ -86,6 +91,16 @@ def probe_oblong(exam: Exam) -> None:
     if not tried:
         exam.skip(OBLONG, why="It takes as many keys as queries.")
     exam.note(OBLONG, True, ", ".join(tried), "as the mask shows")
+
+
+def _as_shown_at_once(exam: Exam, inputs: Inputs, mask: Tensor) -> bool:
+    """All keys in one batch: where all is well, each is seen as it should."""
+    try:
+        plain = sight_at_once(exam, inputs, exam.ask)
+        shown = sight_at_once(exam, inputs, partial(exam.ask, allowed=mask))
+    except SubjectError:  # it is heard alone, or wants other batches
+        return False
+    return shows(shown > exam.tolerance, plain > exam.tolerance, mask)
 
 
 def probe_both(exam: Exam) -> None:

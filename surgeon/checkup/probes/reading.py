@@ -59,6 +59,18 @@ def sight(
     return torch.stack(moves, -1)
 
 
+def sight_at_once(exam: Exam, inputs: Inputs, ask: Ask) -> Tensor:
+    """`sight` by values, of whom batch elements are nothing to each other."""
+    Q, K, V = inputs
+    B, S = len(V), K.shape[2]
+    # One copy as it is, and for each key one whose value moves.
+    moving = torch.eye(S + 1, S, dtype=V.dtype).roll(1, 0)
+    v = V + moving[:, None, None, :, None]
+    q, k = (x.expand(S + 1, *x.shape).flatten(0, 1) for x in (Q, K))
+    given = ask(q, k, v.flatten(0, 1)).unflatten(0, (S + 1, B))
+    return moved(given[1:], given[0]).amax((1, 2, 4)).T
+
+
 def shows(shown: Tensor, alone: Tensor, pattern: Tensor) -> bool:
     """Whether a mask shows a pattern of what is seen without one.
 

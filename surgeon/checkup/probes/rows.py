@@ -14,6 +14,7 @@ from surgeon.checkup.subjects.answering import SubjectError, answer
 FORWARD, BACKWARD = "dead rows, forward", "dead rows, backward"
 # Scores of trained models reach hundreds: they lose to a stand-in up there.
 REACHED = 3  # a power of ten
+POWERS = range(1, 31)
 
 
 def probe_outbid(exam: Exam) -> None:
@@ -34,7 +35,10 @@ def probe_outbid(exam: Exam) -> None:
     unknown = exam.blocked or exam.design.linear
     how_far = _reached if unknown else _lost
     sound = "not outbid at -1e30"
-    for power in range(1, 31):
+    if not unknown and _holds_at_once(exam):
+        exam.note(name, True, sound, sound)
+        return
+    for power in POWERS:
         try:
             lost = how_far(exam, V, 10.0**power)
         except SubjectError as error:
@@ -59,14 +63,24 @@ def probe_outbid(exam: Exam) -> None:
     exam.note(name, True, sound, sound)
 
 
+def _holds_at_once(exam: Exam) -> bool:
+    """All sizes in one batch: where all is well, nothing is lost alone."""
+    V = exam.draw(B=len(POWERS))[2]
+    sizes = V.new_tensor([[[10.0**power]] for power in POWERS])
+    try:
+        return _lost(exam, V, sizes) <= exam.tolerance
+    except SubjectError:  # it is heard alone, or wants other batches
+        return False
+
+
 def _lost(
-    exam: Exam, V: Tensor, size: float, *, others: float = 0.0
+    exam: Exam, V: Tensor, size: float | Tensor, *, others: float = 0.0
 ) -> float:
     """Query 0 sees key 0 alone: how far is its output from value 0?
 
     Its score is -size; that of the others would be 0, or `others`.
     """
-    Q, K = _low(exam, size, others)
+    Q, K = _low(exam, size, others, len(V))
     first = torch.zeros(exam.T, exam.T, dtype=torch.bool)
     first[:, 0] = True
     right = exam.form(first)(Q, K, V)[:, :, 0]
@@ -83,9 +97,14 @@ def _emptied(exam: Exam, V: Tensor, size: float) -> bool:
     return not got.nan_to_num().any() and alike <= exam.tolerance
 
 
-def _low(exam: Exam, size: float, others: float) -> tuple[Tensor, Tensor]:
-    """Q and K that score -size with key 0, and so much with the others."""
-    Q, K, _ = (torch.zeros_like(x) for x in exam.draw())
+def _low(
+    exam: Exam, size: float | Tensor, others: float, sequences: int = 0
+) -> tuple[Tensor, Tensor]:
+    """Q and K that score -size with key 0, and so much with the others.
+
+    With a size for each sequence, or one for all of them.
+    """
+    Q, K, _ = (torch.zeros_like(x) for x in exam.draw(B=sequences))
     Q[..., 0], K[..., 0] = size / exam.factor, others / size
     K[:, :, 0, 0] = -1.0
     return Q, K
