@@ -1,6 +1,7 @@
 """What all tests share: the built book, a browser, and how they run side by side."""
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 # The first imports what a build imports, which is nobody's to warn of here; the second is imported by a kernel alone.
 collect_ignore = ["small_book_imports.py", "site/counter_examples.py"]
 
+# A checker of addresses that JupyterLab brings takes seconds of each process to import; jsonschema can do without.
+sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
 # Before PyTorch is imported. Two threads that wait for a busy core make small models up to thirty times slower.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 

@@ -77,3 +77,16 @@ def test_nothing_global_is_touched():
         assert torch.equal(torch.get_rng_state(), states[0])
         assert np.array_equal(np.random.get_state(legacy=False)["state"]["key"], states[1]["state"]["key"])
         assert random.getstate() == states[2]
+
+
+def test_of_a_sound_attention_many_keys_and_sizes_of_scores_are_asked_at_once():
+    """What an examination costs is what it asks: many keys, and many sizes of scores, go in one batch."""
+    asked = []
+
+    def counted(Q, K, V, mask=None):
+        asked.append(len(Q))
+        return attention(Q, K, V, mask)[0]
+
+    assert examine(counted).passed
+    assert len(asked) < 200
+    assert max(asked) == 30  # powers of ten, from which a visible score must not be outbid
