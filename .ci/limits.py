@@ -1,9 +1,9 @@
 """What the project promises of times, weights and widths, and what this machine measures now. Called by `make limits`.
 
-python .ci/limits.py [word ...]; a word chooses the rows that it begins: units imports pages build tests flash weight
-width words screens claims fingerprints. Without one, all are measured, which takes as long as two cold builds; `build`
-builds a copy and `pages` runs every page, so give them a machine that does nothing else. The tests hold what is no
-time.
+python .ci/limits.py [word ...]; a word chooses the rows that it begins: units imports model pages build tests flash
+weight width words screens claims fingerprints. Without one, all are measured, which takes as long as two cold builds;
+`build` builds a copy and `pages` runs every page, so give them a machine that does nothing else. The tests hold what is
+no time.
 """
 
 import functools
@@ -69,6 +69,16 @@ def imports() -> Iterator[Row]:
     code = "import time, torch; began = time.perf_counter(); import surgeon; print(time.perf_counter() - began)"
     seconds = statistics.median(float(python("-c", code, check=True).stdout) for _ in range(5))
     yield "import surgeon, beyond import torch", "0.2 s", f"{seconds:.3f} s", seconds <= 0.2
+
+
+@row
+def model() -> Iterator[Row]:
+    code = (
+        "import time, torch, tokenizers; from surgeon.models.language_model import load\n"
+        "began = time.process_time(); load(); print(time.process_time() - began)"
+    )
+    seconds = statistics.median(float(python("-c", code, check=True).stdout) for _ in range(5))
+    yield "reading the language model, seconds of a core", "3 s", f"{seconds:.1f} s", seconds <= 3
 
 
 def program(page: str, root: Path = ROOT) -> str:

@@ -244,25 +244,17 @@ def test_rows_for_neighbours_read_as_rows_for_halves_give_other_scores(model):
     assert (halves - right).std() > 0.3 * right.std()
 
 
-def test_it_is_read_in_a_second_or_three_and_in_little_memory():
-    """Three seconds of one core, on which other tests may be running; 1.5 GiB with a page's libraries."""
+def test_it_is_read_in_little_memory():
+    """1.5 GiB with a page's libraries, and a text read."""
     program = (
-        "import time, torch, pandas, matplotlib.pyplot, tokenizers\n"
+        "import torch, pandas, matplotlib.pyplot, tokenizers\n"
         "from benchmarks.memory import resident\n"
         "from surgeon.models.language_model import load\n"
-        "took, peaks = [], []\n"
-        "for _ in range(2):  # the better of two; the peak is that of the first, as of a page\n"
-        "    began = time.process_time()\n"
-        "    model = load()\n"
-        "    took += [time.process_time() - began]\n"
-        "    model.trace('word ' * 150)\n"
-        "    peaks += [resident('VmHWM')]\n"
-        "print(min(took), peaks[0])"
+        "load().trace('word ' * 150)\n"
+        "print(resident('VmHWM'))"
     )
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    took, memory = map(float, run.stdout.split())
-    assert took < 3.0
-    assert memory < 1.5 * 2**30
+    assert 0.5 * 2**30 < float(run.stdout) < 1.5 * 2**30
 
 
 def test_its_state_has_every_tensor_of_the_file(model):
