@@ -90,9 +90,11 @@ def _quietly() -> Iterator[None]:
     """Without the library's bars of progress, among which errors drown."""
     try:
         from transformers.utils import logging
-    except ImportError:  # told where the model is loaded
-        yield
-        return
+    except ImportError:
+        raise ValueError(
+            "A look at a folder needs transformers, which is not installed:"
+            " pip install transformers."
+        ) from None
     shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:

@@ -14,7 +14,7 @@ from torch import Tensor
 from surgeon.anatomy.masks import create_causal_mask
 from surgeon.arguments import place
 from surgeon.book.page import drawn, show
-from surgeon.imaging.cells import read_heads
+from surgeon.imaging.reading import read_heads
 from surgeon.imaging.words import read_labels
 from surgeon.instruments.live import can_show_widgets
 from surgeon.instruments.packing import (

@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from surgeon.arguments import positive_integer
-from surgeon.imaging.cells import add_colorbar, read_heads
+from surgeon.imaging.cells import add_colorbar
+from surgeon.imaging.reading import read_heads
 from surgeon.imaging.style import INK, PAPER, WEIGHTS, WIDTH, new_figure
 from surgeon.imaging.words import count_cells, read_labels, tell_apart
 

@@ -15,8 +15,8 @@ from surgeon.imaging.cells import (
     add_colorbar,
     draw_cells,
     figure_size,
-    read_weights,
 )
+from surgeon.imaging.reading import read_weights
 from surgeon.imaging.style import SCORES, WEIGHTS, new_figure
 from surgeon.imaging.words import read_labels, read_tokens
 

@@ -9,7 +9,7 @@ from matplotlib.collections import LineCollection
 from torch import Tensor
 
 from surgeon.arguments import place
-from surgeon.imaging.cells import FEW, read_weights
+from surgeon.imaging.reading import FEW, read_weights
 from surgeon.imaging.style import BLUE, GREY, INK, new_figure
 from surgeon.imaging.words import read_tokens, strongest_key, tell_apart
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from surgeon.imaging.cells import FEW, read_weights
+from surgeon.imaging.reading import FEW, read_weights
 
 SHAPES = "[queries, keys] or [num_heads, queries, keys]"
 

@@ -73,7 +73,7 @@ class Operation(NamedTuple):
     masked: Tensor  #: minus infinity where a query may not look, [T, S]
     powers: Tensor  #: what softmax divides by their sum, [T, S]
     weights: Tensor  #: shares of one in each row, [T, S]
-    output: Tensor  #: weighted sums of the rows of V, [T, 4]
+    output: Tensor  #: weighted sums of the rows of V, [T, d_v]
 
 
 def draw_inputs(

@@ -26,7 +26,7 @@ from surgeon.instruments.knobs import (
     start_of,
 )
 from surgeon.instruments.operating import (
-    D_V,
+    WIDEST,
     Operation,
     Settings,
     draw_inputs,
@@ -49,8 +49,9 @@ class OperatingTable(anywidget.AnyWidget):
     tokens : sequence of str
         The words, at most 32, none of which holds a space.
     vectors : (Tensor, Tensor, Tensor), optional
-        Q [T, d_k], K [T, d_k] and V [T, 4]; if not given, they are drawn, as
-        `surgeon.instruments.operating.draw_inputs` does.
+        Q [T, d_k], K [T, d_k] and V [T, d_v], up to 1024 numbers wide, of
+        which the table shows the first 16. If not given, they are drawn, as
+        `surgeon.instruments.operating.draw_inputs` does, with d_v = 4.
     stages, controls, vitals : sequence of str
         As `surgeon.book.operating_table.operating_table` takes them.
     **settings
@@ -134,7 +135,7 @@ precision
 
     @property
     def vectors(self) -> Vectors:
-        """Q [T, d_k], K [T, d_k] and V [T, 4], float64."""
+        """Q [T, d_k], K [T, d_k] and V [T, d_v], float64."""
         if self.given and self._given is not None:
             return self._given
         return draw_inputs(self.tokens, self.d_k, self.seed)
@@ -182,7 +183,7 @@ precision
 
     @property
     def output(self) -> Tensor:
-        """What each query takes from the values, [T, 4], float64."""
+        """What each query takes from the values, [T, d_v], float64."""
         return self.operation.output
 
     @property
@@ -241,11 +242,16 @@ def _check_vectors(vectors: Vectors, T: int) -> Vectors:
             f"vectors must be three matrices, Q, K and V, got {vectors!r}."
         ) from None
     shapes = [list(one.shape) for one in (Q, K, V)]
-    d_k = Q.shape[-1] if Q.ndim else 0
-    if shapes != [[T, d_k], [T, d_k], [T, D_V]] or not d_k:
+    d_k, d_v = (shape[-1] if shape else 0 for shape in shapes[1:])
+    if shapes != [[T, d_k], [T, d_k], [T, d_v]]:
         raise ValueError(
-            f"vectors must be Q and K [{T}, d_k] and V [{T}, {D_V}], a row"
-            f" for each word, got {shapes}."
+            f"vectors must be Q and K [{T}, d_k] and V [{T}, d_v], a row for"
+            f" each word, got {shapes}."
+        )
+    if not 1 <= min(d_k, d_v) <= max(d_k, d_v) <= WIDEST:
+        raise ValueError(
+            f"vectors must be 1 to {WIDEST} numbers wide, got d_k {d_k} and"
+            f" d_v {d_v}."
         )
     read = tuple(one.cpu().double().clone() for one in (Q, K, V))
     for one in read:

@@ -248,7 +248,10 @@ def _array(which: str, weights: Any) -> np.ndarray:
             weights = weights.float()
     array = np.asarray(weights)
     if array.dtype.kind != "f":
+        got = str(array.dtype)
+        if hasattr(weights, "stack") and hasattr(weights, "patterns"):
+            got = f"a {type(weights).__name__}, whose stack() gives such"
         raise ValueError(
-            f"{which} must hold floating-point numbers, got {array.dtype}."
+            f"{which} must hold floating-point numbers, got {got}."
         )
     return array

@@ -1,5 +1,6 @@
 """Capture: the attention weights of any model, while it runs."""
 
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -10,9 +11,11 @@ from torch import nn
 from surgeon.arguments import positive_integer, truth
 from surgeon.recording.cutting import Cuts, check_captured_cuts
 from surgeon.recording.functions import put_in_place_of
+from surgeon.recording.handed import Read, second
 from surgeon.recording.libraries import seen_kernels
 from surgeon.recording.recording import Recording
-from surgeon.recording.session import Read, Session, second
+from surgeon.recording.session import Session
+from surgeon.recording.unseen import entries
 
 # Who hands out weights: a module, its name, or a function
 Handing = nn.Module | str | Callable[..., Any]
@@ -30,11 +33,12 @@ def capture(
     """Record the attention weights of a model while it runs.
 
     Whoever wrote it, and whichever kernel it uses: in the context PyTorch's
-    fused attention is computed in steps, its multi-head attention too, and a
-    softmax over the last axis, by PyTorch or by hand, whose shares then weigh
-    a sum is taken for attention. Models of transformers that use other
-    kernels are switched to PyTorch's. Afterwards all is as it was, after an
-    error too.
+    fused attention is computed in steps, its multi-head and its flexible
+    attention too, and a softmax over the last axis, by PyTorch or by hand,
+    whose shares then weigh a sum is taken for attention. Models of
+    transformers that use other kernels are switched to PyTorch's, and what
+    was compiled runs uncompiled. Afterwards all is as it was, after an error
+    too.
 
     Parameters
     ----------
@@ -63,7 +67,13 @@ def capture(
     context manager of Recording
         `weights`, by the layer's name, [B, H, T, S]; `stack`, for
         `surgeon.explore`; `patterns`, four numbers a head; `change`, what
-        cuts changed.
+        cuts changed; `unseen`, where something seems to attend unseen.
+
+    Warns
+    -----
+    UserWarning
+        If something seems to attend that is not seen, by the module's name,
+        or if layers are left out.
 
     Raises
     ------
@@ -80,7 +90,14 @@ def capture(
 
     Only what is seen has a number: in a model where one of three layers
     attends unseen, the third is layer 1. Look at the names before you cut by
-    number. A module that attends more than once in one call of it, as over
+    number. What attends unseen is noticed, and named in a warning, where a
+    module's class is called an attention or has the usual projections, where
+    an operation is called one, where a function of flash-attn, xformers or
+    SageAttention is called, and where ``exp(scores)`` weighs a sum before it
+    is divided. A kernel under another name, in a module under another name,
+    cannot be noticed: to PyTorch it is a function like any other.
+
+    A module that attends more than once in one call of it, as over
     heads, over blocks of queries or of keys, has a name for each (``#2``),
     each normalised by itself: where a softmax is taken in pieces that are
     joined later, none of these is the whole. `stack` and `patterns` warn of
@@ -88,12 +105,12 @@ def capture(
 
     Not seen are kernels of other libraries outside transformers, programs of
     TorchScript, attention without a softmax, and shares that are never
-    formed, or not as such: ``exp(s - logsumexp(s))``, the ``exp`` of a
-    ``log_softmax``, ``exp2``, ``exp(s) @ v`` divided afterwards, and a sum of
-    ``w[..., None] * v``. Name with `of` what hands out weights.
+    formed, or not multiplied as such: ``exp(s) @ v`` divided afterwards, and
+    a sum of ``w[..., None] * v``. Name with `of` what hands out weights.
 
     Under activation checkpointing, take the backward pass inside the context,
-    and make no cuts: parts are then called again by themselves.
+    and make no cuts: parts are then called again by themselves. They are
+    recorded the first time.
 
     Examples
     --------
@@ -126,6 +143,9 @@ def capture(
     with ExitStack() as undo:
         undo.enter_context(seen_kernels(model))
         _hook(model, session, undo)
+        for function in entries(sys.modules):
+            if function not in functions:
+                put_in_place_of(function, session.noticing(function), undo)
         for function, read in functions.items():
             name = getattr(function, "__name__", "function")
             seen = session.seen_in(name, read)

@@ -2,6 +2,7 @@
 
 import copy
 import math
+import warnings
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
@@ -16,14 +17,21 @@ USUAL = ("logits", "last_hidden_state")
 def asked_plainly(module: nn.Module, args: tuple, named: Any) -> Any:
     """What a module gives, asked with copies, and nothing else is moved.
 
-    Without gradients; random numbers are drawn as they are drawn again.
+    Without gradients; random numbers are drawn as they are drawn again, and
+    what it warns of is heard then.
     """
     memo = {id(x): x.detach().clone() for x in tensors((args, named))}
     args, named = copy.deepcopy((args, named), memo)
     devices = {p.device.index for p in module.parameters() if p.is_cuda}
     forked = torch.random.fork_rng(sorted(devices))
-    with torch.no_grad(), forked:
+    with torch.no_grad(), forked, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         return module(*args, **named)
+
+
+def in_backward() -> bool:
+    """Whether this is called by a backward pass, to compute a part again."""
+    return torch._C._current_graph_task_id() != -1
 
 
 def tensors(output: Any) -> Iterator[Tensor]:

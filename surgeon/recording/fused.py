@@ -2,7 +2,7 @@
 
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import FunctionType
 from typing import Any
@@ -52,15 +52,14 @@ class Asked:
         twice = self.is_causal and self.attn_mask is not None
         return not nested and not twice and min(Q.ndim, K.ndim, V.ndim) > 1
 
-    def in_precision(self) -> tuple[Tensor, Tensor, Tensor]:
-        """The three, in the precision that autocast would give them."""
-        Q, K, V = self.query, self.key, self.value
-        for dtype in autocast_to(Q.device.type):
-            Q, K, V = (
-                x if x.dtype == torch.float64 else x.to(dtype)
-                for x in (Q, K, V)
-            )
-        return Q, K, V
+
+def in_precision(*tensors: Tensor) -> Iterator[Tensor]:
+    """Tensors in the precision that autocast would give them."""
+    kinds = autocast_to(tensors[0].device.type)
+    for x in tensors:
+        for kind in kinds if x.dtype != torch.float64 else ():
+            x = x.to(kind)
+        yield x
 
 
 # From weights [..., T, S] and the scores they were made of, to those to use
@@ -73,7 +72,7 @@ def in_steps(asked: Asked, change: Change) -> Tensor:
     `change` is given the weights and the masked scores, and gives what
     multiplies the values.
     """
-    Q, K, V = asked.in_precision()
+    Q, K, V = in_precision(asked.query, asked.key, asked.value)
     return _attend(Q, K, V, asked, change)
 
 

@@ -26,7 +26,9 @@ def by_head(
         [B, H, T, S]: of three axes, with the heads split off where the
         module's number of them divides the first, unless that is the batch
         alone; of more than four, with those before T joined so that heads
-        are as many as the module says.
+        are as many as the module says. If it says nothing, all but the first
+        are heads where that is the batch and T its length, as in groups;
+        else the last, as in blocks.
     """
     T, S = weights.shape[-2:]
     lead = weights.shape[:-2]
@@ -43,4 +45,6 @@ def by_head(
         return weights.flatten(1, 2).unsqueeze(2) if packed else weights
     if heads and lead[-1] != heads and lead[-1] * lead[-2] == heads:
         return weights.reshape(-1, heads, T, S)
+    if not heads and lead[0] in batch and T in batch:
+        return weights.reshape(lead[0], -1, T, S)
     return weights.reshape(-1, lead[-1], T, S)

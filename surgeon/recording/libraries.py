@@ -10,6 +10,9 @@ from torch import nn
 
 SEEN = ("eager", "sdpa", None)
 IMPLEMENTATION = "_attn_implementation"
+FLEXIBLE = "torch.nn.attention.flex_attention"
+# Its switch for those who want to look inside: else it compiles itself.
+DEBUG = "_FLEX_ATTENTION_DISABLE_COMPILE_DEBUG"
 
 
 @contextmanager
@@ -17,22 +20,22 @@ def seen_kernels(model: nn.Module) -> Iterator[None]:
     """While it lasts, attention goes ways on which it is seen.
 
     Models of transformers use PyTorch's kernel where they use another's, or
-    their own eager form where they have no such; what was compiled runs
-    uncompiled; and PyTorch's layers leave their fast path.
+    their own eager form where they have no such; what was compiled, a part
+    or all of it, runs uncompiled; and PyTorch's layers leave their fast path.
     """
     with ExitStack() as undo:
         fast = torch.backends.mha.get_fastpath_enabled()
         undo.callback(torch.backends.mha.set_fastpath_enabled, fast)
         torch.backends.mha.set_fastpath_enabled(False)
-        if any(_compiled(module) for module in model.modules()):
+        # Whoever compiles has imported this; to ask would import it.
+        if "torch._dynamo" in sys.modules:
             undo.enter_context(torch.compiler.set_stance("force_eager"))
+        flexible: Any = sys.modules.get(FLEXIBLE)
+        if flexible is not None:
+            undo.callback(setattr, flexible, DEBUG, getattr(flexible, DEBUG))
+            setattr(flexible, DEBUG, True)
         _switch(model, undo)
         yield
-
-
-def _compiled(module: nn.Module) -> bool:
-    whole = getattr(module, "_compiled_call_impl", None) is not None
-    return whole or type(module).__name__ == "OptimizedModule"
 
 
 def _switch(model: nn.Module, undo: ExitStack) -> None:

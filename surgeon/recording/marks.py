@@ -12,7 +12,16 @@ from typing import Any
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
-SOFTMAX = ("softmax", "special_softmax", "_softmax")
+SOFTMAX = {
+    "softmax": "shares",
+    "special_softmax": "shares",
+    "_softmax": "shares",
+    "log_softmax": "log shares",
+    "special_log_softmax": "log shares",
+    "logsumexp": "log sums",
+    "special_logsumexp": "log sums",
+}
+PRODUCTS = ("matmul", "bmm", "baddbmm", "einsum")
 FOLLOWED = frozenset(
     (
         *("add", "sub", "mul", "div", "clamp", "nan_to_num", "masked_fill"),
@@ -31,16 +40,20 @@ class Mark:
     Parameters
     ----------
     kind : str
-        "powers", "sums" or "shares".
-    scores : Tensor
-        What was given to the softmax, or to the power.
+        "scores", "powers", "sums", "log sums", "log shares" or "shares".
+    scores : Tensor or None
+        What was given to the softmax, or to the power; None where the mark
+        is on scores themselves, which would then never be let go.
     shape : tuple of int
         Of the result of the softmax.
+    met : bool
+        Whether the scores come of a product, as of queries and keys.
     """
 
     kind: str
-    scores: Tensor
+    scores: Tensor | None
     shape: tuple[int, ...]
+    met: bool = False
 
 
 class Marks:
@@ -60,6 +73,9 @@ class Marks:
         """Mark what a function of PyTorch made, if its origin says so."""
         if not isinstance(got, Tensor) or not got.is_floating_point():
             return
+        if name in PRODUCTS and got.ndim > 2:
+            self._of[got] = Mark("scores", None, (), True)
+            return
         given = [x for x in args if isinstance(x, Tensor)]
         first = given[0] if given else named.get("input")
         if not isinstance(first, Tensor):
@@ -67,7 +83,7 @@ class Marks:
         mark = self._next(name, first, given, args, named)
         if mark is not None:
             kept = mark.shape or tuple(got.shape)
-            self._of[got] = Mark(mark.kind, mark.scores, kept)
+            self._of[got] = Mark(mark.kind, mark.scores, kept, mark.met)
 
     def _next(
         self,
@@ -79,20 +95,33 @@ class Marks:
     ) -> Mark | None:
         plain = name.strip("_")
         if name in SOFTMAX:
-            dim = named.get("dim", args[1] if len(args) > 1 else None)
-            last = dim in (-1, first.ndim - 1)
-            if not last or first.ndim < 3:
+            if first.ndim < 3 or not _of_rows(first, args, named):
                 return None
-            return Mark("shares", first, ())
-        if plain == "exp" and first.ndim > 2:
-            return Mark("powers", first, ())
+            return Mark(SOFTMAX[name], first, ())
+        if plain in ("exp", "exp2") and first.ndim > 2:
+            logs = self.of(first, "log shares") if plain == "exp" else None
+            if logs is not None:
+                return Mark("shares", logs.scores, ())
+            return Mark("powers", first, (), self._met(first))
+        second = given[1] if len(given) > 1 else None
+        if plain == "sub" and self.of(second, "log sums"):
+            return Mark("log shares", first, ())
         powers = self.of(first, "powers")
         if plain == "sum" and powers is not None:
-            dim = named.get("dim", args[1] if len(args) > 1 else None)
-            rows = dim in (-1, [-1], (-1,), first.ndim - 1)
-            return Mark("sums", first, powers.shape) if rows else None
+            whole = _of_rows(first, args, named)
+            return Mark("sums", first, powers.shape) if whole else None
         if plain == "div" and powers is not None:
-            if len(given) > 1 and self.of(given[1], "sums"):
-                return Mark("shares", powers.scores, ())
-            return None
+            divided = self.of(second, "sums")
+            return Mark("shares", powers.scores, ()) if divided else None
         return self._of.get(first) if plain in FOLLOWED else None
+
+    def _met(self, x: Tensor) -> bool:
+        """Whether numbers come of a product."""
+        mark = self._of.get(x)
+        return mark is not None and mark.met
+
+
+def _of_rows(x: Tensor, args: tuple, named: dict[str, Any]) -> bool:
+    """Whether a function goes along the last axis, and no other."""
+    dim = named.get("dim", args[1] if len(args) > 1 else None)
+    return dim in (-1, [-1], (-1,), x.ndim - 1)

@@ -12,22 +12,27 @@ NAMES = {"matmul": "input", "bmm": "input", "baddbmm": "batch1"}
 
 
 def shares_in(
-    name: str, args: tuple, named: dict[str, Any], marks: Marks
+    name: str,
+    args: tuple,
+    named: dict[str, Any],
+    marks: Marks,
+    kind: str = "shares",
 ) -> int | str | None:
     """Where in the arguments of a function the shares are that it sums by.
 
     Their place, or their name; None if there are none, or if they are not
     what weighs: in ``shares @ values`` they stand on the left; in an einsum
     their last axis is summed, and no other operand knows the axis before.
+    The same of powers, if their kind is asked for.
     """
     if name in LEFT:
         where: int | str = LEFT[name]
         if len(args) <= LEFT[name]:
             where = NAMES[name]
         x = argument(args, named, where)
-        return where if marks.of(x) and x.ndim > 2 else None
+        return where if marks.of(x, kind) and x.ndim > 2 else None
     if name == "einsum" and args and isinstance(args[0], str):
-        return _in_einsum(args, marks)
+        return _in_einsum(args, marks, kind)
     return None
 
 
@@ -45,14 +50,14 @@ def with_argument(
     return (*args[:where], x, *args[where + 1 :]), named
 
 
-def _in_einsum(args: tuple, marks: Marks) -> int | None:
+def _in_einsum(args: tuple, marks: Marks, kind: str) -> int | None:
     """The operand of an einsum that is shares and weighs a sum."""
     sides = args[0].replace(" ", "").split("->")
     operands = sides[0].split(",")
     if len(sides) != 2 or len(operands) != len(args) - 1:
         return None
     for n, letters in enumerate(operands, 1):
-        if not marks.of(args[n]) or len(letters) < 3:
+        if not marks.of(args[n], kind) or len(letters) < 3:
             continue
         query, key = letters[-2], letters[-1]
         others = "".join(x for m, x in enumerate(operands, 1) if m != n)

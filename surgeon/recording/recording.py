@@ -42,6 +42,9 @@ class Recording:
         values. A layer that attends again in a later call is written over.
         One that attends more than once in a call has ``#2`` and so on behind
         its name.
+    unseen : dict
+        From the name of each module in which something seems to attend that
+        was not seen to what speaks for that.
     left_out : list of str
         The layers for which there was no memory left.
     change : Change or None
@@ -52,6 +55,7 @@ class Recording:
 
     def __init__(self, at_most: int) -> None:
         self.weights: dict[str, Tensor] = {}
+        self.unseen: dict[str, str] = {}
         self.left_out: list[str] = []
         self.change: Change | None = None
         self.compared = 0
@@ -61,7 +65,8 @@ class Recording:
     def __repr__(self) -> str:
         shapes = {tuple(w.shape) for w in self.weights.values()}
         alike = f", each {list(*shapes)}" if len(shapes) == 1 else ""
-        return f"Recording({len(self.weights)} layers{alike})"
+        unseen = f", {len(self.unseen)} unseen" if self.unseen else ""
+        return f"Recording({len(self.weights)} layers{alike}{unseen})"
 
     def keep(self, name: str, weights: Tensor) -> None:
         """Record the weights of a layer, if there is memory left for them."""
@@ -77,6 +82,18 @@ class Recording:
         """Remember that a module attends more than once in one call of it."""
         if name not in self._again:
             self._again.append(name)
+
+    def tell_unseen(self, found: dict[str, str], seen: bool) -> None:
+        """Remember what was not seen, and say it once, beside what was."""
+        new = {x: why for x, why in found.items() if x not in self.unseen}
+        self.unseen |= new
+        if new and seen:
+            warnings.warn(
+                "capture saw nothing attend in these, where something seems"
+                f" to: {listed(new)}. Layers are numbered without them; name"
+                " with of what returns (output, weights).",
+                stacklevel=2,
+            )
 
     def warn(self) -> None:
         """Say so if layers were left out."""
@@ -212,3 +229,10 @@ class Recording:
                     f" {name!r}."
                 )
         return list(wanted)
+
+
+def listed(found: dict[str, str]) -> str:
+    """Names and reasons, the first three of them, in words."""
+    told = [f"{name} ({why})" for name, why in found.items()]
+    more = f" and {len(told) - 3} more" if len(told) > 3 else ""
+    return ", ".join(told[:3]) + more

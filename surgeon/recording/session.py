@@ -1,6 +1,6 @@
 """Who is attending now: calls of a model, followed by hooks."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import contextmanager
 from typing import Any
 
@@ -8,26 +8,22 @@ import torch
 from torch import Tensor, nn
 
 from surgeon.checkup.subjects.projections import HEADS, number
-from surgeon.models.cuts import Cut
 from surgeon.recording.comparing import (
     asked_plainly,
     autocast_to,
     change_of,
     check_alike,
+    in_backward,
     tensors,
 )
-from surgeon.recording.cutting import (
-    Cuts,
-    cut_weights,
-    seen_of,
-    slack_of,
-)
+from surgeon.recording.cut_layers import CutLayers
+from surgeon.recording.cutting import Cuts, cut_weights, seen_of
+from surgeon.recording.handed import Read, check_handed
 from surgeon.recording.layers import by_head
-from surgeon.recording.recording import Recording
-from surgeon.recording.watch import Watch
+from surgeon.recording.recording import Recording, listed
+from surgeon.recording.unseen import Frame, Unseen, attends_by_name
+from surgeon.recording.watch import Use, Watch
 
-# From what a module or a function returned to its weights
-Read = Callable[[Any], Any]
 Called = tuple[str, nn.Module]
 
 
@@ -54,10 +50,12 @@ class Session:
         check: bool,
         read: dict[int, Read],
     ) -> None:
-        self._recording, self._cuts, self._check = recording, cuts, check
+        self._recording, self._check = recording, check
+        self._cuts = CutLayers(cuts)
         self._read = read
         self._stack: list[Called] = []
-        self._frames: list[object] = []  # one for each call in the stack
+        self._frames: list[Frame] = []  # one for each call in the stack
+        self._unseen = Unseen()
         self._attended: set[tuple[object, str]] = set()
         self._quiet = 0  # how many there are whose inside is left alone
         self._plain = False  # whether this is the call to compare with
@@ -67,7 +65,7 @@ class Session:
         self._batch: set[int] = set()
         self._device = "cpu"
         self._coarse: set[torch.dtype] = set()  # what autocast computes in
-        self._called = self._dropping = False
+        self._called = self._dropping = self._again = False
 
     def enter(
         self, name: str, module: nn.Module, args: tuple, named: Any
@@ -76,7 +74,7 @@ class Session:
         if self._plain:
             return
         self._stack.append((name, module))
-        self._frames.append(object())
+        self._frames.append(Frame(self._told() if self._frames else 0))
         self._quiet += id(module) in self._read
         if len(self._stack) == 1:
             self._begin(module, args, named)
@@ -91,6 +89,8 @@ class Session:
         try:
             if read is not None and output is not None:
                 self.hand_in(name, read(output))
+            elif output is not None and not self._quiet:
+                self._look_at(name, module, output)
         finally:
             self._stack.pop()
             self._frames.pop()
@@ -110,24 +110,21 @@ class Session:
         """Raise a ValueError if the model was called, and nothing seen."""
         recorded = self._recording.weights or self._recording.left_out
         if self._called and not recorded:
+            unseen = listed(self._recording.unseen)
             raise ValueError(
                 "model must attend where it is seen, by PyTorch's kernel or a"
-                " softmax over the last axis that weighs a sum, got none:"
-                " name with of what returns (output, weights)."
+                " softmax over the last axis that weighs a sum, got"
+                f" {f'none in {unseen}' if unseen else 'none'}: name with of"
+                " what returns (output, weights)."
             )
 
     def hand_in(self, name: str, weights: Any) -> None:
         """Record weights that somebody handed out."""
-        if not isinstance(weights, Tensor) or weights.ndim < 2:
-            tensor = isinstance(weights, Tensor)
-            got = list(weights.shape) if tensor else type(weights).__name__
-            raise ValueError(
-                f"of must name what returns (output, weights), got {got} for"
-                f" the weights of {name}."
-            )
-        _check_shares(name, weights, self._dropping)
+        if self._again:
+            return
+        check_handed(name, weights, self._dropping)
         layer, name = self._next(name)
-        if self._cuts_in(layer, name):
+        if self._cuts.of(layer, name):
             raise ValueError(
                 f"cuts must be in layers whose weights are used where they"
                 f" are seen, got one in {name}, which hands them out."
@@ -155,9 +152,28 @@ class Session:
 
         return call
 
+    def noticing(
+        self, function: Callable[..., Any]
+    ) -> Callable[[Callable[[], Any]], Any]:
+        """How a function is called that attends, and may not be seen to."""
+
+        def call(asked: Callable[[], Any]) -> Any:
+            before = self._told()
+            output = asked()
+            active = self._watch is not None and not self._quiet
+            if active and self._told() == before:
+                self._attends_unseen(f"calls {function.__name__}")
+            return output
+
+        return call
+
     def _begin(self, module: nn.Module, args: tuple, named: Any) -> None:
         """A call from outside begins."""
-        self._order, self._before = [], None
+        self._again = in_backward()
+        if self._again:
+            self._begin_again()
+            return
+        self._order, self._before, self._unseen = [], None, Unseen()
         first = next(tensors((args, named)), None)
         self._batch = set() if first is None else set(first.shape[:2])
         self._device = "cpu" if first is None else first.device.type
@@ -166,8 +182,39 @@ class Session:
         if self._check and not self._dropping:
             with self._left_alone():
                 self._before = asked_plainly(module, args, named)
-        self._watch = Watch(self._use, lambda: bool(self._quiet))
+        self._look(self._use)
+
+    def _begin_again(self) -> None:
+        """A part is called again, by the backward pass of a call."""
+        name, module = self._stack[-1]
+        if self._cuts.any:
+            raise ValueError(
+                "cuts must be made where each part is called once, got a call"
+                f" of {name or type(module).__name__} in the backward pass,"
+                " as under activation checkpointing."
+            )
+        # The same steps, whose results the first call has kept for it.
+        self._look(lambda weights, scores: weights)
+
+    def _look(self, use: Use) -> None:
+        aside = lambda: bool(self._quiet)
+        self._watch = Watch(use, aside, self._attends_unseen)
         self._watch.__enter__()
+
+    def _told(self) -> int:
+        """How often something attended in this call, seen or not."""
+        return len(self._order) + len(self._unseen.found)
+
+    def _attends_unseen(self, why: str) -> None:
+        """Something attends in the module that is called now, unseen."""
+        self._unseen.add(self._stack[-1], why)
+
+    def _look_at(self, name: str, module: nn.Module, output: Any) -> None:
+        """Did a module that has answered attend, and nobody saw it?"""
+        why = attends_by_name(module)
+        if why and self._told() == self._frames[-1].told:
+            around = self._frames[-2] if len(self._frames) > 1 else None
+            self._unseen.add((name, module), why, output, around)
 
     @contextmanager
     def _left_alone(self) -> Any:
@@ -179,35 +226,27 @@ class Session:
 
     def _compare(self, name: str, output: Any) -> None:
         """A call from outside has ended well."""
+        if self._again:
+            return
         before, self._before, self._called = self._before, None, True
+        self._recording.tell_unseen(self._unseen.found, bool(self._order))
         self._recording.warn()
-        self._check_layers()
+        self._cuts.check_layers(self._order)
         if before is None:
             return
-        if self._cuts:
+        if self._cuts.any:
             self._recording.change = change_of(before, output)
         else:
             check_alike(before, output, name, self._coarse)
             self._recording.compared += 1
 
-    def _check_layers(self) -> None:
-        if isinstance(self._cuts, Mapping):
-            for name in self._cuts:
-                if name not in self._order:
-                    raise ValueError(
-                        "cuts must name layers that attend:"
-                        f" {', '.join(self._order)}, got {name!r}."
-                    )
-            return
-        for cut in self._cuts if self._order else ():
-            cut.layers_of(len(self._order))
-
     def _use(self, weights: Tensor, scores: Tensor) -> Tensor:
         """What multiplies the values in the layer that attends now."""
         layer, name = self._next(self._stack[-1][0])
+        self._unseen.seen(self._frames[-1], weights.shape[-1])
         heads = self._heads()
         shown = by_head(weights.detach(), heads, self._batch)
-        cuts = self._cuts_in(layer, name)
+        cuts = self._cuts.of(layer, name)
         if cuts:
             split = by_head(weights, heads, self._batch)
             known = self._of_weights(scores, weights)
@@ -234,20 +273,11 @@ class Session:
         name = name or type(self._stack[-1][1]).__name__
         if (self._frames[-1], name) in self._attended:
             self._recording.again(name)
-            self._check_numbers(name)
+            self._cuts.check_numbers(name)
         self._attended.add((self._frames[-1], name))
         again = sum(one.split("#")[0] == name for one in self._order)
         self._order.append(f"{name}#{again + 1}" if again else name)
         return len(self._order) - 1, self._order[-1]
-
-    def _check_numbers(self, name: str) -> None:
-        if self._cuts and not isinstance(self._cuts, Mapping):
-            raise ValueError(
-                "cuts must be given by name, as a mapping, where a module"
-                " attends more than once in a call (in pieces?), got"
-                f" {name}, whose weights are named {name}, {name}#2 and so on"
-                " in the recording."
-            )
 
     def _heads(self) -> int | None:
         """How many heads the module says it has, or the one around it."""
@@ -256,31 +286,3 @@ class Session:
             if heads:
                 return heads
         return None
-
-    def _cuts_in(self, layer: int, name: str) -> list[Cut]:
-        """The cuts in one layer, whose number a model may not have."""
-        if isinstance(self._cuts, Mapping):
-            return list(self._cuts.get(name, ()))
-        return [c for c in self._cuts if layer in c.layers_of(NO_END)]
-
-
-NO_END = 1_000_000
-
-
-def _check_shares(name: str, weights: Tensor, dropping: bool) -> None:
-    """Raise a ValueError if what was handed out is more than shares."""
-    if dropping or not weights.numel() or not weights.is_floating_point():
-        return
-    most = float(weights.detach().nan_to_num().double().sum(-1).max())
-    if most > 1 + slack_of(weights.dtype):
-        raise ValueError(
-            "of must name what returns (output, weights), whose rows sum to"
-            f" at most one, got a row that sums to {most:.4g} for the weights"
-            f" of {name}."
-        )
-
-
-def second(output: Any) -> Any:
-    """The weights of what returns (output, weights)."""
-    several = isinstance(output, (tuple, list)) and len(output) > 1
-    return output[1] if several else None

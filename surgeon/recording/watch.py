@@ -8,9 +8,11 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from surgeon.recording.flexible import flexibly_in_steps, is_flexible
 from surgeon.recording.fused import asked_of, in_steps, through_the_kernel
 from surgeon.recording.marks import Marks
 from surgeon.recording.products import argument, shares_in, with_argument
+from surgeon.recording.unseen import attends_by_call
 
 # From weights and the scores they were made of, to those to use
 Use = Callable[[Tensor, Tensor], Tensor]
@@ -27,11 +29,18 @@ class Watch(TorchFunctionMode):
         gives what does so.
     aside : callable
         Whether nothing is to be looked at now.
+    unseen : callable
+        Is told what attends, by its name, and is not seen.
     """
 
-    def __init__(self, use: Use, aside: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        use: Use,
+        aside: Callable[[], bool],
+        unseen: Callable[[str], None],
+    ) -> None:
         super().__init__()
-        self._use, self._aside = use, aside
+        self._use, self._aside, self._unseen = use, aside, unseen
         self._marks = Marks()
         self._last: Tensor | None = None
         self._wanted = False
@@ -50,8 +59,14 @@ class Watch(TorchFunctionMode):
                 return in_steps(asked, self._told)
         if name == "multi_head_attention_forward":
             return self._multihead(func, args, named)
+        if is_flexible(func):
+            return flexibly_in_steps(*args, **named, change=self._told)
+        called = attends_by_call(func)
+        if called:
+            self._unseen(f"calls {called}")
         args, named = self._weighing(name, args, named)
         got = func(*args, **named)
+        self._powers_in(name, args, named, got)
         self._marks.follow(name, args, named, got)
         return got
 
@@ -74,6 +89,7 @@ class Watch(TorchFunctionMode):
         found: Tensor = argument(args, named, where)
         mark = self._marks.of(found)
         assert mark is not None
+        assert mark.scores is not None
         whole = (*mark.shape[:-1], found.shape[-1])
         weights, scores = found, mark.scores
         if weights.numel() == math.prod(whole):
@@ -83,6 +99,20 @@ class Watch(TorchFunctionMode):
             return args, named
         used = used.reshape(found.shape).to(found)
         return with_argument(args, named, where, used)
+
+    def _powers_in(
+        self, name: str, args: tuple, named: dict[str, Any], got: Any
+    ) -> None:
+        """Say so where powers of scores weigh a sum, not yet divided.
+
+        Not where they are added up themselves, by a product with ones.
+        """
+        where = shares_in(name, args, named, self._marks, "powers")
+        if where is None or got.shape[-1] == 1:
+            return
+        mark = self._marks.of(argument(args, named, where), "powers")
+        if mark is not None and mark.met:
+            self._unseen("sums by exp(scores), which are not yet shares")
 
     def _multihead(
         self, func: Any, args: tuple, named: dict[str, Any]

@@ -150,6 +150,17 @@ def test_the_stages_are_surgeons_in_every_precision(browser_does, mask, words, p
         assert_alike(browser_does(case), on_the_site.answer(case), precision)
 
 
+@pytest.mark.parametrize(("d_k", "d_v"), [(1, 1), (7, 3), (3, 19), (5, 64)])
+def test_values_of_any_width_give_outputs_of_theirs(javascript, d_k, d_v):
+    Q, K, V = (torch.from_numpy(np.random.default_rng(n).normal(size=(5, d))) for n, d in enumerate((d_k, d_k, d_v)))
+    held = ", ".join(f"{name}: {x.flatten().tolist()}" for name, x in zip("QKV", (Q, K, V), strict=True))
+    how = "{ scale: true, stable: true, temperature: 1, precision: 'float64' }"
+    theirs = javascript(f"operate({{ T: 5, d_k: {d_k}, {held} }}, permissions('causal', 5), {how})")
+    ours = operate(Q, K, V, permissions("causal", 5), precision="float64")
+    assert len(theirs["output"]) == 5 * d_v
+    assert off(theirs["output"], ours.output.flatten().tolist()) <= 1e-12
+
+
 def test_an_overflow_is_real(browser_does):
     """float32 ends at a score of 88.7; with the maximum subtracted, nothing happens there."""
     case = {"d_k": 1024, "scale": False, "temperature": 0.1, "words": LONG}

@@ -54,6 +54,71 @@ def test_vectors_from_outside_stay_as_long_as_words_width_and_seed_do():
     assert torch.equal(table.vectors[1], K.double())
 
 
+@pytest.mark.parametrize(("d_k", "d_v"), [(1, 1), (64, 16), (7, 19), (1024, 1024)])
+def test_vectors_may_have_any_width_that_can_be_shown(d_k, d_v):
+    Q, K, V = (torch.randn(5, width, generator=torch.Generator().manual_seed(0)) for width in (d_k, d_k, d_v))
+    table = OperatingTable(SENTENCE, vectors=(Q, K, V), mask="causal")
+    done = operate(Q.double(), K.double(), V.double(), permissions("causal", 5))
+    assert table.output.shape == (5, d_v)
+    assert torch.equal(table.output, done.output)
+    assert len(table._vectors) == 8 * 5 * (2 * d_k + d_v)
+    table.tokens = ["two", "words"]  # are drawn, as ever
+    assert table.output.shape == (2, 4)
+
+
+# What anywidget gives the script, by hand: a model that holds, and tells, what the kernel's side holds.
+MODEL = """([script, state, vectors]) => new Promise(async (ready) => {
+  state._vectors = new DataView(Uint8Array.from(vectors).buffer);
+  const heard = {};
+  window.model = {
+    get: (name) => state[name],
+    set: (name, value) => { state[name] = value; },
+    save_changes: () => {},
+    on: (what, hear) => { (heard[what] ||= []).push(hear); },
+    off: () => {},
+    tell: (changes) => {
+      Object.assign(state, changes);
+      for (const name in changes) for (const hear of heard[`change:${name}`] || []) hear();
+    },
+  };
+  const module = await import(URL.createObjectURL(new Blob([script], { type: "text/javascript" })));
+  module.default.render({ model, el: document.body });
+  requestAnimationFrame(() => requestAnimationFrame(ready));
+})"""
+TOLD = """(vectors) => new Promise((ready) => {
+  window.model.tell({ _vectors: new DataView(Uint8Array.from(vectors).buffer) });
+  requestAnimationFrame(() => requestAnimationFrame(ready));
+})"""
+SHOWN = """() => ["values", "output", "queries"].map((stage) => {
+  const card = document.querySelector("operating-table").cards.find((one) => one.name === stage);
+  const columns = Number(card.grid.ariaColCount);
+  const within = card.left + columns * card.width <= card.grid.clientWidth;
+  return [card.subtitle.textContent, card.readout.textContent, columns, within];
+})"""
+
+
+@pytest.mark.parametrize(("d_v", "more"), [(1, ""), (4, ""), (16, ""), (17, ", first 16 of 17 columns")])
+def test_a_browser_draws_values_of_any_width(browser, d_v, more):
+    V = torch.arange(5.0 * d_v).reshape(5, d_v) / 8
+    table = OperatingTable(SENTENCE, vectors=(torch.eye(5, 3), torch.eye(5, 3), V))
+    state = {name: value for name, value in table.get_state().items() if isinstance(value, (str, int, float, list))}
+    page = browser.new_page()
+    failed = []
+    page.on("pageerror", lambda error: failed.append(str(error)))
+    page.add_style_tag(content=table._css)
+    page.evaluate(MODEL, [table._esm, state, list(table._vectors)])
+    values, output, queries = page.evaluate(SHOWN)
+    assert queries[0] == "Q"
+    assert values == [f"V{more}", f"the, 1: {V[0, 0]:.2f}", min(d_v, 16), True]
+    assert output == [f"weights · V{more}", f"wire, 1: {table.output[4, 0]:.2f}", min(d_v, 16), True]
+    wider = torch.cat([V, V], -1)
+    table.vectors = (torch.eye(5, 3), torch.eye(5, 3), wider)
+    page.evaluate(TOLD, list(table._vectors))
+    assert page.evaluate(SHOWN)[0][2] == min(2 * d_v, 16)
+    assert failed == []
+    page.close()
+
+
 def test_any_mask_can_be_laid_on():
     table = OperatingTable(SENTENCE, mask="causal")
     table.may_look = create_window_mask(5, 2)
@@ -92,7 +157,27 @@ def test_what_the_reader_changes_is_read():
         (
             "vectors",
             (torch.ones(5, 2), torch.ones(5, 3), torch.ones(5, 4)),
-            "vectors must be Q and K [5, d_k] and V [5, 4], a row for each word, got [[5, 2], [5, 3], [5, 4]].",
+            "vectors must be Q and K [5, d_k] and V [5, d_v], a row for each word, got [[5, 2], [5, 3], [5, 4]].",
+        ),
+        (
+            "vectors",
+            (torch.ones(5, 2), torch.ones(5, 2), torch.ones(5, 0)),
+            "vectors must be 1 to 1024 numbers wide, got d_k 2 and d_v 0.",
+        ),
+        (
+            "vectors",
+            (torch.ones(5, 2), torch.ones(5, 2), torch.ones(5, 1025)),
+            "vectors must be 1 to 1024 numbers wide, got d_k 2 and d_v 1025.",
+        ),
+        (
+            "vectors",
+            (torch.ones(5, 1025), torch.ones(5, 1025), torch.ones(5, 4)),
+            "vectors must be 1 to 1024 numbers wide, got d_k 1025 and d_v 4.",
+        ),
+        (
+            "vectors",
+            (torch.ones(5, 2), torch.ones(5, 2), torch.ones(4, 4)),
+            "vectors must be Q and K [5, d_k] and V [5, d_v], a row for each word, got [[5, 2], [5, 2], [4, 4]].",
         ),
         ("vectors", (torch.full((5, 4), torch.nan),) * 3, "vectors must hold finite numbers."),
     ],

@@ -1,6 +1,7 @@
 """The wheel and the source distribution: what they hold, and what works where nothing else is installed."""
 
 import re
+import shlex
 import subprocess
 import sys
 import tarfile
@@ -48,6 +49,14 @@ def source(built) -> Path:
 def bare(wheel, tmp_path_factory) -> Environment:
     """What the package requires, the package, and nothing else."""
     environment = Environment(tmp_path_factory.mktemp("bare"), asked())
+    environment.install(wheel)
+    return environment
+
+
+@pytest.fixture(scope="module")
+def beside_transformers(wheel, tmp_path_factory) -> Environment:
+    """What the package requires, and a library that is the user's own."""
+    environment = Environment(tmp_path_factory.mktemp("beside"), [*asked(), "transformers"])
     environment.install(wheel)
     return environment
 
@@ -148,6 +157,7 @@ def test_a_name_is_there_or_says_its_extra(bare):
     assert missed["compare_masking"] == missed["hull_distance"] == "experiments"
     there = set(surgeon.__all__) - missed.keys()
     assert {"attention", "examine", "examine_model", "flash_attention", "analyze_attention_patterns"} <= there
+    assert {"capture", "explore", "describe_attention"} <= there
     assert len(missed) < 12
 
 
@@ -158,6 +168,40 @@ def test_from_and_a_trained_model_say_it_too(bare):
     done = bare.run("-c", "from surgeon.models import specimen; specimen.load()")
     said = 'The specimen needs tokenizers, which is not installed: pip install "attention-surgeon[models]".'
     assert done.stderr.splitlines()[-1] == f"ModuleNotFoundError: {said}"
+
+
+def test_a_module_is_there_or_says_its_extra(bare):
+    """However deep it lies, and whoever imports it, it says its own name and the extra, once."""
+    told = bare.says(
+        "import importlib, pkgutil, sys, surgeon\n"
+        "for found in pkgutil.walk_packages(surgeon.__path__, 'surgeon.'):\n"
+        "    if found.name.endswith('__main__'): continue\n"
+        "    try:\n"
+        "        importlib.import_module(found.name)\n"
+        "    except ModuleNotFoundError as error:\n"
+        "        print(found.name, error.__cause__.__cause__, error, sep='|')\n"
+    )
+    missed = {}
+    for line in told.splitlines():
+        name, before, said = line.split("|")
+        assert before == "None"
+        whose, module, extra = re.fullmatch(
+            r'([\w.]+) needs (\w+), which is not installed: pip install "attention-surgeon\[(\w+)\]"\.', said
+        ).groups()
+        assert whose == name
+        assert module in EXTRAS[extra]
+        missed[name] = extra
+    assert missed["surgeon.imaging.heatmaps"] == missed["surgeon.imaging.style"] == "plots"
+    assert missed["surgeon.instruments.table_widget"] == "widgets"
+    assert missed["surgeon.imaging.hull"] == "experiments"
+    assert not {"surgeon.imaging.words", "surgeon.look", "surgeon.recording.capturing"} & missed.keys()
+
+
+def test_what_else_is_missed_is_said_as_python_says_it(bare):
+    done = bare.run("-c", "from surgeon.imaging.heat_maps import plot_matrix")
+    assert done.stderr.splitlines()[-1] == "ModuleNotFoundError: No module named 'surgeon.imaging.heat_maps'"
+    done = bare.run("-c", "import surgeon, matplotlib")
+    assert done.stderr.splitlines()[-1] == "ModuleNotFoundError: No module named 'matplotlib'"
 
 
 def test_an_attention_is_examined(bare):
@@ -245,6 +289,34 @@ def test_the_readmes_snippets_run(whole):
     assert whole.says(theirs + second) == ""
     assert whole.says(third) == ""
     assert (whole.place / "heads.html").stat().st_size > 10_000
+
+
+SAVED = """
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+
+GPT2LMHeadModel(GPT2Config(vocab_size=3, n_positions=8, n_embd=12, n_layer=2, n_head=3)).save_pretrained("FOLDER")
+tokenizer = Tokenizer(models.WordLevel({"[UNK]": 0, "a": 1, "sentence": 2}, unk_token="[UNK]"))
+tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="[UNK]").save_pretrained("FOLDER")
+"""
+
+
+def test_the_readmes_look_at_a_folder(beside_transformers):
+    """A small model of random weights, saved as the library saves its own."""
+    (command,) = re.findall(r"^python (-m surgeon\.look .*)$", README, re.MULTILINE)
+    beside_transformers.says(SAVED)
+    done = beside_transformers.run(*shlex.split(command))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "heads.html: 2 layers of 3 heads on 1 text\n"
+    page = (beside_transformers.place / "heads.html").read_text(encoding="utf8")
+    assert '"tokens":["a","sentence"]' in page
+
+
+def test_without_that_library_a_look_says_so(bare):
+    done = bare.run("-m", "surgeon.look", "FOLDER", "a sentence")
+    said = "A look at a folder needs transformers, which is not installed: pip install transformers.\n"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", said)
 
 
 def test_the_manuals_tests_pass_in_pytest_and_its_subjects_in_a_shell(whole):

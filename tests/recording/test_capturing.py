@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from oracle import normal
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 import surgeon
 from surgeon import MultiHeadAttention, attention, capture, stable_softmax
@@ -515,3 +516,66 @@ def test_what_is_handed_out_must_be_shares():
     said = r"^of must name what .* got a row that sums to 4.5 for the weights of layer.$"
     with pytest.raises(ValueError, match=said), capture(model, of={"layer": lambda got: got[1] * 4.5}):
         model(torch.ones(B, T, W))
+
+
+class Grouped(nn.Module):
+    """Heads of queries in groups that share keys, as an einsum has them; nobody says how many there are."""
+
+    def __init__(self):
+        super().__init__()
+        self.queries, self.keys = nn.Linear(W, W, dtype=torch.float64), nn.Linear(W, 4, dtype=torch.float64)
+
+    def forward(self, x):
+        q, k = self.queries(x).unflatten(-1, (2, 3, 2)), self.keys(x).unflatten(-1, (2, 2))
+        weights = torch.einsum("bigrd,bjgd->bgrij", q, k).softmax(-1)
+        return torch.einsum("bgrij,bjgd->bigrd", weights, k).flatten(2)
+
+
+def test_groups_of_heads_are_heads_and_no_texts():
+    model, x = Grouped().eval(), normal(B, T, W, grad=False)
+    plain = model(x).detach().unflatten(-1, (6, 2))
+    with capture(model, cuts=[Cut(heads=4, weights=silent)]) as recording:
+        output = model(x).detach().unflatten(-1, (6, 2))
+    assert recording.weights["Grouped"].shape == (B, 6, T, T)
+    assert (output[:, :, 4] == 0).all()
+    torch.testing.assert_close(output[:, :, :4], plain[:, :, :4])
+
+
+class Checkpointed(nn.Module):
+    def __init__(self, **said):
+        super().__init__()
+        self.layers, self.said = nn.ModuleList([model_of(), model_of()]), said
+
+    def forward(self, x):
+        for layer in self.layers:
+            x = checkpoint(layer, x, **self.said)
+        return x
+
+
+@pytest.mark.parametrize("said", [{"use_reentrant": False}, {"use_reentrant": True}], ids=str)
+def test_what_is_called_again_in_the_backward_pass_is_neither_recorded_nor_compared_again(said):
+    model, x = Checkpointed(**said).eval(), normal(B, T, W)
+    (plain,) = torch.autograd.grad(model(x).sum(), x) if not said["use_reentrant"] else (None,)
+    with capture(model) as recording:
+        model(x).sum().backward()
+    assert list(recording.weights) == ["layers.0", "layers.1"]
+    assert recording.compared == 1
+    if plain is not None:
+        torch.testing.assert_close(x.grad, plain)
+
+
+def test_cuts_are_refused_where_parts_are_called_again():
+    model, x = Checkpointed(use_reentrant=False).eval(), normal(B, T, W)
+    said = r"^cuts must be made where each part is called once, got a call of layers.1 in the backward pass, as under"
+    with capture(model, cuts=[Cut(layers=1, heads=0, weights=silent)]):
+        output = model(x).sum()
+        with pytest.raises(ValueError, match=said):
+            output.backward()
+
+
+def test_a_recording_is_not_explored_whole():
+    with capture(model := Loop()) as recording:
+        model(normal(B, T, W, grad=False))
+    said = r"^weights must hold floating-point numbers, got a Recording, whose stack\(\) gives such.$"
+    with pytest.raises(ValueError, match=said):
+        surgeon.explore(recording, list("abcdefg"))

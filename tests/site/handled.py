@@ -22,7 +22,7 @@ table""",
     """names = "mask", "scale", "flipped", "tokens", "query", "key", "given"
 print(json.dumps({name: getattr(table, name) for name in names} | {"weights": table.weights.tolist()}))""",
     """table.mask, table.scale, table.query, table.key = "reverse", True, 1, 2
-table.vectors = torch.eye(5, 3), torch.eye(5, 3), torch.ones(5, 4)""",
+table.vectors = torch.eye(5, 3), torch.eye(5, 3), torch.ones(5, 6)""",
     f"""generator = torch.Generator().manual_seed(0)
 weights = [stable_softmax(3 * torch.randn(shape, generator=generator, dtype=torch.float64)) for shape in {SHAPES}]
 sentence, others = "the surgeon cut the wire".split(), "who cut it".split()
@@ -75,7 +75,7 @@ async def handle_the_table(opened: "Runs") -> None:
     # From Python.
     await opened.run(2)
     readout = table.locator('[data-stage="weights"] .ot-readout')
-    vectors = torch.eye(5, 3).double(), torch.eye(5, 3).double(), torch.ones(5, 4).double()
+    vectors = torch.eye(5, 3).double(), torch.eye(5, 3).double(), torch.ones(5, 6).double()
     weights = operate(*vectors, permissions("reverse", 5)).weights
     await readout.filter(has_text=f"= {weights[1, 2]:.3f}").wait_for()
     assert (await readout.inner_text()).startswith("surgeon → cut: ")

@@ -72,8 +72,11 @@ export default {
       for (const name of SHARED) model.set(name, now[name]);
       model.save_changes();
     };
-    table.addEventListener("ready", follow);
-    table.addEventListener("changed", tell);
+    // First it takes what the kernel has, vectors too; only then is it asked what it has.
+    table.addEventListener("ready", () => {
+      follow();
+      table.addEventListener("changed", tell);
+    });
     el.append(table);
     for (const name of [...SHARED, "_vectors"]) model.on(`change:${name}`, follow);
     return () => {

@@ -3,7 +3,7 @@
 
 export const MOST_WORDS = 32;
 export const WIDEST = 1024;
-export const D_V = 4; // width of the values
+const D_V = 4; // width of the values that are drawn
 export const PRECISIONS = ["float16", "float32", "float64"];
 export const MASKS = ["none", "causal", "reverse", "padding", "front"];
 
@@ -93,6 +93,7 @@ function products({ T, d_k, Q, K }) {
 export function operate(inputs, open, { scale, stable, temperature, precision }) {
   const { T, d_k, V } = inputs;
   const n = T * T;
+  const d_v = V.length / T;
   const scores = (inputs.scores ||= products(inputs));
   const divisor = scale ? Math.sqrt(d_k) : 1;
   const scaled = scores.map((s) => s / divisor / temperature);
@@ -101,14 +102,14 @@ export function operate(inputs, open, { scale, stable, temperature, precision })
   const weights = new Float64Array(n);
   const tops = new Float64Array(T);
   const totals = new Float64Array(T);
-  const output = new Float64Array(T * D_V);
+  const output = new Float64Array(T * d_v);
   for (let i = 0; i < T; i++) {
     const row = softmax(masked.subarray(i * T, (i + 1) * T), stable, precision);
     powers.set(row.powers, i * T);
     weights.set(row.weights, i * T);
     [tops[i], totals[i]] = [row.top, row.total];
-    for (let c = 0; c < D_V; c++) {
-      for (let j = 0; j < T; j++) output[i * D_V + c] += row.weights[j] * V[j * D_V + c];
+    for (let c = 0; c < d_v; c++) {
+      for (let j = 0; j < T; j++) output[i * d_v + c] += row.weights[j] * V[j * d_v + c];
     }
   }
   return { scores, scaled, masked, powers, tops, totals, weights, output };

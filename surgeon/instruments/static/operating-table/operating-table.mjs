@@ -1,7 +1,7 @@
 // <operating-table>: attention under the reader's hands. What it computes is in attention.mjs, how it looks in the
 // style sheet beside it. Its child, a figure, stands where this does not run.
 
-import { D_V, MASKS, MOST_WORDS, PRECISIONS, WIDEST, draw, operate, permissions, vitalSigns } from "./attention.mjs";
+import { MASKS, MOST_WORDS, PRECISIONS, WIDEST, draw, operate, permissions, vitalSigns } from "./attention.mjs";
 
 const MORE = "so two then waited for one long hour while nobody in that cold room dared to breathe or ask what had gone wrong until all went dark again too as if on cue".split(" ");
 const SHOWN = 16; // columns
@@ -14,20 +14,20 @@ const MASK_NAMES = {
 };
 
 // Title, matrix, what its rows and columns are, formula. i is a query, j a key, c a coordinate of both, v one of values.
-const few = ({ d_k }) => (d_k > SHOWN ? `, first ${SHOWN} of ${d_k} columns` : "");
+const few = (n) => (n > SHOWN ? `, first ${SHOWN} of ${n} columns` : "");
 const by = (on, divisor) => (on ? ` ÷ ${divisor}` : "");
 const STAGES = {
   tokens: [],
-  queries: ["Queries", "Q", "i", "c", (s) => `Q${few(s)}`],
-  keys: ["Keys", "K", "j", "c", (s) => `K${few(s)}`],
+  queries: ["Queries", "Q", "i", "c", (s, n) => `Q${few(n)}`],
+  keys: ["Keys", "K", "j", "c", (s, n) => `K${few(n)}`],
   scores: ["Scores", "scores", "i", "j", () => "QKᵀ"],
   scale: ["Scaled", "scaled", "i", "j", (s) =>
     by(s.scale, `√${s.d_k}`) + by(s.temperature !== 1, short(s.temperature)) || "left as they are"],
   mask: ["Masked", "masked", "i", "j", () => "−∞ where blocked"],
   softmax: ["Powers", "powers", "i", "j", (s) => (s.stable ? "exp(score − maximum)" : "exp(score)")],
   weights: ["Weights", "weights", "i", "j", () => "power ÷ sum of the row"],
-  values: ["Values", "V", "j", "v", () => "V"],
-  output: ["Output", "output", "i", "v", () => "weights · V"],
+  values: ["Values", "V", "j", "v", (s, n) => `V${few(n)}`],
+  output: ["Output", "output", "i", "v", (s, n) => `weights · V${few(n)}`],
 };
 
 // Label, what it is, how it is written, how long its bar is.
@@ -395,8 +395,8 @@ class Card {
 
   // Rows and columns that are shown, and how long a row of the matrix is.
   get size() {
-    const { T, d_k } = this.table.result;
-    const long = { j: T, c: d_k, v: D_V }[this.columns];
+    const { T, d_k, V } = this.table.result;
+    const long = { j: T, c: d_k, v: V.length / T }[this.columns];
     return [T, Math.min(long, this.square ? T : SHOWN), long];
   }
 
@@ -489,7 +489,7 @@ class Card {
     const { colours, result, open, settings } = table;
     const [rows, columns, stride] = this.size;
     const numbers = result[this.matrix];
-    const formula = this.formula(settings);
+    const formula = this.formula(settings, stride);
     if (this.subtitle.textContent !== formula) this.subtitle.textContent = formula;
     let limit = 0;
     for (const x of numbers) if (Math.abs(x) < Infinity) limit = Math.max(limit, Math.abs(x));
