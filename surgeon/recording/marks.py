@@ -21,6 +21,8 @@ SOFTMAX = {
     "logsumexp": "log sums",
     "special_logsumexp": "log sums",
 }
+# What may exchange the last two axes, a property (`mT`) among them
+TURNING = ("transpose", "permute", "swapaxes", "swapdims", "__get__")
 PRODUCTS = ("matmul", "bmm", "baddbmm", "einsum")
 FOLLOWED = frozenset(
     (
@@ -40,7 +42,8 @@ class Mark:
     Parameters
     ----------
     kind : str
-        "scores", "powers", "sums", "log sums", "log shares" or "shares".
+        "scores", "powers", "sums", "log sums", "log shares", "shares" or
+        "turned", which are shares whose last two axes are exchanged.
     scores : Tensor or None
         What was given to the softmax, or to the power; None where the mark
         is on scores themselves, which would then never be let go.
@@ -80,7 +83,10 @@ class Marks:
         first = given[0] if given else named.get("input")
         if not isinstance(first, Tensor):
             return
-        mark = self._next(name, first, given, args, named)
+        if name in TURNING:
+            mark = self._turned(first, got)
+        else:
+            mark = self._next(name, first, given, args, named)
         if mark is not None:
             kept = mark.shape or tuple(got.shape)
             self._of[got] = Mark(mark.kind, mark.scores, kept, mark.met)
@@ -114,6 +120,19 @@ class Marks:
             divided = self.of(second, "sums")
             return Mark("shares", powers.scores, ()) if divided else None
         return self._of.get(first) if plain in FOLLOWED else None
+
+    def _turned(self, first: Tensor, got: Tensor) -> Mark | None:
+        """The mark of shares whose last two axes are exchanged, or back."""
+        mark = self._of.get(first)
+        kinds = {"shares": "turned", "turned": "shares"}
+        if mark is None or mark.kind not in kinds or first.ndim < 3:
+            return None
+        back = first.data_ptr() == got.data_ptr() and got.ndim == first.ndim
+        if not back or got.mT.stride() != first.stride():
+            return None
+        if got.mT.shape != first.shape:
+            return None
+        return Mark(kinds[mark.kind], mark.scores, mark.shape)
 
     def _met(self, x: Tensor) -> bool:
         """Whether numbers come of a product."""

@@ -6,9 +6,10 @@ from torch import Tensor
 
 from surgeon.recording.marks import Marks
 
-# Functions whose operand at this place is multiplied from the left.
-LEFT = {"matmul": 0, "bmm": 0, "baddbmm": 1}
-NAMES = {"matmul": "input", "bmm": "input", "baddbmm": "batch1"}
+# Where functions have what they multiply from the left, and what from the
+# right, and what that is called
+LEFT = {"matmul": (0, "input"), "bmm": (0, "input"), "baddbmm": (1, "batch1")}
+RIGHT = {"matmul": (1, "other"), "bmm": (1, "mat2"), "baddbmm": (2, "batch2")}
 
 
 def shares_in(
@@ -21,14 +22,13 @@ def shares_in(
     """Where in the arguments of a function the shares are that it sums by.
 
     Their place, or their name; None if there are none, or if they are not
-    what weighs: in ``shares @ values`` they stand on the left; in an einsum
-    their last axis is summed, and no other operand knows the axis before.
-    The same of powers, if their kind is asked for.
+    what weighs: in ``shares @ values`` they stand on the left, and turned on
+    the right; in an einsum their last axis is summed, and no other operand
+    knows the axis before. The same of powers, if their kind is asked for.
     """
     if name in LEFT:
-        where: int | str = LEFT[name]
-        if len(args) <= LEFT[name]:
-            where = NAMES[name]
+        place, called = (RIGHT if kind == "turned" else LEFT)[name]
+        where = place if len(args) > place else called
         x = argument(args, named, where)
         return where if marks.of(x, kind) and x.ndim > 2 else None
     if name == "einsum" and args and isinstance(args[0], str):
@@ -59,7 +59,8 @@ def _in_einsum(args: tuple, marks: Marks, kind: str) -> int | None:
     for n, letters in enumerate(operands, 1):
         if not marks.of(args[n], kind) or len(letters) < 3:
             continue
-        query, key = letters[-2], letters[-1]
+        ends = letters[-2:]
+        query, key = ends[::-1] if kind == "turned" else ends
         others = "".join(x for m, x in enumerate(operands, 1) if m != n)
         if key in others and key not in sides[1] and query not in others:
             return n

@@ -83,21 +83,26 @@ class Watch(TorchFunctionMode):
         self, name: str, args: tuple, named: dict[str, Any]
     ) -> tuple[tuple, dict[str, Any]]:
         """The arguments of a product; of shares, with those to use."""
-        where = shares_in(name, args, named, self._marks)
-        if where is None:
+        for kind in ("shares", "turned"):
+            where = shares_in(name, args, named, self._marks, kind)
+            if where is not None:
+                break
+        else:
             return args, named
         found: Tensor = argument(args, named, where)
-        mark = self._marks.of(found)
+        mark = self._marks.of(found, kind)
         assert mark is not None
         assert mark.scores is not None
-        whole = (*mark.shape[:-1], found.shape[-1])
-        weights, scores = found, mark.scores
+        rows = found.mT if kind == "turned" else found
+        whole = (*mark.shape[:-1], rows.shape[-1])
+        weights = rows
         if weights.numel() == math.prod(whole):
             weights = weights.reshape(whole)
-        used = self._use(weights, scores)
+        used = self._use(weights, mark.scores)
         if used is weights:
             return args, named
-        used = used.reshape(found.shape).to(found)
+        used = used.reshape(rows.shape).to(rows)
+        used = used.mT if kind == "turned" else used
         return with_argument(args, named, where, used)
 
     def _powers_in(

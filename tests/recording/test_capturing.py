@@ -67,6 +67,12 @@ PRODUCTS = {
     "baddbmm": lambda w, v: torch.baddbmm(torch.zeros(1, 1, 1).double(), w.flatten(0, 1), v.flatten(0, 1)).unflatten(
         0, (-1, H)
     ),
+    "turned, on the right": lambda w, v: (v.mT @ w.transpose(-1, -2)).mT,
+    "turned, on the right, folded": lambda w, v: torch.bmm(
+        v.flatten(0, 1).mT, w.flatten(0, 1).permute(0, 2, 1)
+    ).mT.unflatten(0, (-1, H)),
+    "turned, in an einsum": lambda w, v: torch.einsum("bhji,bhjd->bhid", w.mT, v),
+    "turned and back": lambda w, v: w.mT.swapaxes(2, 3) @ v,
     "einsum": lambda w, v: torch.einsum("bhij,bhjd->bhid", w, v),
     "einsum, turned": lambda w, v: torch.einsum("bhjd,bhij->bhid", v, w),
 }
@@ -127,8 +133,10 @@ class Reads(nn.Module):
         gates = self.head(x[:, 0]).softmax(-1)  # two axes
         by_place = torch.einsum("bte,bted->btd", words, torch.ones(B, T, 5, W).double())
         across = x.softmax(1).mT @ x  # over another axis
+        away = self.head(x).softmax(-1).mT @ x  # over the axis before, and not theirs
+        aside = x.mT @ self.head(x).softmax(-1)  # the same, on the right and not turned
         logs = (self.head(x).softmax(-1) + 1).log() @ torch.ones(5, 5).double()
-        return words, gates @ torch.ones(5, 2).double(), by_place, across, logs
+        return words, gates @ torch.ones(5, 2).double(), by_place, across, away, aside, logs
 
 
 def test_other_shares_are_no_attention():
