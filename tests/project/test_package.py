@@ -295,7 +295,8 @@ SAVED = """
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
-GPT2LMHeadModel(GPT2Config(vocab_size=3, n_positions=8, n_embd=12, n_layer=2, n_head=3)).save_pretrained("FOLDER")
+sizes = {"vocab_size": 3, "n_positions": 8, "n_embd": 12, "n_layer": 2, "n_head": 3}
+GPT2LMHeadModel(GPT2Config(**sizes, bos_token_id=0, eos_token_id=0)).save_pretrained("FOLDER")
 tokenizer = Tokenizer(models.WordLevel({"[UNK]": 0, "a": 1, "sentence": 2}, unk_token="[UNK]"))
 tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
 PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="[UNK]").save_pretrained("FOLDER")
