@@ -3,17 +3,19 @@
 import datetime
 import json
 import platform
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy
+import torch
+
 ROOT = Path(__file__).resolve().parents[1]
-VERSIONS = ("torch", "numpy")
 
 
 def keep(place: str, found: dict[str, Any]) -> Path:
     """Write what was found where pages read it, with the day and the versions; numbers to six digits, a line a list."""
-    versions = {"python": platform.python_version()} | {name: version(name) for name in VERSIONS}
+    # What a package says of itself: PyTorch names its build, which a wheel's name may not.
+    versions = {"python": platform.python_version(), "torch": str(torch.__version__), "numpy": numpy.__version__}
     kept = {"date": datetime.date.today().isoformat(), "versions": versions} | found
     file = ROOT / place
     file.write_text(f"{written(kept)}\n", encoding="utf8")

@@ -42,6 +42,7 @@ def test_a_start_on_longer_texts_is_a_training_of_its_seed():
 
 def test_what_is_kept_says_its_versions_and_is_read_as_it_was(tmp_path, monkeypatch):
     monkeypatch.setattr(experiments, "ROOT", tmp_path)
+    monkeypatch.setattr(torch, "__version__", "2.13.0+cu130")  # the wheel is called 2.13.0
     found = {"seeds": [1, 2], "bugs": {"x": {"gap": [1 / 3, None], "says": ["a ‘b’", "c"]}, "y": {}}}
     text = experiments.keep("kept.json", found).read_text(encoding="utf8")
     kept = json.loads(text)
