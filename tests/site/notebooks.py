@@ -25,17 +25,17 @@ class Interface(NamedTuple):
     idle: str
 
 
-INTERFACES = {
-    "JupyterLab": Interface(
-        address="{server}/lab/tree/{name}?token={token}&reset",
-        cell=".jp-CodeCell",
-        prompt=".jp-InputPrompt",
-        editor=".cm-content",
-        output=".jp-OutputArea",
-        error='[data-mime-type="application/vnd.jupyter.error"]',
-        idle=IDLE,
-    ),
-}
+LAB = Interface(
+    address="{server}/lab/tree/{name}?token={token}&reset",
+    cell=".jp-CodeCell",
+    prompt=".jp-InputPrompt",
+    editor=".cm-content",
+    output=".jp-OutputArea",
+    error='[data-mime-type="application/vnd.jupyter.error"]',
+    idle=IDLE,
+)
+# JupyterLab hears keys after an instrument has, and Notebook 7 before.
+INTERFACES = {"Notebook 7": LAB._replace(address="{server}/notebooks/{name}?token={token}"), "JupyterLab": LAB}
 
 
 class Runs:

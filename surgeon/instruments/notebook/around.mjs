@@ -11,7 +11,8 @@ function dark(element) {
 /** Prepare the element around an instrument; what is returned ends it. */
 function enter(element, repaint = () => {}) {
   element.classList.add("surgeon-instrument");
-  element.dataset.lmSuppressShortcuts = "true"; // JupyterLab's
+  // Jupyter's shortcuts are looked for from what has the focus outwards: that has to refuse them itself.
+  element.addEventListener("focusin", ({ target }) => (target.dataset.lmSuppressShortcuts = "true"));
   const look = () => {
     const scheme = dark(element.parentElement) ? "dark" : "light";
     if (scheme === element.dataset.theme) return;
