@@ -118,7 +118,8 @@ def create_window_mask_of_two(T):
 def test_a_cut_that_is_none_changes_nothing(model, cut):
     before, after = model.trace(TEXT), model.trace(TEXT, cuts=[cut])
     for one, other in zip(before[2:], after[2:], strict=True):
-        torch.testing.assert_close(other, one, **CLOSE)
+        # Another order of the same sums: what rounding does is by the size of the largest.
+        torch.testing.assert_close(other, one, rtol=0.0, atol=CLOSE["atol"] * max(1.0, float(one.abs().max())))
 
 
 # Masks

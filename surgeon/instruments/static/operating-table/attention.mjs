@@ -3,7 +3,7 @@
 
 export const MOST_WORDS = 32;
 export const WIDEST = 1024;
-const D_V = 4; // width of the values that are drawn
+const D_V = 4; // of drawn values
 export const PRECISIONS = ["float16", "float32", "float64"];
 export const MASKS = ["none", "causal", "reverse", "padding", "front"];
 
@@ -55,7 +55,7 @@ function half(x) {
   const size = Math.abs(x);
   if (!(size < 65520)) return x !== x ? x : x > 0 ? Infinity : -Infinity;
   const step = 2 ** (Math.max(Math.floor(Math.log2(size)), -14) - 10);
-  const magic = 6755399441055744; // 1.5 · 2^52 leaves no room for a fraction
+  const magic = 6755399441055744; // 1.5 · 2^52: no fraction fits
   return (x / step + magic - magic) * step;
 }
 export const ROUND = { float16: (x) => half(Math.fround(x)), float32: Math.fround, float64: (x) => x };
@@ -77,7 +77,7 @@ function softmax(row, stable, low) {
   return { top, total, powers, weights: powers.map((p) => round(wide(p / total))) };
 }
 
-// Every query with every key.
+// All queries, all keys.
 function products({ T, d_k, Q, K }) {
   const scores = new Float64Array(T * T);
   for (let n = 0; n < T * T; n++) {

@@ -108,7 +108,7 @@ class OperatingTable extends HTMLElement {
     clearTimeout(this.saying);
   }
 
-  // What the attributes ask for; one that cannot be read is as if it were not there.
+  // What the attributes ask for, where they can be read.
   read() {
     const text = (name, or) => this.getAttribute(name)?.trim() || or;
     const words = (name, or) => text(name, or).split(/\s+/);
@@ -234,7 +234,7 @@ class OperatingTable extends HTMLElement {
     return list;
   }
 
-  // Everything that the reader does ends here.
+  // All that the reader does ends here.
   change(changes = {}) {
     if (changes.mask) this.flipped.clear();
     Object.assign(this.settings, changes);
