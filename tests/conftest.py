@@ -1,8 +1,9 @@
 """What all tests share: the built book, a browser, and how they run side by side."""
 
+import gc
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,13 +16,27 @@ from contents import parsed
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-# The first imports what a build imports, which is nobody's to warn of here; the second is imported by a kernel alone.
-collect_ignore = ["small_book_imports.py", "site/counter_examples.py"]
-
 # A checker of addresses that JupyterLab brings takes seconds of each process to import; jsonschema can do without.
 sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
 # Before PyTorch is imported. Two threads that wait for a busy core make small models up to thirty times slower.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """What holds neither tests nor examples is not imported to look for some: parts of it are for other processes."""
+    helper = collection_path.suffix == ".py" and not collection_path.name.startswith(("test_", "conftest"))
+    return True if helper and ">>> " not in collection_path.read_text(encoding="utf8") else None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Tests and what they import are a million objects that stay: to go through them for garbage, while they are
+    collected and while they run, takes seconds of each process."""
+    gc.disable()
+    collected = yield
+    gc.freeze()
+    gc.enable()
+    return collected
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -14,6 +14,8 @@ ROOT = Path(__file__).resolve().parents[1]
 BY_PAGE = re.compile(
     r"tests/site/test_(?:(every_page)|lab|counter_examples)\.py::\w+\[(.*?)(?:-(?:desktop|phone), \w+)?\]"
 )
+# A file that makes nothing once for several tests need not be read as code, which takes seconds for all.
+ONCE = re.compile(r"scope=.module")
 
 
 def arrange(items: list[pytest.Item]) -> None:
@@ -45,7 +47,10 @@ def company(name: str) -> str:
 @cache
 def families(file: Path) -> dict[str, frozenset[str]]:
     """By test, what its file makes once for several tests; fixtures that one test asks for together are one family."""
-    tree = ast.parse(file.read_text(encoding="utf8")) if file.exists() else ast.Module([], [])
+    text = file.read_text(encoding="utf8") if file.exists() else ""
+    if not ONCE.search(text):
+        return {}
+    tree = ast.parse(text)
     functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
     decorated = {name: [ast.unparse(each) for each in node.decorator_list] for name, node in functions.items()}
     fixtures = {name for name, texts in decorated.items() if any("pytest.fixture" in text for text in texts)}
