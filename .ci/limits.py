@@ -21,6 +21,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -31,6 +32,8 @@ MIB = 2**20
 FIRST_VISIT, NEXT_PAGE = 200_000, 50_000  # bytes, compressed
 
 Row = tuple[str, str, str, bool | None]  # what, at most, measured, whether it holds
+Seen = dict[str, Any]  # what LOOK returns of a page, and the files that it asked for
+Pages = dict[str, Seen]
 ROWS: dict[str, Callable[[], Iterator[Row]]] = {}
 
 
@@ -242,9 +245,39 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
         pass
 
 
+class Visit:
+    """A tab that looks at one page after the other, each as if it were the first of a site that is served here."""
+
+    def __init__(self, tab, here: str, site: Path) -> None:
+        self.tab, self.here, self.site, self.asked = tab, here, site, []
+        self.network = tab.context.new_cdp_session(tab)
+        self.network.send("Network.enable")
+        self.network.send("Network.setCacheDisabled", {"cacheDisabled": True})
+        tab.on("request", self.hear)
+
+    def hear(self, request) -> None:
+        self.asked.append(request.url)
+
+    def begin(self, name: str) -> None:
+        self.tab.goto("about:blank")
+        self.asked.clear()  # what the page before has asked for since it was unfolded
+        self.tab.goto(f"{self.here}/{name}", wait_until="commit")
+
+    def look(self) -> Seen | None:
+        """What the page shows, and in `asked` the files that it needed; nothing of one without an article."""
+        self.tab.wait_for_load_state("networkidle")
+        paths = {unquote(urlsplit(url).path)[1:] for url in self.asked if url.startswith(f"{self.here}/")}
+        seen = self.tab.evaluate(LOOK)
+        return seen and seen | {"asked": sorted(path for path in paths if (self.site / path).is_file())}
+
+    def end(self) -> None:
+        self.tab.remove_listener("request", self.hear)
+        self.network.detach()
+
+
 @functools.cache
-def looked(site: Path = SITE) -> dict[str, dict]:
-    """What every page shows on a desktop of 1280 pixels, and in `asked` the files that a first visit brings."""
+def looked(site: Path = SITE) -> Pages:
+    """Every page on a desktop of 1280 pixels."""
     from playwright.sync_api import sync_playwright
 
     find = ["sh", str(ROOT / ".ci" / "browser"), "--find"]
@@ -252,25 +285,18 @@ def looked(site: Path = SITE) -> dict[str, dict]:
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=site))
     server.daemon_threads = True  # a connection that stands idle is not waited for
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    here = f"http://127.0.0.1:{server.server_port}/"
     found = {}
     try:
         with sync_playwright() as playwright:
             chrome = playwright.chromium.launch(executable_path=browser.stdout.strip(), args=["--disable-gpu"])
             # One tab: what pages share is compiled once, and brought to each, as the first visit's.
-            page, requests = chrome.new_page(viewport={"width": 1280, "height": 900}), []
-            network = page.context.new_cdp_session(page)
-            network.send("Network.enable")
-            network.send("Network.setCacheDisabled", {"cacheDisabled": True})
-            page.on("request", lambda request: requests.append(request.url))
+            tab = chrome.new_page(viewport={"width": 1280, "height": 900})
+            visit = Visit(tab, f"http://127.0.0.1:{server.server_port}", site)
             for file in sorted((site / "book").rglob("*.html")):
-                name = file.relative_to(site).as_posix()
-                page.goto("about:blank")
-                requests.clear()  # what the page before has asked for since it was unfolded
-                page.goto(here + name, wait_until="networkidle")
-                asked = {unquote(urlsplit(url).path)[1:] for url in requests if url.startswith(here)}
-                if seen := page.evaluate(LOOK):
-                    found[name] = seen | {"asked": sorted(path for path in asked if (site / path).is_file())}
+                visit.begin(name := file.relative_to(site).as_posix())
+                if seen := visit.look():
+                    found[name] = seen
+            visit.end()
             chrome.close()
     finally:
         server.shutdown()
@@ -278,12 +304,11 @@ def looked(site: Path = SITE) -> dict[str, dict]:
     return found
 
 
-def weights(site: Path = SITE) -> dict[str, tuple[int, int]]:
+def weights(pages: Pages, site: Path = SITE) -> dict[str, tuple[int, int]]:
     """Bytes of each page on a first visit, and as the next one after the index: of all that a browser asks for.
 
     A picture that is far below the first screen is not asked for, and a font only by a page that shows it.
     """
-    pages = looked(site)
     kept = set(pages["book/index.html"]["asked"])
     found = {}
     for name, seen in pages.items():
@@ -293,8 +318,9 @@ def weights(site: Path = SITE) -> dict[str, tuple[int, int]]:
 
 
 @row
-def weight(site: Path = SITE) -> Iterator[Row]:
-    first, following = ({page: both[number] for page, both in weights(site).items()} for number in (0, 1))
+def weight(pages: Pages | None = None, site: Path = SITE) -> Iterator[Row]:
+    found = weights(pages or looked(), site)
+    first, following = ({page: both[number] for page, both in found.items()} for number in (0, 1))
     for what, limit, sizes in (("first visit", FIRST_VISIT, first), ("next page", NEXT_PAGE, following)):
         yield most(f"{what}, compressed", limit, sizes, lambda size: f"{size / 1000:.0f} kB")
 
@@ -310,8 +336,8 @@ def most(what: str, limit: float, sizes: dict[str, float], told: Callable[[float
 
 
 @row
-def width(site: Path = SITE) -> Iterator[Row]:
-    found = looked(site)
+def width(pages: Pages | None = None) -> Iterator[Row]:
+    found = pages or looked()
     code = sum(seen["code"] for seen in found.values())
     for what, kind, of in (("code that scrolls", "wide", f" of {code}"), ("whatever else scrolls", "aside", "")):
         lines = [f"{page}: {line}" for page, seen in found.items() for line in seen[kind]]
@@ -320,16 +346,16 @@ def width(site: Path = SITE) -> Iterator[Row]:
 
 
 @row
-def words(site: Path = SITE) -> Iterator[Row]:
-    lined = {page: seen for page, seen in looked(site).items() if seen["line"]}
+def words(pages: Pages | None = None) -> Iterator[Row]:
+    lined = {page: seen for page, seen in (pages or looked()).items() if seen["line"]}
     for what, limit, here in (("in Anatomy", 900, True), ("elsewhere", 1200, False)):
         counts = {page: seen["words"] for page, seen in lined.items() if page.startswith("book/anatomy/") == here}
         yield most(f"words above the line, {what}", limit, counts, lambda count: f"{count:,.0f}")
 
 
 @row
-def screens(site: Path = SITE) -> Iterator[Row]:
-    found = looked(site)
+def screens(pages: Pages | None = None) -> Iterator[Row]:
+    found = pages or looked()
     anatomy = {page: seen["above"] for page, seen in found.items() if seen["line"] and page.startswith("book/anatomy/")}
     zoo = {page: seen["screens"] for page, seen in found.items() if re.match("book/ablations/(bug-)?zoo[./]", page)}
     yield most("screens above the line, in Anatomy", 8, anatomy, lambda height: f"{height:.1f}")

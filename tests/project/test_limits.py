@@ -84,7 +84,7 @@ def test_what_scrolls_and_words_and_screens_above_the_line_are_counted_folded_or
 
 def test_a_first_visit_brings_what_a_browser_asks_for_and_the_next_page_what_is_new(pages):
     """No font that nothing is set in, and no picture that is screens away."""
-    found = in_a_thread(limits.weights, pages)
+    found = limits.weights(in_a_thread(limits.looked, pages), pages)
     index, wide, shared = (
         len(gzip.compress((pages / "book" / name).read_bytes(), 9))
         for name in ("index.html", "wide.html", "_static/shared.css")
@@ -100,14 +100,14 @@ def test_a_first_visit_brings_what_a_browser_asks_for_and_the_next_page_what_is_
 )
 def test_a_page_may_weigh_what_the_limits_say_and_no_byte_more(monkeypatch, first, following, holds):
     pages = {"book/index.html": (1, 0), "book/checks/rank.html": (first, following)}
-    monkeypatch.setattr(limits, "weights", lambda site: pages)
-    assert [row[3] for row in limits.weight()] == holds
+    monkeypatch.setattr(limits, "weights", lambda pages, site: pages)
+    assert [row[3] for row in limits.weight(pages)] == holds
 
 
 SEEN = {"line": True, "words": 30, "above": 1, "screens": 30, "code": 2, "wide": [], "aside": []}
 
 
-def test_every_page_beyond_a_limit_is_named(monkeypatch):
+def test_every_page_beyond_a_limit_is_named():
     pages = {
         "book/anatomy/a.html": SEEN | {"words": 901, "above": 8.01},
         "book/anatomy/b.html": SEEN | {"words": 902, "above": 8},
@@ -117,7 +117,6 @@ def test_every_page_beyond_a_limit_is_named(monkeypatch):
         "book/ablations/zoo/e.html": SEEN | {"screens": 12},
         "book/ablations/bug-zoo.html": SEEN | {"screens": 13},
     }
-    monkeypatch.setattr(limits, "looked", lambda site: pages)
     said = {
         limits.words: [
             ("902 (book/anatomy/b.html), 901 (book/anatomy/a.html)", False),
@@ -129,10 +128,10 @@ def test_every_page_beyond_a_limit_is_named(monkeypatch):
             ("2 (book/checks/d.html: math: x; book/checks/d.html: math: y)", False),
         ],
     }
-    assert {row: [tuple(told[2:]) for told in row()] for row in said} == said
-    monkeypatch.setattr(limits, "looked", lambda site: {"book/checks/d.html": SEEN | {"line": False}})
-    assert [row[2] for row in limits.words()] == ["n/a: there is no such page"] * 2
-    assert [row[2] for row in limits.width()] == ["0 of 2", "0"]
+    assert {row: [tuple(told[2:]) for told in row(pages)] for row in said} == said
+    pages = {"book/checks/d.html": SEEN | {"line": False}}
+    assert [row[2] for row in limits.words(pages)] == ["n/a: there is no such page"] * 2
+    assert [row[2] for row in limits.width(pages)] == ["0 of 2", "0"]
 
 
 def test_a_copy_has_what_is_here_and_nothing_that_was_built(tmp_path):

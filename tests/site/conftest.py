@@ -17,7 +17,7 @@ from chromium import chromium
 from contents import parsed
 from covering import VISITED
 from playwright.sync_api import BrowserContext, Page
-from readers import SIZES, new_context, served
+from readers import SIZES, Readers, new_context, served
 from survey import Findings, Trouble, survey, watched
 
 if TYPE_CHECKING:
@@ -45,12 +45,19 @@ def address(folder) -> Iterator[str]:
         yield address
 
 
+@pytest.fixture(scope="session")
+def readers(browser, address) -> Iterator[Readers]:
+    readers = Readers(browser, address)
+    yield readers
+    readers.close()
+
+
 @pytest.fixture
-def visit(browser, address) -> Iterator[Callable[..., Page]]:
+def visit(readers, address) -> Iterator[Callable[..., Page]]:
     """`visit("book/anatomy/softmax", width="phone", scheme="dark", touch=True, scripts=True, reduced_motion=True)`.
 
-    Opens the page in a context of its own, so that no test finds what another one stored; `context=` (a page's
-    `.context`) opens it as a further page of the same reader. When the test is over, whatever a page complained
+    Opens the page as a reader who has stored nothing, so that no test finds what another one left; `context=` (a
+    page's `.context`) opens it as a further page of the same reader. When the test is over, whatever a page complained
     about (errors, failed and foreign requests) fails it.
     """
     contexts: list[BrowserContext] = []
@@ -58,8 +65,7 @@ def visit(browser, address) -> Iterator[Callable[..., Page]]:
 
     def visit(name: str, *, context: BrowserContext | None = None, **reader) -> Page:
         if context is None:
-            context = new_context(browser, **reader)
-            context.set_default_timeout(10_000)
+            context = readers.come(**reader)
             contexts.append(context)
         page, trouble = watched(context, address)
         troubles.append(trouble)
@@ -68,12 +74,12 @@ def visit(browser, address) -> Iterator[Callable[..., Page]]:
 
     yield visit
     for context in contexts:
-        context.close()
+        readers.leave(context)
     assert [complaint for trouble in troubles for complaint in trouble] == []
 
 
 @pytest.fixture(scope="session")
-def seen(browser, address) -> Iterator[Callable[[str, str], Findings]]:
+def seen(browser, address, folder) -> Iterator[Callable[[str, str], Findings]]:
     """`seen(page, view)`: what a page of PAGES showed in a view of VIEWS, looked at once for all tests."""
     contexts = {width: new_context(browser, width=width) for width in SIZES}
     for context in contexts.values():
@@ -83,7 +89,7 @@ def seen(browser, address) -> Iterator[Callable[[str, str], Findings]]:
 
     @functools.cache
     def views_of(name: str) -> dict[str, Findings]:
-        return survey(contexts, address, name, well)
+        return survey(contexts, address, name, well, folder)
 
     yield lambda name, view: views_of(name)[view]
     for context in contexts.values():

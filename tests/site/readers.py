@@ -2,14 +2,15 @@
 
 import functools
 import threading
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, BrowserContext
 
-SIZES = {"desktop": {"width": 1280, "height": 800}, "phone": {"width": 360, "height": 740}}
+SIZES = {"desktop": {"width": 1280, "height": 900}, "phone": {"width": 360, "height": 740}}
 
 
 class Quiet(SimpleHTTPRequestHandler):
@@ -39,3 +40,36 @@ def new_context(browser: Browser, *, width="desktop", scheme="light", touch=Fals
         reduced_motion="reduce" if reduced_motion else "no-preference",
         permissions=["clipboard-read", "clipboard-write"],
     )
+
+
+class Readers:
+    """Readers who have stored nothing yet. Half of what a first page takes is a new context's empty cache: so contexts
+    are used again; what a reader stored goes, and the files that all pages share stay.
+    """
+
+    def __init__(self, browser: Browser, address: str) -> None:
+        self.browser, self.address = browser, address
+        self.gone: dict[tuple, list[BrowserContext]] = defaultdict(list)
+        self.kinds: dict[BrowserContext, tuple] = {}
+
+    def come(self, **reader) -> BrowserContext:
+        kind = tuple(sorted(reader.items()))
+        if self.gone[kind]:
+            return self.gone[kind].pop()
+        context = new_context(self.browser, **reader)
+        context.set_default_timeout(10_000)
+        self.kinds[context] = kind
+        return context
+
+    def leave(self, context: BrowserContext) -> None:
+        for page in context.pages:
+            page.goto("about:blank")  # what a page stores as it is left is stored
+            devtools = context.new_cdp_session(page)
+            devtools.send("Storage.clearDataForOrigin", {"origin": self.address, "storageTypes": "all"})
+            page.close()
+        context.clear_cookies()
+        self.gone[self.kinds[context]].append(context)
+
+    def close(self) -> None:
+        for context in self.kinds:
+            context.close()

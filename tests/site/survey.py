@@ -1,5 +1,6 @@
 """What a page shows: its complaints, what axe finds, whether it scrolls sideways, its equations and its figures."""
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,10 @@ from urllib.parse import urlsplit
 import axe_playwright_python
 import contents
 from playwright.sync_api import BrowserContext, Page
+from small_book import ROOT
+
+sys.path.insert(0, str(ROOT / ".ci"))
+import limits
 
 PAGES = [*contents.PAGES, "search"]
 VIEWS = [f"{width}, {scheme}" for width in ("desktop", "phone") for scheme in ("light", "dark")]
@@ -65,6 +70,7 @@ class Findings:
     unloaded: list[str]
     previous: str | None
     next: str | None
+    measured: limits.Seen | None = None  # on a desktop by day: what the book's limits are for
 
 
 # Everything that is folded is opened first: what nobody sees is neither measured nor read by axe.
@@ -202,21 +208,33 @@ LOOK = r"""async (scheme, known = []) => {
 
 
 def survey(
-    contexts: dict[str, BrowserContext], address: str, name: str, well: dict[str, set[str]] | None = None
+    contexts: dict[str, BrowserContext],
+    address: str,
+    name: str,
+    well: dict[str, set[str]] | None = None,
+    site: Path | None = None,
 ) -> dict[str, Findings]:
     """One page in every view. The widths are looked at side by side, a process each; night falls on the loaded page.
 
     A context's tab is used for one page after the other, so that what they share is compiled once. `well` has, by view,
-    the kinds of texts and links that pages before had and axe found nothing wrong with; it grows.
+    the kinds of texts and links that pages before had and axe found nothing wrong with; it grows. With `site`, the
+    folder that is served, what the book's limits are for is measured on a desktop.
     """
     well = {} if well is None else well
     pages = {width: context.pages[0] if context.pages else context.new_page() for width, context in contexts.items()}
     heard = {width: listened_to(page, address) for width, page in pages.items()}
     for page in pages.values():
         page.emulate_media(color_scheme="light")
-        page.goto(f"{address}/{name}.html", wait_until="commit")
+    visit = limits.Visit(pages["desktop"], address, site) if site else None
+    for width, page in pages.items():
+        if visit and width == "desktop":
+            visit.begin(f"{name}.html")
+        else:
+            page.goto(f"{address}/{name}.html", wait_until="commit")
     for page in pages.values():
         page.wait_for_load_state("load")
+    measured = visit and visit.look()
+    for page in pages.values():
         page.evaluate(AXE)
     found = {}
     for scheme in ("light", "dark"):
@@ -230,6 +248,9 @@ def survey(
             view = f"{width}, {scheme}"
             found[view] = Findings(trouble=heard[width][0], **page.evaluate("look"))
             well[view].update(() if found[view].violations else found[view].kinds)
+    if visit:
+        visit.end()
+        found["desktop, light"].measured = measured
     for _, leave in heard.values():
         leave()
     return found

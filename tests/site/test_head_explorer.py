@@ -229,14 +229,12 @@ def test_it_is_still_where_motion_is_unwanted(open_explorer):
     assert element.evaluate(moving) > 0
 
 
-def test_figures_stand_where_no_script_runs(browser, address):
-    with browser.new_context(java_script_enabled=False) as reader:
-        page = reader.new_page()
-        page.goto(f"{address}/{PAGE}.html")
-        images = page.locator("head-explorer > figure.measured img")
-        assert [images.nth(n).is_visible() for n in range(images.count())] == [True] * 3
-        assert images.first.get_attribute("alt").startswith("Grid of 72 thumbnails")
-        assert page.locator("head-explorer .panel").count() == 0
+def test_figures_stand_where_no_script_runs(visit):
+    page = visit(PAGE, scripts=False)
+    images = page.locator("head-explorer > figure.measured img")
+    assert [images.nth(n).is_visible() for n in range(images.count())] == [True] * 3
+    assert images.first.get_attribute("alt").startswith("Grid of 72 thumbnails")
+    assert page.locator("head-explorer .panel").count() == 0
 
 
 def test_without_its_numbers_it_says_so_and_gives_the_figures_back(visit):

@@ -15,7 +15,6 @@ ZOO_PAGE = "book/ablations/bug-zoo"
 SYMPTOMS = "book/ablations/zoo/symptoms"
 LEDGER = "book/reference/claims"
 PARTS = [page for page in PAGES if page.startswith(f"{LEDGER}/")]
-SCREENS = 12  # of 900 pixels, on a desktop
 
 
 @pytest.fixture
@@ -230,25 +229,21 @@ def test_a_table_says_so_when_rows_did_not_come(visit, folder):
 
 
 @pytest.mark.parametrize("part", PARTS)
-def test_without_scripts_each_part_is_a_whole_table_and_the_ledger_leads_to_it(browser, address, folder, part):
-    with browser.new_context(java_script_enabled=False) as reader:
-        page = reader.new_page()
-        page.goto(f"{address}/{LEDGER}.html")
-        page.locator(f'.ledger-parts a[href="{part.removeprefix("book/reference/")}.html"]').click()
-        rows = page.locator("search-table tbody tr")
-        assert rows.count() == len(claims(folder, part)) > 0
-        assert rows.last.is_visible()
+def test_without_scripts_each_part_is_a_whole_table_and_the_ledger_leads_to_it(visit, folder, part):
+    page = visit(LEDGER, scripts=False)
+    page.locator(f'.ledger-parts a[href="{part.removeprefix("book/reference/")}.html"]').click()
+    rows = page.locator("search-table tbody tr")
+    assert rows.count() == len(claims(folder, part)) > 0
+    assert rows.last.is_visible()
 
 
 @pytest.mark.parametrize("name", [ZOO_PAGE, SYMPTOMS])
-def test_without_scripts_it_is_the_whole_table(browser, address, name):
-    with browser.new_context(java_script_enabled=False) as reader:
-        page = reader.new_page()
-        page.goto(f"{address}/{name}.html")
-        rows = page.locator("search-table tbody tr")
-        assert rows.count() >= len(ZOO)
-        assert all(row.is_visible() for row in rows.all())
-        assert page.locator("search-table :is(form, button)").count() == 0
+def test_without_scripts_it_is_the_whole_table(visit, name):
+    page = visit(name, scripts=False)
+    rows = page.locator("search-table tbody tr")
+    assert rows.count() >= len(ZOO)
+    assert all(row.is_visible() for row in rows.all())
+    assert page.locator("search-table :is(form, button)").count() == 0
 
 
 @pytest.mark.parametrize("name", [ZOO_PAGE, SYMPTOMS])
@@ -271,10 +266,3 @@ def test_on_a_phone_a_row_says_what_its_cells_are_and_stays_a_row(open_table):
     assert [cell.evaluate(label) for cell in row.locator("td").all()][:2] == ['"family: "', '"training shows: "']
     assert [cell.get_attribute("role") for cell in row.locator("td").all()] == ["cell"] * 5
     assert row.bounding_box()["width"] <= 360
-
-
-@pytest.mark.parametrize("name", [ZOO_PAGE, SYMPTOMS, *(f"book/ablations/zoo/{one}" for one in ("loss", *FAMILIES))])
-def test_no_page_of_the_zoo_is_long(visit, name):
-    page = visit(name)
-    page.set_viewport_size({"width": 1280, "height": 900})
-    assert page.evaluate("document.querySelector('article').offsetHeight") <= SCREENS * 900
