@@ -50,6 +50,11 @@ def pages() -> list[Path]:
     return [page for page in sorted((ROOT / "book").rglob("*.md")) if "claim(" in page.read_text(encoding="utf8")]
 
 
+def dashed(page: Path) -> str:
+    """A page's name as a file's, below no folder."""
+    return page.relative_to(ROOT).with_suffix("").as_posix().replace("/", "-")
+
+
 def table_of(page: Path) -> Path:
     """Where the counter-examples of a page's claims stand."""
     return ROOT / "book" / "claims" / page.resolve().relative_to(ROOT / "book").with_suffix(".toml")

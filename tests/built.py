@@ -15,6 +15,20 @@ import pytest
 from filelock import FileLock
 from small_book import COLOUR, ROOT, STRICT
 
+ASKING = (ROOT / "tests/site/counter_examples.py", ROOT / ".ci/claims.py")
+# What runs in a kernel before its page does, and is none of what the page imports.
+FIRST = """import sys
+trace = sys.modules["sitecustomize"]
+file, noted = trace.file, dict(trace.noted)
+trace.file = None
+sys.path.append({folder!r})
+from counter_examples import max, min
+sys.path.pop()
+trace.noted.clear()
+trace.noted.update(noted)
+trace.file = file
+del file, noted, sys, trace
+"""
 COMMAND = (sys.executable, str(ROOT / ".ci" / "build.py"), "build", str(ROOT), *STRICT)
 PLACE = ROOT / "_build"
 
@@ -25,6 +39,7 @@ class Book:
     def __init__(self, run: str, command: tuple[str, ...] = COMMAND, place: Path = PLACE) -> None:
         self.run, self.command, self.place = run, command, place
         self.once = place / "once"  # what pages train, for whoever runs them again in this run of the tests
+        self.noted = place / "noted"  # what came of the claims of the pages that ran, and of their counter-examples
         self.process: subprocess.Popen | None = None
         self.thread: threading.Thread | None = None
 
@@ -39,7 +54,7 @@ class Book:
                 self.process = subprocess.Popen(
                     self.command,
                     cwd=ROOT,
-                    env=os.environ | {"SURGEON_ONCE": str(self.once)},
+                    env=os.environ | {"SURGEON_ONCE": str(self.once)} | self.asking(),
                     stdout=subprocess.PIPE,
                     stderr=subprocess.STDOUT,
                     text=True,
@@ -48,6 +63,17 @@ class Book:
                 made = {"run": self.run, "code": self.process.returncode, "said": COLOUR.sub("", said)}
                 record.write_text(json.dumps(made))
         return made["code"], made["said"]
+
+    def asking(self) -> dict[str, str]:
+        """Variables of a build whose kernels ask each claim's counter-example too. They import what asks from copies:
+        what stands in the checkout, they would note as read by their pages."""
+        shutil.rmtree(self.noted, ignore_errors=True)
+        startup = self.noted / "ipython" / "profile_default" / "startup"
+        startup.mkdir(parents=True)
+        for file in ASKING:
+            shutil.copy(file, self.noted)
+        (startup / "first.py").write_text(FIRST.format(folder=str(self.noted)))
+        return {"SURGEON_NOTED": str(self.noted), "IPYTHONDIR": str(self.noted / "ipython")}
 
     def begin(self) -> None:
         """Build in the background; `build` waits for it."""

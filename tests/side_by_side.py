@@ -11,9 +11,7 @@ import pytest
 ASKED = {"site": {"site", "folder"}, "browser": {"browser", "reader"}, "lab": {"reader"}}
 ROOT = Path(__file__).resolve().parents[1]
 # One look at a page serves all tests of it, which have its name in theirs; and so does one run of it.
-BY_PAGE = re.compile(
-    r"tests/site/test_(?:(every_page)|lab|counter_examples)\.py::\w+\[(.*?)(?:-(?:desktop|phone), \w+)?\]"
-)
+BY_PAGE = re.compile(r"tests/site/test_(?:(every_page)|lab)\.py::\w+\[(.*?)(?:-(?:desktop|phone), \w+)?\]")
 # A file that makes nothing once for several tests need not be read as code, which takes seconds for all.
 ONCE = re.compile(r"scope=.module")
 

@@ -130,7 +130,6 @@ EVERY = "tests/site/test_every_page.py"
         (f"{EVERY}::test_every_figure[book/a-b-phone, dark]", "every_page: book/a-b"),
         (f"{EVERY}::test_previous[book/a-b]", "every_page: book/a-b"),
         ("tests/site/test_lab.py::test_runs[book/a-b]", "run: book/a-b"),
-        ("tests/site/test_counter_examples.py::test_claims[book/a-b]", "run: book/a-b"),
         ("tests/site/test_lab.py::test_prose", "tests/site/test_lab.py::test_prose"),
         ("tests/imaging/test_rank.py::test_it[2-3]", "tests/imaging/test_rank.py::test_it[2-3]"),
         ("surgeon/imaging/rank.py::surgeon.imaging.rank.f", "surgeon/imaging/rank.py::surgeon.imaging.rank.f"),

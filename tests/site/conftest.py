@@ -114,18 +114,12 @@ def launch(folder):
 
 
 @pytest.fixture(scope="session")
-def noted(tmp_path_factory) -> Path:
-    """Where the kernels note what came of each claim and of its counter-example."""
-    return tmp_path_factory.mktemp("noted")
-
-
-@pytest.fixture(scope="session")
-def lab(tmp_path_factory, trained, noted):
+def lab(tmp_path_factory, trained):
     from lab import kernels, started
 
     if not chromium():
         pytest.skip("NO_BROWSER=1 asks for no browser.")
-    with started(tmp_path_factory.mktemp("binder"), forked=kernels.CAN_FORK, once=trained, noted=noted) as lab:
+    with started(tmp_path_factory.mktemp("binder"), forked=kernels.CAN_FORK, once=trained) as lab:
         yield lab
 
 

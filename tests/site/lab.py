@@ -85,7 +85,7 @@ def fork_server(data: Path, given: dict[str, str]) -> Iterator[psutil.Process]:
     """Kernels that are forked from a process which has imported what pages import, as those of the book's build."""
     folder = tempfile.mkdtemp(prefix="surgeon-")
     kernels.register(data, kernels.forking(folder))
-    paths = os.pathsep.join(map(str, (kernels.WITHIN, given["PYTHONPATH"], Path(__file__).parent, ROOT / ".ci")))
+    paths = os.pathsep.join(map(str, (kernels.WITHIN, given["PYTHONPATH"])))
     command = kernels.serving(folder, [*sorted(kernels.PRELOADED), *kernels.LATER])
     server = subprocess.Popen(command, env=given | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}, cwd=data)
     try:
@@ -96,13 +96,12 @@ def fork_server(data: Path, given: dict[str, str]) -> Iterator[psutil.Process]:
 
 
 @contextmanager
-def started(place: Path, *, forked: bool, once: Path | None = None, noted: Path | None = None) -> Iterator[Lab]:
+def started(place: Path, *, forked: bool, once: Path | None = None) -> Iterator[Lab]:
     """JupyterLab on a copy of the repository: binder/postBuild has run, and the image's own command starts it.
 
     Only pip is missing from postBuild, and nothing that this machine's user has configured is read. Unless kernels are
     `forked`, which saves each page the seconds of its imports, they are started as the image starts them. `once` has
-    what pages have trained elsewhere. With a folder `noted`, forked kernels ask every claim's counter-example too, and
-    note there what came of it.
+    what pages have trained elsewhere.
     """
     book, home, token = place / "book", place / "home", secrets.token_hex(16)
     (home / "bin").mkdir(parents=True)
@@ -124,11 +123,6 @@ def started(place: Path, *, forked: bool, once: Path | None = None, noted: Path 
     if forked:
         given["JUPYTER_PATH"] = str(home / "forks")  # what stands there goes before what the environment has
         given["SURGEON_ONCE"] = str(once or home)  # two pages that train the same models do it once, as in a build
-    if forked and noted:
-        given["SURGEON_NOTED"] = str(noted)
-        startup = home / "ipython" / "profile_default" / "startup"
-        startup.mkdir(parents=True)
-        (startup / "first.py").write_text("from counter_examples import max, min\n")
     forking = fork_server(home / "forks", given) if forked else nullcontext()
     with forking as forks:
         with socket.socket() as free:

@@ -4,12 +4,10 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
-from built import ROOT
-from chromium import chromium
-from covering import VISITED
-from lab import kernels
+from built import ROOT, book
 
 sys.path.insert(0, str(ROOT / ".ci"))
 import claims
@@ -17,12 +15,18 @@ import claims
 PAGES = [page.relative_to(ROOT).with_suffix("").as_posix() for page in claims.pages()]
 
 
+@pytest.fixture(scope="session")
+def noted(folder, pytestconfig) -> Path:
+    """Where the kernels of this run's build, if it built, noted what came of each claim and of its counter-example."""
+    return book(pytestconfig).noted if "SITE" not in os.environ else folder / "nowhere"
+
+
 @pytest.fixture
-def made(request, monkeypatch, trained, noted, page):
-    """What a page's claims came to: noted as it ran in JupyterLab, or, if it did not, in a process of its own."""
-    if page in VISITED and chromium() and kernels.CAN_FORK:
-        request.getfixturevalue("ran")
-        return [json.loads(line) for line in (noted / page).with_suffix(".jsonl").read_text().splitlines()]
+def made(monkeypatch, trained, noted, page):
+    """What a page's claims came to: noted as it ran in the build, or, if it did not, in a process of its own."""
+    note = noted / f"{claims.dashed(ROOT / f'{page}.md')}.jsonl"
+    if note.exists():
+        return [json.loads(line) for line in note.read_text().splitlines()]
     monkeypatch.setenv("SURGEON_ONCE", str(trained))
     (done,) = claims.side_by_side([(ROOT / f"{page}.md", None, None, True)], 1)
     return done["claims"]
