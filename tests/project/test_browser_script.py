@@ -58,7 +58,10 @@ def root(machine) -> Machine:
     return machine
 
 
-@pytest.mark.parametrize("name", ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"])
+NAMES = ["chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "google-chrome-stable"]
+
+
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("arguments", [(), ("--find",)], ids=["make test", "pytest"])
 def test_one_that_is_there_is_used_and_nothing_is_installed(root, name, arguments):
     root.put("apt-get", "exit 0")
@@ -67,6 +70,11 @@ def test_one_that_is_there_is_used_and_nothing_is_installed(root, name, argument
     assert (done.returncode, done.stdout) == (0, f"{path}\n")
     assert done.stderr == f"Browser: {path} (found)\n"
     assert root.called() == []
+
+
+def test_the_lightest_is_taken(machine):
+    paths = [machine.put(name, WORKS) for name in reversed(NAMES)]
+    assert machine.run().stdout == f"{paths[-1]}\n"
 
 
 def test_one_that_does_not_run_is_passed_over(machine):
@@ -99,7 +107,7 @@ def test_to_find_is_not_to_install(root):
 @pytest.mark.parametrize(
     ("manager", "commands"),
     [
-        ("apt-get", ["update", "install -y --no-install-recommends chromium fonts-liberation"]),
+        ("apt-get", ["update", "install -y --no-install-recommends chromium-headless-shell fonts-liberation"]),
         ("dnf", ["install -y chromium"]),
         ("apk", ["add chromium"]),
     ],
@@ -140,6 +148,13 @@ def test_playwright_installs_one_where_the_package_manager_cannot(root):
     assert (done.returncode, done.stdout) == (0, f"{path}\n")
     assert "(installed with Playwright)" in done.stderr
     assert root.called() == ["apt-get update", "python -m playwright install --with-deps chromium"]
+
+
+def test_where_there_is_no_headless_shell_the_whole_browser_is_installed(root):
+    """As on Ubuntu."""
+    root.put("apt-get", f'case "$*" in update) ;; *" chromium "*) {root.brings("chromium")} ;; *) exit 100 ;; esac')
+    assert root.run().stdout == f"{root.folder}/chromium\n"
+    assert [line.split()[-2] for line in root.called()[1:]] == ["chromium-headless-shell", "chromium"]
 
 
 def test_playwright_is_asked_again_without_the_systems_libraries(machine):
