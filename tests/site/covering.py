@@ -66,12 +66,16 @@ def brings(package: str) -> bool:
 
 def cover(has: Mapping[str, set[str]], costs: Mapping[str, float]) -> list[str]:
     """Names that together have all that any of them has: time and again the one with the most that is missing for what
-    it costs. In the order of `has`."""
-    missing, chosen = set().union(*has.values()), set()
+    it costs; and none without which the others have all. In the order of `has`."""
+    missing, chosen = set().union(*has.values()), []
     while missing:
         best = max(has, key=lambda name: len(has[name] & missing) / costs[name])
-        chosen.add(best)
+        chosen.append(best)
         missing -= has[best]
+    for name in sorted(chosen, key=costs.__getitem__, reverse=True):
+        others = [has[other] for other in chosen if other != name]
+        if has[name] <= set().union(*others):
+            chosen.remove(name)
     return [name for name in has if name in chosen]
 
 

@@ -101,3 +101,8 @@ print(pd.DataFrame().style)
 def test_a_cover_has_all_at_little_cost():
     has = {"dear": {1, 2, 3}, "one": {1, 2}, "rest": {3}, "rare": {4}, "idle": {1}}
     assert cover(has, {"dear": 9, "one": 1, "rest": 1, "rare": 50, "idle": 1}) == ["one", "rest", "rare"]
+
+
+def test_what_is_taken_first_is_dropped_when_others_have_it_too():
+    has = {"first": {1, 2, 3}, "left": {1, 2, 4}, "right": {3, 5}}
+    assert cover(has, {"first": 1, "left": 2, "right": 2}) == ["left", "right"]
