@@ -7,15 +7,18 @@ child and in a copy (trial.py): tests that come to the fault's lines run first. 
 drawn at random, from each module its share by size; `all` tries everything, and a name, all of what begins so.
 
 A fault that no test notices must be argued in mutants.toml, to change no behaviour; one without an argument fails the
-run. What was found is kept in _build/mutants.jsonl, so that a run that was ended goes on where it was; --fresh forgets
-it. A fault that was noticed is not tried again until its module changes, one that was not until its tests do.
+run. What was found is kept in _build/mutants.jsonl, and which tests come to which lines in _build/mutants-tests/, so
+that a run that was ended goes on where it was; --fresh forgets both. A fault that was noticed is not tried again until
+its module changes, one that was not until its tests do.
 """
 
 import argparse
+import gzip
 import hashlib
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 import sys
 import tempfile
@@ -34,6 +37,7 @@ from faults import Fault, Module
 ROOT = Path(__file__).resolve().parent.parent
 SETTINGS = tomllib.loads((ROOT / ".ci" / "mutants.toml").read_text(encoding="utf8"))
 RESULTS = ROOT / "_build" / "mutants.jsonl"
+KNOWN = ROOT / "_build" / "mutants-tests"
 EXTENSION = "book/_ext/surgeon_book"
 PRELOADED = (
     "bs4",
@@ -70,6 +74,12 @@ def guards(module: str, root: Path = ROOT) -> tuple[str, ...]:
             if (root / found).exists() and len(found.parts) > 1:
                 return (found.as_posix(),)
     raise LookupError(f"{module} has no tests: mutants.toml must name some.")
+
+
+def files(tests: tuple[str, ...], root: Path = ROOT) -> list[str]:
+    """Tests' files: themselves, and those that are in folders."""
+    found = [(root / name).rglob("test_*.py") if (root / name).is_dir() else [root / name] for name in tests]
+    return sorted({path.relative_to(root).as_posix() for paths in found for path in paths})
 
 
 @cache
@@ -129,23 +139,31 @@ class Copy:
         self.folder.mkdir()
         trial.copy(self.folder)
 
-    def baseline(self, tests: tuple[str, ...], examples: tuple[str, ...]) -> dict:
-        """How the tests of some modules, and their examples, do without a fault."""
-        work = lambda: trial.reached([*tests, *examples], self.folder)
-        found, seconds = trial.in_a_child(work, self.folder, timeout=3600)
-        if found is None or found["code"] not in (0, 1):  # all passed, or some failed
-            log = self.folder.with_name(f"{self.folder.name}.log").read_text(encoding="utf8", errors="replace")
-            raise RuntimeError(f"{' '.join(tests)} cannot be run:\n{log[-3000:]}")
-        return found | {"whole": seconds}
+    def baseline(self, file: str) -> Path:
+        """How a file's tests, or a module's examples, do without a fault; kept in the file that is returned."""
+        place = known(file)
+        if not place.exists():
+            found, seconds = trial.in_a_child(lambda: trial.reached([file], self.folder), self.folder, timeout=3600)
+            if found is None or found["code"] not in (0, 1, 5):  # all passed, or some failed, or there are none
+                log = self.folder.with_name(f"{self.folder.name}.log").read_text(encoding="utf8", errors="replace")
+                raise RuntimeError(f"{file} cannot be run:\n{log[-3000:]}")
+            part = place.with_suffix(f".{os.getpid()}")
+            with gzip.open(part, "wt", encoding="utf8", compresslevel=1) as kept:
+                json.dump(found | {"whole": seconds}, kept)
+            part.rename(place)
+        return place
 
     def attempt(self, trying: "Trying") -> Result:
         fault, file = trying.fault, self.folder / trying.path
         file.write_text(fault.code, encoding="utf8")
-        timeout = 30 + 5 * trying.whole
-        work = lambda: trial.noticed([*trying.tests, trying.path], trying.first, trying.seconds, trying.but)
-        by, seconds = trial.in_a_child(work, self.folder, timeout)
+        timeout, whole, by, slow = 30 + 5 * trying.whole, 0.0, "", False
+        for tests in trying.rounds():
+            work = lambda tests=tests: trial.noticed(tests, trying.first, trying.seconds, trying.but)
+            by, seconds = trial.in_a_child(work, self.folder, timeout)
+            whole, slow = whole + seconds, by is None and seconds >= timeout
+            if by != "":
+                break
         file.write_text((ROOT / trying.path).read_text(encoding="utf8"), encoding="utf8")
-        slow = by is None and seconds >= timeout
         return Result(
             module=fault.module,
             line=fault.line,
@@ -153,9 +171,9 @@ class Copy:
             at=fault.lines.start,
             by="Python itself" if by is None and not slow else by or "",
             slow=slow,
-            seconds=round(seconds, 1),
+            seconds=round(whole, 1),
             code=key(fault.code),
-            tests=digest(*trying.tests),
+            tests=digest(*guards(fault.module)),
         )
 
 
@@ -165,18 +183,47 @@ class Trying:
 
     fault: Fault
     path: str
-    tests: tuple[str, ...]
-    first: list[str]  # tests that come to its lines, and the module's own examples
+    tests: list[str]  # files, the module with its own examples among them
+    first: list[str]  # tests that come to its lines, and those examples
     seconds: dict[str, float]
     whole: float
     but: list[str]  # tests that fail without the fault, and notice nothing
 
+    def rounds(self) -> list[list[str]]:
+        """Files whose tests come to the fault, which notice most; then the others."""
+        near = {name.partition("::")[0] for name in self.first}
+        split = [[file for file in self.tests if (file in near) is here] for here in (True, False)]
+        return [files for files in split if files]
 
-def trying(fault: Fault, path: str, known: dict) -> Trying:
-    lines = known["lines"].get(path, {})
-    first = {name for line in fault.lines for name in lines.get(str(line), ())}
-    first |= {name for name in known["seconds"] if name.startswith(f"{path}::")}
-    return Trying(fault, path, guards(fault.module), sorted(first), known["seconds"], known["whole"], known["failed"])
+
+def trying(fault: Fault, path: str, facts: dict[str, dict]) -> Trying:
+    """`facts` of each file of the fault's tests, and of its module."""
+    first = {name for known in facts.values() for line in fault.lines for name in reaching(known, path, line)}
+    first |= set(facts[path]["seconds"])
+    seconds = {name: took for known in facts.values() for name, took in known["seconds"].items()}
+    failed = [name for known in facts.values() for name in known["failed"]]
+    whole = sum(known["whole"] for known in facts.values())
+    return Trying(fault, path, list(facts), sorted(first), seconds, whole, failed)
+
+
+def known(file: str) -> Path:
+    """Where it is kept which lines the tests of a file come to: anew, when any code has changed."""
+    return KNOWN / f"{key(file + digest('surgeon', 'book/_ext', 'tests', '.ci'))}.json.gz"
+
+
+def reaching(known: dict, path: str, line: int) -> list[str]:
+    return known["lines"].get(path, {}).get(str(line), [])
+
+
+def facts(place: Path, wanted: dict[str, set[str]]) -> dict:
+    """What was kept of a file's tests, of the lines that are wanted of each module: of all, it is too much to hold."""
+    with gzip.open(place, "rt", encoding="utf8") as kept:
+        found = json.load(kept)
+    lines = {
+        path: {line: names for line, names in found["lines"].get(path, {}).items() if line in wanted[path]}
+        for path in wanted
+    }
+    return found | {"lines": lines}
 
 
 COPY: Copy
@@ -189,8 +236,8 @@ def prepare(place: str) -> None:
     COPY = Copy(place)
 
 
-def baseline(job: tuple[tuple[str, ...], tuple[str, ...]]) -> tuple[tuple[str, ...], dict]:
-    return job[0], COPY.baseline(*job)
+def baseline(file: str) -> tuple[str, Path]:
+    return file, COPY.baseline(file)
 
 
 def attempt(job: Trying) -> Result:
@@ -257,7 +304,8 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))
     if options.fresh:
         RESULTS.unlink(missing_ok=True)
-    RESULTS.parent.mkdir(exist_ok=True)
+        shutil.rmtree(KNOWN, ignore_errors=True)
+    KNOWN.mkdir(parents=True, exist_ok=True)
 
     began, paths = time.perf_counter(), chosen(options.modules, modules())
     print(f"Making faults for {len(paths)} modules ...", flush=True)
@@ -290,13 +338,15 @@ def run(left: list[Fault], paths: dict[str, Path], processes: int) -> list[Resul
         # Not a Pool: its processes are daemons, which may not have children of their own.
         pool = Workers(context, processes, place)
         try:
-            sets: dict[tuple[str, ...], list[Fault]] = {}
+            waiting = {name: {*files(guards(name)), paths[name].as_posix()} for name in {f.module for f in left}}
+            needed = dict.fromkeys(file for name in waiting for file in sorted(waiting[name]))
+            for file in needed:
+                pool.put(baseline, file)
+            wanted: dict[str, set[str]] = {}
             for fault in left:
-                sets.setdefault(guards(fault.module), []).append(fault)
-            for tests, held in sets.items():
-                pool.put(baseline, (tests, tuple(sorted({paths[fault.module].as_posix() for fault in held}))))
-            known = 0
-            while known < len(sets) or len(results) < len(left):
+                wanted.setdefault(paths[fault.module].as_posix(), set()).update(map(str, fault.lines))
+            seen: dict[str, dict] = {}
+            while len(results) < len(left):
                 found = pool.take()
                 if isinstance(found, Result):
                     results.append(found)
@@ -304,13 +354,15 @@ def run(left: list[Fault], paths: dict[str, Path], processes: int) -> list[Resul
                     log.flush()
                     tell(found, f"{len(results):>5}/{len(left)}")
                     continue
-                known += 1
-                tests, facts = found
-                print(f"  {' '.join(tests)}: {len(facts['seconds'])} tests, {facts['whole']:.0f} s", flush=True)
-                for name in facts["failed"]:
-                    print(f"    left out, since it fails without a fault: {name}", flush=True)
-                for fault in sets[tests]:
-                    pool.put(attempt, trying(fault, paths[fault.module].as_posix(), facts))
+                file, place = found
+                seen[file] = facts(place, wanted)
+                print(f"  {len(seen):>5}/{len(needed)} {file}, {seen[file]['whole']:.0f} s", flush=True)
+                for failed in seen[file]["failed"]:
+                    print(f"    left out, since it fails without a fault: {failed}", flush=True)
+                for name in [name for name, these in waiting.items() if these <= seen.keys()]:
+                    path, its = paths[name].as_posix(), {file: seen[file] for file in sorted(waiting.pop(name))}
+                    for fault in (fault for fault in left if fault.module == name):
+                        pool.put(attempt, trying(fault, path, its))
         finally:
             pool.end()
     return results

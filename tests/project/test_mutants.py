@@ -1,5 +1,6 @@
 """`make mutants` takes an hour; what it reads can be checked in no time."""
 
+import gzip
 import json
 import subprocess
 import sys
@@ -88,6 +89,37 @@ def test_every_module_has_tests_that_are_there():
 )
 def test_a_module_is_guarded_by_its_own_tests_or_its_folders_or_those_that_are_named(module, tests):
     assert mutants.guards(module) == tests
+
+
+def test_tests_are_files_those_in_folders_too(tmp_path):
+    for name in ("a/test_one.py", "a/b/test_two.py", "a/b/helper.py", "test_three.py"):
+        (tmp_path / "tests" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "tests" / name).touch()
+    found = mutants.files(("tests/a", "tests/test_three.py", "tests/a/test_one.py"), tmp_path)
+    assert found == ["tests/a/b/test_two.py", "tests/a/test_one.py", "tests/test_three.py"]
+
+
+def test_files_that_come_to_a_fault_run_first_and_then_the_others(tmp_path):
+    """What is kept of a file's tests are lines of many modules; of those, the fault's are asked for."""
+    fault = faults.Fault(module="m", code="", line="", becomes="", lines=range(3, 5))
+    kept = {"code": 0, "failed": [], "seconds": {}, "whole": 2.0, "lines": {}}
+    near = kept | {"lines": {"m.py": {"1": ["near.py::a"], "4": ["near.py::b"]}, "other.py": {"4": ["near.py::c"]}}}
+    known = {}
+    for name, each in {"far.py": kept, "near.py": near, "m.py": kept | {"seconds": {"m.py::m": 0.1}}}.items():
+        with gzip.open(tmp_path / name, "wt") as file:
+            json.dump(each, file)
+        known[name] = mutants.facts(tmp_path / name, {"m.py": {"3", "4"}})
+    assert known["near.py"]["lines"] == {"m.py": {"4": ["near.py::b"]}}
+    trying = mutants.trying(fault, "m.py", known)
+    assert (trying.first, trying.whole) == (["m.py::m", "near.py::b"], 6.0)
+    assert trying.rounds() == [["near.py", "m.py"], ["far.py"]]
+
+
+def test_what_is_known_of_tests_is_forgotten_when_code_changes(monkeypatch):
+    before = mutants.known("tests/test_look.py")
+    assert before == mutants.known("tests/test_look.py") != mutants.known("tests/test_arguments.py")
+    monkeypatch.setattr(mutants, "digest", lambda *names: "changed")
+    assert mutants.known("tests/test_look.py") != before
 
 
 def test_what_tests_are_named_for_is_a_module_or_holds_some():
