@@ -31,6 +31,9 @@ LESSON = "book/anatomy/softmax.md"  # the page whose word is changed
 MIB = 2**20
 FIRST_VISIT, NEXT_PAGE = 200_000, 50_000  # bytes, compressed
 
+# A browser takes a busy machine for a slow network, and brings pictures that are further away then.
+SWIFT = "--force-effective-connection-type=4G"
+
 Row = tuple[str, str, str, bool | None]  # what, at most, measured, whether it holds
 Seen = dict[str, Any]  # what LOOK returns of a page, and the files that it asked for
 Pages = dict[str, Seen]
@@ -249,29 +252,48 @@ class Visit:
     """A tab that looks at one page after the other, each as if it were the first of a site that is served here."""
 
     def __init__(self, tab, here: str, site: Path) -> None:
-        self.tab, self.here, self.site, self.asked = tab, here, site, []
+        self.tab, self.here, self.site = tab, here, site
+        self.asked: list[str] = []
+        self.pending: set[Any] = set()
         self.network = tab.context.new_cdp_session(tab)
         self.network.send("Network.enable")
         self.network.send("Network.setCacheDisabled", {"cacheDisabled": True})
-        tab.on("request", self.hear)
+        self.events = {"request": self.hear, "requestfinished": self.end_of, "requestfailed": self.end_of}
+        for event, handler in self.events.items():
+            tab.on(event, handler)
 
-    def hear(self, request) -> None:
+    def hear(self, request: Any) -> None:
         self.asked.append(request.url)
+        self.pending.add(request)
+
+    def end_of(self, request: Any) -> None:
+        self.pending.discard(request)
 
     def begin(self, name: str) -> None:
         self.tab.goto("about:blank")
         self.asked.clear()  # what the page before has asked for since it was unfolded
+        self.pending.clear()
         self.tab.goto(f"{self.here}/{name}", wait_until="commit")
+
+    def rest(self) -> None:
+        """Wait until a loaded page has asked for nothing more in half a second. Playwright has a state for that, which
+        does not come when the end of a request is not heard of, as happens on a busy machine."""
+        self.tab.wait_for_load_state("load")
+        known, quiet, waited = 0, 0, 0
+        while quiet < 5 or (self.pending and waited < 50):
+            self.tab.wait_for_timeout(100)
+            known, quiet, waited = len(self.asked), quiet + 1 if len(self.asked) == known else 0, waited + 1
 
     def look(self) -> Seen | None:
         """What the page shows, and in `asked` the files that it needed; nothing of one without an article."""
-        self.tab.wait_for_load_state("networkidle")
+        self.rest()
         paths = {unquote(urlsplit(url).path)[1:] for url in self.asked if url.startswith(f"{self.here}/")}
         seen = self.tab.evaluate(LOOK)
         return seen and seen | {"asked": sorted(path for path in paths if (self.site / path).is_file())}
 
     def end(self) -> None:
-        self.tab.remove_listener("request", self.hear)
+        for event, handler in self.events.items():
+            self.tab.remove_listener(event, handler)
         self.network.detach()
 
 
@@ -288,7 +310,7 @@ def looked(site: Path = SITE) -> Pages:
     found = {}
     try:
         with sync_playwright() as playwright:
-            chrome = playwright.chromium.launch(executable_path=browser.stdout.strip(), args=["--disable-gpu"])
+            chrome = playwright.chromium.launch(executable_path=browser.stdout.strip(), args=["--disable-gpu", SWIFT])
             # One tab: what pages share is compiled once, and brought to each, as the first visit's.
             tab = chrome.new_page(viewport={"width": 1280, "height": 900})
             visit = Visit(tab, f"http://127.0.0.1:{server.server_port}", site)

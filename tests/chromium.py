@@ -1,10 +1,15 @@
 """Chromium for the tests: the one that `make test` found or installed, or the one that is there."""
 
 import subprocess
-from pathlib import Path
+import sys
 
-SCRIPT = Path(__file__).resolve().parents[1] / ".ci" / "browser"
-QUIET = ("--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync")
+from small_book import ROOT
+
+sys.path.insert(0, str(ROOT / ".ci"))
+from limits import SWIFT
+
+SCRIPT = ROOT / ".ci" / "browser"
+QUIET = ("--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync", SWIFT)
 
 
 def chromium() -> str:
