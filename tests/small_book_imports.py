@@ -4,8 +4,16 @@ import gc
 import sys
 from importlib import import_module, metadata
 
+import importlib_metadata as backport
+
 # A checker of addresses that JupyterLab brings takes as long to import as all of Sphinx; jsonschema can do without.
 sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
+
+# What is installed stays as it is while tests run: half a second of each build goes into looking it up.
+INSTALLED = metadata.packages_distributions()
+metadata.packages_distributions = lambda: INSTALLED
+for library in (metadata, backport):
+    library.entry_points = library.entry_points().select
 
 for name in (
     *import_module("sphinx.application").builtin_extensions,
@@ -43,9 +51,13 @@ for name in (
 ):
     import_module(name)
 
-# What is installed stays as it is while tests run: a quarter of a second of each build goes into looking it up.
-INSTALLED = metadata.packages_distributions()
-metadata.packages_distributions = lambda: INSTALLED
+# What is made when it is first used: patterns of selectors, styles of code, fonts.
+import_module("soupsieve").compile("li.a > details, a[href^='b']:not(.c)")
+list(import_module("pygments.styles").get_all_styles())
+FIGURE = import_module("matplotlib.figure").Figure(figsize=(1, 1))
+for style in ("normal", "italic"):
+    FIGURE.text(0, 0, "Small", family="DejaVu Serif", style=style)
+import_module("matplotlib.backends.backend_agg").FigureCanvasAgg(FIGURE).draw()
 
 # What is here, each build would look through for a collector of Sphinx's, and copy in its collections of garbage.
 gc.collect()

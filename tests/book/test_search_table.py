@@ -146,27 +146,24 @@ TABLE = """from IPython.display import HTML
 HTML('<search-table noun="x"><table><tr><td><a href="LINK">there</a></td></tr></table></search-table>')"""
 
 
-def test_a_link_in_an_output_leads_to_the_page_and_brings_the_script(tmp_path):
+NOWHERE = {"gone": "nowhere.md", "unnamed": "there.md#no-such-place", "another": "there.md#elsewhere"}
+
+
+def test_a_link_in_an_output_leads_to_the_page_and_one_that_leads_nowhere_ends_the_build(tmp_path):
     pages = {
         "there": "# There\n\n(a-place)=\n## A Place\n\nHere.\n",
         "table": "# Table\n\n" + cell(TABLE.replace("LINK", "there.md#a-place")),
     }
+    for name, link in NOWHERE.items():
+        place = "(elsewhere)=\n## Elsewhere\n\n" if name == "another" else ""
+        pages[name] = f"# {name}\n\n{place}" + cell(TABLE.replace("LINK", link))
     book = SmallBook(tmp_path / "book", pages, {"__init__.py": ""})
     built = book.build(*STRICT)
-    assert built.code == 0, built.output
+    assert built.code != 0
+    said = "{}.md: WARNING: an output links to {}, which is not there"
+    assert sorted(built.warnings) == sorted(said.format(name, link) for name, link in NOWHERE.items())
     html = read(book.html("table"))
     assert html.select_one("search-table a")["href"] == "there.html#a-place"
     assert len(html.select('script[src*="search-table/search-table.mjs"]')) == 1
     assert len(html.select('link[href*="search-table/search-table.css"]')) == 1
     assert "search-table" not in book.html("there")
-
-
-@pytest.mark.parametrize("link", ["nowhere.md", "there.md#no-such-place", "there.md#elsewhere"])
-def test_a_link_in_an_output_that_leads_nowhere_ends_the_build(tmp_path, link):
-    pages = {
-        "there": "# There\n",
-        "table": "# Table\n\n(elsewhere)=\n## Elsewhere\n\n" + cell(TABLE.replace("LINK", link)),
-    }
-    built = SmallBook(tmp_path / "book", pages, {"__init__.py": ""}).build(*STRICT)
-    assert built.code != 0
-    assert f"an output links to {link}, which is not there" in built.output

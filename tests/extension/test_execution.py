@@ -286,9 +286,9 @@ def setup(app):
 """
 
 
-def fragile(folder, **how):
+def fragile(folder):
     pages = {"a": "# A\n\n" + cell("1 + 1"), "b": "# B\n\n" + cell("2 + 2"), "c": "# C\n\nText.\n"}
-    book = SmallBook(folder, pages, {"__init__.py": ""}, **how)
+    book = SmallBook(folder, pages, {"__init__.py": ""})
     book.write("book/_ext/pause.py", PAUSE)
     config = (folder / "_config.yml").read_text()
     book.write("_config.yml", config.replace("      - surgeon_book\n", "      - surgeon_book\n      - pause\n"))
@@ -305,7 +305,7 @@ def tear(book: SmallBook, share: float) -> None:
 
 
 def test_a_killed_build_is_right_the_next_time(tmp_path):
-    never_killed, book = fragile(tmp_path / "never", cold=True), fragile(tmp_path / "often")
+    never_killed, book = fragile(tmp_path / "never"), fragile(tmp_path / "often")
     assert never_killed.build(*STRICT).code == 0
     for moment, share in [("read book/b", 0.5), ("write book/b", 0)]:
         book.kill_when(moment)

@@ -15,26 +15,19 @@ OUTPUT = """from IPython.display import HTML
 HTML('<p><a data-page="anatomy/NAME" href="https://elsewhere.example/book/anatomy/NAME.html">a law</a></p>')"""
 
 
-def small(tmp_path, name):
+def test_a_page_that_an_output_names_is_this_site_s_and_one_that_is_not_there_ends_the_build(tmp_path):
     pages = {
         "anatomy/there": "# There\n\nHere.\n",
-        "reference/report": "# Report\n\n" + cell(OUTPUT.replace("NAME", name)),
+        "reference/report": "# Report\n\n" + cell(OUTPUT.replace("NAME", "there")),
+        "reference/old": "# Old\n\n" + cell(OUTPUT.replace("NAME", "nowhere")),
     }
-    return SmallBook(tmp_path / "book", pages, {"__init__.py": ""})
-
-
-def test_a_page_that_an_output_names_is_this_site_s(tmp_path):
-    book = small(tmp_path, "there")
+    book = SmallBook(tmp_path / "book", pages, {"__init__.py": ""})
     built = book.build(*STRICT)
-    assert built.code == 0, built.output
+    assert built.code != 0
+    said = "reference/old.md: WARNING: an output names the page anatomy/nowhere, which is not there"
+    assert built.warnings == [said]
     link = BeautifulSoup(book.html("reference/report"), "html.parser").find("a", string="a law")
     assert link.attrs == {"href": "../anatomy/there.html"}
-
-
-def test_a_page_that_is_not_there_ends_the_build(tmp_path):
-    built = small(tmp_path, "nowhere").build(*STRICT)
-    assert built.code != 0
-    assert "an output names the page anatomy/nowhere, which is not there" in built.output
 
 
 def test_a_report_has_the_address_where_the_book_is_published():

@@ -1,8 +1,11 @@
 """What is written again, what is made again with it, and what is left alone, on books of a few pages."""
 
 import json
+import shutil
 import sys
 from base64 import b64encode
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from jinja2 import DictLoader, Environment
@@ -10,6 +13,7 @@ from small_book import ROOT, STRICT, SmallBook, cell
 
 sys.path.insert(0, str(ROOT / "book" / "_ext"))
 from surgeon_book import kept, sources
+from surgeon_book.execution import rewriting
 from surgeon_book.site import templates
 from surgeon_book.site.pages import look_up
 
@@ -29,36 +33,53 @@ def book(tmp_path_factory):
     return book
 
 
-def edit(book: SmallBook, path: str, old: str, new: str) -> None:
-    text = (book.root / path).read_text()
+def edit(file: Path, old: str, new: str) -> None:
+    text = file.read_text()
     assert old in text
-    book.write(path, text.replace(old, new))
+    file.write_text(text.replace(old, new))
 
 
 # ---- What shapes the look is a part of the site ---------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("file", "old", "new", "shown"),
-    [
-        ("theme/theme.css", "font-size: 1.12em", "font-size: 1.13em", "_static/site.css"),
-        ("theme/static/page.js", '"use strict";', '"use strict"; // so', "_static/page.js"),
-        ("theme/templates/navbar-logo.html", 'aria-label="Home"', 'aria-label="Way home"', "book/words.html"),
-        ("theme/icons.py", 'viewBox="0 0 16 16"', 'viewBox="0 0 17 17"', "_static/site.css"),
-        ("site/description.py", '"og:locale": "en_GB"', '"og:locale": "en_IE"', "book/words.html"),
-    ],
-)
-def test_a_change_of_the_look_is_in_the_next_build_which_runs_nothing(book, file, old, new, shown):
-    before = (book.root / "_build/html" / shown).read_text()
-    edit(book, f"{EXTENSION}/{file}", old, new)
+LOOK = {  # a file, what is changed in it, and a file of the site that has it then
+    "theme/theme.css": ("font-size: 1.12em", "font-size: 1.13em", "_static/site.css", "font-size:1.13em"),
+    "theme/static/page.js": ('"use strict";', '"use strict"; // so', "_static/page.js", "// so"),
+    "theme/templates/navbar-logo.html": ("Home", "Way home", "book/words.html", 'aria-label="Way home"'),
+    "theme/icons.py": ('viewBox="0 0 16 16"', 'viewBox="0 0 17 17"', "_static/site.css", "0 0 17 17"),
+    "site/description.py": ("en_GB", "en_IE", "book/words.html", 'content="en_IE"'),
+}
+
+
+@pytest.mark.parametrize("file", LOOK)
+def test_each_file_of_the_look_is_a_part_of_the_configuration(tmp_path, monkeypatch, file):
+    """For which Sphinx writes every page again, and copies styles and scripts."""
+    shutil.copytree(sources.EXTENSION, tmp_path / "extension")
+    monkeypatch.setattr(sources, "EXTENSION", tmp_path / "extension")
+    app, config = SimpleNamespace(srcdir=tmp_path), SimpleNamespace(html_static_path=[], html_extra_path=[])
+    rewriting.note_assets(app, config)
+    before = config.surgeon_assets
+    rewriting.note_assets(app, config)
+    assert config.surgeon_assets == before
+    old, new, *_ = LOOK[file]
+    edit(tmp_path / "extension" / file, old, new)
+    rewriting.note_assets(app, config)
+    assert config.surgeon_assets != before
+
+
+def test_a_change_of_the_look_is_in_the_next_build_which_runs_nothing(book):
+    for file, (old, new, shown, said) in LOOK.items():
+        edit(book.root / EXTENSION / file, old, new)
+        assert said not in (book.root / "_build/html" / shown).read_text()
     built = book.build(*STRICT)
     assert built.code == 0, built.output
-    assert (book.root / "_build/html" / shown).read_text() != before
+    for _, _, shown, said in LOOK.values():
+        assert said in (book.root / "_build/html" / shown).read_text(), said
     assert book.ran() == []
 
 
 def test_a_change_of_the_reading_reads_every_page_again(book):
-    edit(book, f"{EXTENSION}/page/upfront.py", '"tag_up-front"', '"tag_first"')
+    edit(book.root / EXTENSION / "page/upfront.py", '"tag_up-front"', '"tag_first"')
     built = book.build(*STRICT)
     assert built.code == 0, built.output
     assert book.ran() == ["runs"]

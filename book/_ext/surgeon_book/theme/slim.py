@@ -12,8 +12,11 @@ from typing import Any
 import pydata_sphinx_theme
 from docutils import nodes
 from sphinx.application import Sphinx
+from sphinx.builders.html import StandaloneHTMLBuilder
 from sphinx.config import Config
 from sphinx.errors import ExtensionError
+from sphinx.util.fileutil import copy_asset
+from sphinx.util.matching import Matcher
 from sphinx.writers.html5 import HTML5Translator
 from sphinx_exercise.nodes import solution_node
 
@@ -37,6 +40,8 @@ ASKED = {
 THEME_SCRIPT = "scripts/pydata-sphinx-theme.js"
 # Not needed at all: the book's search has its own, and solutions fold by themselves.
 NEVER = ("documentation_options.js", "doctools.js", "sphinx_highlight.js", "togglebutton.js")
+# Of what the themes bring, what no page can ask for: some hundred folders that `remove_unused` would remove again.
+NOT_COPIED = ["**/.*", "**/locales", "**/vendor", "**/fontawesome.js", "**/bootstrap.js", "**.map", "**.txt"]
 # Needed where the page has what they work on.
 ONLY_WITH = {
     "clipboard.min.js": 'class="highlight',
@@ -60,6 +65,24 @@ def check_theme(app: Sphinx, config: Config) -> None:
     config.templates_path = [f"{ours}/templates", *config.templates_path]
     config.html_static_path = [*config.html_static_path, f"{ours}/static"]
     config.html_theme_options = {"primary_sidebar_end": [], **config.html_theme_options}  # a place for advertisements
+
+
+def copy_less(app: Sphinx) -> None:
+    """In place of Sphinx's own loop over the folders of the themes."""
+    builder = app.builder
+
+    def copy(context: dict[str, Any]) -> None:
+        for folder in reversed(builder.theme.get_theme_dirs()):
+            copy_asset(
+                Path(folder, "static"),
+                Path(app.outdir, "_static"),
+                excluded=Matcher(NOT_COPIED),
+                context=context,
+                renderer=builder.templates,
+            )
+
+    if isinstance(builder, StandaloneHTMLBuilder):
+        builder.copy_theme_static_files = copy  # type: ignore[method-assign]
 
 
 def choose_scripts(app: Sphinx, pagename: str, template: str, context: dict[str, Any], doctree: Any) -> None:
@@ -131,6 +154,7 @@ def setup(app: Sphinx) -> None:
     app.add_node(solution_node, override=True, html=(visit_solution, depart_solution))
     app.connect("config-inited", check_theme, priority=Configured.THEME_IS_KNOWN)
     app.connect("builder-inited", add_scripts)
+    app.connect("builder-inited", copy_less)
     app.connect("html-page-context", choose_scripts, priority=Page.COMPLETE)
     app.connect("html-page-context", unmark_code, priority=Page.COMPLETE)
     app.connect("build-finished", pages.if_written(remove_unused), priority=Finished.UNUSED_IS_GONE)
