@@ -26,6 +26,7 @@ state = {
     "seeded": float(torch.rand(1, generator=torch.Generator().manual_seed(3))), "threads": torch.get_num_threads(),
     "folder": os.getcwd(), "main": __name__, "arguments": sys.argv[:1], "path": sys.path[:3],
     "backend": matplotlib.get_backend(), "environment": sorted(os.environ), "leads": os.getsid(0) == os.getpid(),
+    "debugged": "debugpy" in sys.modules,
 }
 json.dump(state, Path("..", f"{NAME}-{os.environ['MODE']}.json").open("w"))
 print(state["seeded"])
@@ -87,6 +88,7 @@ def test_a_page_cannot_tell_that_its_kernel_was_forked(tmp_path):
             assert forked[alike] == new[alike], alike
         assert forked["arguments"] == new["arguments"]
         assert {*new["environment"]} ^ {*forked["environment"]} == {"SURGEON_KERNELS"}
+        assert not forked["debugged"]
         assert forked["folder"] == str(tmp_path / "forked" / "book")
     for chance in ("random", "numpy", "torch"):
         assert told["forked"]["one"][chance] != told["forked"]["two"][chance], chance

@@ -63,6 +63,10 @@ def preload(packages: Iterable[str]) -> None:
     os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")  # as a kernel sets it
     for name in (*KERNEL, *(PARTS.get(package, package) for package in packages)):
         importlib.import_module(name)
+    # No page is debugged. Each kernel would import the debugger when it is asked, half of all that it does to begin.
+    sys.modules["debugpy"] = None  # type: ignore[assignment]
+    importlib.import_module("ipykernel.debugger")
+    del sys.modules["debugpy"]
     if "matplotlib" in packages:
         figure = sys.modules["matplotlib.figure"].Figure(figsize=(1, 1))
         figure.subplots().set_title("$x$")
