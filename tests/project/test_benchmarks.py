@@ -86,6 +86,7 @@ def test_a_child_measures_the_matrix_that_plain_attention_holds():
 
 def test_one_run_gives_one_table_and_everything_in_it(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(bench, "in_a_child", memory.measure)
+    monkeypatch.setattr(bench, "RANKS", 2)
     bench.main(["--lengths", "32", "64", "--heads", "2", "--width", "8", "--repeats", "1", "--out", str(tmp_path)])
     found = json.loads((tmp_path / "results.json").read_text())
     run = {(t["contestant"], t["tokens"], t["causal"], t["backward"]) for t in found["times"]}
