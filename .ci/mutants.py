@@ -138,6 +138,7 @@ class Copy:
         self.folder = Path(tempfile.mkdtemp(dir=place), "copy")
         self.folder.mkdir()
         trial.copy(self.folder)
+        trial.in_a_child(trial.compiled, self.folder, timeout=600)
 
     def baseline(self, file: str) -> Path:
         """How a file's tests, or a module's examples, do without a fault; kept in the file that is returned."""
@@ -163,7 +164,7 @@ class Copy:
             whole, slow = whole + seconds, by is None and seconds >= timeout
             if by != "":
                 break
-        file.write_text((ROOT / trying.path).read_text(encoding="utf8"), encoding="utf8")
+        shutil.copy2(ROOT / trying.path, file)
         return Result(
             module=fault.module,
             line=fault.line,

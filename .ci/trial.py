@@ -33,6 +33,19 @@ def copy(folder: Path) -> None:
             shutil.copy(path, folder)
 
 
+def compiled() -> None:
+    """Have Python keep, once, what it makes of every module, and pytest what it makes of every test: a child that
+    writes nothing reads it, but for what has changed since."""
+    import compileall
+
+    import pytest
+
+    sys.dont_write_bytecode = False
+    compileall.compile_dir("surgeon", quiet=2)
+    compileall.compile_dir("book/_ext", quiet=2)
+    pytest.main([*OPTIONS, "--collect-only", "tests"])
+
+
 def in_a_child(work: Callable[[], object], folder: Path, timeout: float) -> tuple[object, float]:
     """What `work` returned in a child that stands in the copy, or None if the child was ended; and its seconds.
 

@@ -279,6 +279,18 @@ def test_a_fault_is_noticed_by_the_test_that_runs_first(attempt, first, by):
     assert attempt(NOTICED.format(first=first), two=WRONG)[0] == f"tests/test_two.py::{by}"
 
 
+def test_what_was_compiled_before_is_not_what_a_fault_is_read_from(attempt, tmp_path):
+    (tmp_path / "copy/book/_ext").mkdir(parents=True)
+    attempt("trial.compiled()")
+    assert {path.name.split(".")[0] for path in (tmp_path / "copy").rglob("*.pyc")} == {
+        "__init__",
+        "one",
+        "two",
+        "test_two",
+    }
+    assert attempt(NOTICED.format(first=[]), two=WRONG)[0] == "tests/test_two.py::test_quick"
+
+
 def test_a_test_that_fails_without_the_fault_notices_nothing(attempt):
     but = [f"tests/test_two.py::test_{name}" for name in ("slow", "quick")]
     work = NOTICED.format(first=[]).removesuffix(")") + f", {but})"
