@@ -74,9 +74,12 @@ PYTEST := python -m pytest -n logical --maxprocesses 8 --durations 12
 test: $(VENV)/dev.stamp lint ## every test and every check, the strict build included
 	@browser=$$($(USING) sh .ci/browser) && $(USING) CHROMIUM="$$browser" sh .ci/timed test $(PYTEST)
 
+# UNIT="not site and not browser": those that take seconds as well.
+UNIT ?= not site and not browser and not long
+
 .PHONY: unit
-unit: $(VENV)/dev.stamp ## the tests that need neither the built site nor a browser
-	@$(USING) sh .ci/timed unit $(PYTEST) -m "not site and not browser"
+unit: $(VENV)/dev.stamp ## the quick tests: all that need no site, no browser, no other process and no training
+	@$(USING) sh .ci/timed unit $(PYTEST) -m "$(UNIT)"
 
 .PHONY: lint
 lint: $(VENV)/dev.stamp ## ruff, mypy, codespell

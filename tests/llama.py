@@ -60,6 +60,7 @@ def llama(model: LanguageModel):
     return theirs.eval()
 
 
-def ask(theirs, ids: list[int], **options):
+def ask(theirs, ids: torch.Tensor, **options):
+    """Of numbers [B, T]."""
     with torch.no_grad():
-        return theirs(torch.tensor([ids]), output_hidden_states=True, output_attentions=True, **options)
+        return theirs(ids, output_hidden_states=True, output_attentions=True, **options)

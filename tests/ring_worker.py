@@ -1,12 +1,18 @@
-"""One rank of a ring, started by test_ring.py as a process of its own: RANK WORLD STORE TASK. Prints JSON."""
+"""Ranks of a ring, each a process of its own, as test_ring.py asks for them: a line of JSON in, a line out.
+
+Where systems fork, a rank has PyTorch from this process, and need not import it.
+"""
 
 import json
+import multiprocessing
 import os
 import signal
 import sys
 import time
+import traceback
 from collections import Counter
 from datetime import timedelta
+from pathlib import Path
 
 import torch
 import torch.distributed as dist
@@ -104,12 +110,48 @@ def lose(rank: int, world: int, how: str) -> dict:
     return {"said": "nothing", "seconds": time.monotonic() - start}
 
 
-if __name__ == "__main__":
-    rank, world, store, task, *rest = sys.argv[1:]
-    seconds = float(rest.pop()) if len(rest) > 1 else 60
-    dist.init_process_group(
-        "gloo", init_method=f"file://{store}", rank=int(rank), world_size=int(world), timeout=timedelta(seconds=seconds)
-    )
-    answer = globals()[task](int(rank), int(world), *rest)
-    print(json.dumps(answer), flush=True)
+def start(folder: Path, rank: int, world: int, task: str, *how: str, timeout: float = 60.0) -> None:
+    """Do a task, and leave the answer, or the error, in the folder."""
+    try:
+        dist.init_process_group(
+            "gloo",
+            init_method=f"file://{folder / 'store'}",
+            rank=rank,
+            world_size=world,
+            timeout=timedelta(seconds=timeout),
+        )
+        answer = globals()[task](rank, world, *how)
+        (folder / f"{rank}.json").write_text(json.dumps(answer))
+    except BaseException:
+        (folder / f"{rank}.error").write_text(traceback.format_exc())
+        os._exit(1)
     os._exit(0)  # no farewell: a rank that lost another would wait for it
+
+
+def run(folder: str, world: int, task: str, how: list[str], timeout: float) -> dict:
+    """Start the ranks, wait, and say what each left; null for one that left nothing. None outlives this."""
+    processes = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+    ranks = [
+        processes.Process(target=start, args=(Path(folder), rank, world, task, *how), kwargs={"timeout": timeout})
+        for rank in range(world)
+    ]
+    for process in ranks:
+        process.start()
+    survivors = [process for rank, process in enumerate(ranks) if not (task == "lose" and rank == 1)]
+    for process in survivors:
+        process.join(120)
+    well = all(process.exitcode == 0 for process in survivors)
+    for process in ranks:
+        process.kill()
+        process.join()
+    left = [Path(folder) / f"{rank}.json" for rank in range(world)]
+    return {
+        "well": well,
+        "errors": [path.read_text() for path in sorted(Path(folder).glob("*.error"))],
+        "left": [json.loads(path.read_text()) if path.exists() else None for path in left],
+    }
+
+
+if __name__ == "__main__":
+    for line in sys.stdin:
+        print(json.dumps(run(**json.loads(line))), flush=True)

@@ -9,7 +9,10 @@ import pytest
 
 # By the fixtures that a test asks for, itself or through others. What is marked with none is a unit test.
 ASKED = {"site": {"site", "folder"}, "browser": {"browser", "reader"}, "lab": {"reader"}}
-ROOT = Path(__file__).resolve().parents[1]
+# What starts another process, if a test names it, itself or through what its file defines or has from its neighbours.
+PROCESSES = frozenset({"subprocess", "multiprocessing"})
+TESTS = Path(__file__).resolve().parent
+ROOT = TESTS.parent
 # One look at a page serves all tests of it, which have its name in theirs; and so does one run of it.
 BY_PAGE = re.compile(r"tests/site/test_(?:(every_page)|lab)\.py::\w+\[(.*?)(?:-(?:desktop|phone), \w+)?\]")
 # A file that makes nothing once for several tests need not be read as code, which takes seconds for all.
@@ -22,6 +25,9 @@ def arrange(items: list[pytest.Item]) -> None:
         asked = set(getattr(item, "fixturenames", ()))
         for marker in (name for name, fixtures in ASKED.items() if fixtures & asked):
             item.add_marker(marker)
+        file, _, test = item.nodeid.partition("::")
+        if file.endswith(".py") and test.partition("[")[0] in starting(ROOT / file):
+            item.add_marker("long")
     items.sort(key=turn)
 
 
@@ -43,12 +49,34 @@ def company(name: str) -> str:
 
 
 @cache
+def parsed(file: Path) -> ast.Module:
+    return ast.parse(file.read_text(encoding="utf8")) if file.exists() else ast.Module([], [])
+
+
+@cache
+def starting(file: Path) -> frozenset[str]:
+    """What starts another process, of all that a file of tests defines or imports from a file beside it."""
+    uses, found = {}, set(PROCESSES)
+    for node in parsed(file).body:
+        names = {each.id for each in ast.walk(node) if isinstance(each, ast.Name)}
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            uses[node.name] = names | {each.arg for each in ast.walk(node) if isinstance(each, ast.arg)}
+        elif isinstance(node, ast.Assign):
+            uses |= {each.id: names for each in node.targets if isinstance(each, ast.Name)}
+        elif isinstance(node, ast.ImportFrom):
+            theirs = starting(TESTS / f"{node.module}.py")
+            found |= {each.asname or each.name for each in node.names if each.name in theirs}
+    while more := {name for name, names in uses.items() if names & found} - found:
+        found |= more
+    return frozenset(found)
+
+
+@cache
 def families(file: Path) -> dict[str, frozenset[str]]:
     """By test, what its file makes once for several tests; fixtures that one test asks for together are one family."""
-    text = file.read_text(encoding="utf8") if file.exists() else ""
-    if not ONCE.search(text):
+    if not ONCE.search(text_of(file)):
         return {}
-    tree = ast.parse(text)
+    tree = parsed(file)
     functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
     decorated = {name: [ast.unparse(each) for each in node.decorator_list] for name, node in functions.items()}
     fixtures = {name for name, texts in decorated.items() if any("pytest.fixture" in text for text in texts)}

@@ -200,8 +200,12 @@ class Exam(Notes):
 
         Infinite where a number is missing.
         """
-        alive = ~expected.isnan().any(-1)
-        difference = (got - expected)[alive].abs()
+        difference = (got - expected).abs()
+        if not difference.numel():
+            return 0.0
+        if (largest := float(difference.max())) < math.inf:  # no NaN
+            return largest
+        difference = difference[~expected.isnan().any(-1)]
         if not len(difference):
             return 0.0
         missing = not difference.isfinite().all()

@@ -36,6 +36,7 @@ def together():
     return compare_families(**TINY)
 
 
+@pytest.mark.long
 def test_families_together_are_what_the_bugs_are_together(together):
     expected = compare_bugs(**TINY)
     order = together.summary.set_index("fault").index
@@ -45,6 +46,7 @@ def test_families_together_are_what_the_bugs_are_together(together):
     assert tuple(together[2:]) == tuple(expected[2:])
 
 
+@pytest.mark.long
 def test_a_family_alone_is_what_it_is_among_all(together):
     alone = compare_families(["padding", "scale"], **TINY)
     names = [fault.name for name in ("padding", "scale") for fault in FAMILIES[name].faults]
@@ -93,6 +95,7 @@ def test_what_pages_write_of_the_starts_is_their_intervals():
     assert sorted(over_starts().index) == sorted(ZOO)
 
 
+@pytest.mark.long
 def test_a_familys_table_has_a_link_and_a_circumstance_for_each_bug(together):
     table = family_table(together)
     assert list(table.columns) == [

@@ -153,6 +153,7 @@ def comparison():
     return compare_bugs(**TINY)
 
 
+@pytest.mark.long
 def test_every_fault_has_a_row_and_those_of_padding_are_left_out(comparison):
     table = comparison.summary.set_index("fault")
     assert list(table.index) == list(ZOO)
@@ -163,6 +164,7 @@ def test_every_fault_has_a_row_and_those_of_padding_are_left_out(comparison):
     assert (table.finding == [fault.finding for fault in ZOO.values()]).all()
 
 
+@pytest.mark.long
 def test_faults_that_change_nothing_are_known_and_not_trained(comparison):
     table = comparison.summary
     silent = set(table.fault[table.changes == "nothing"])
@@ -173,6 +175,7 @@ def test_faults_that_change_nothing_are_known_and_not_trained(comparison):
     assert (comparison.history.groupby("fault").size() == TINY["steps"]).all()
 
 
+@pytest.mark.long
 def test_losses_are_means_of_the_last_steps(comparison):
     table = comparison.summary.set_index("fault")
     ends = comparison.history.query("step >= 1").groupby("fault").loss.mean()

@@ -33,6 +33,7 @@ def test_what_is_kept_has_every_cut_on_every_text():
     assert kept.before["unseen"] == pytest.approx(kept.cuts["whole"][unseen], rel=1e-5)
 
 
+@pytest.mark.long
 def test_what_is_kept_is_what_the_model_does():
     """A cut of each kind on one text, a head and a layer on another, a group on a third."""
     model, kept = load(), load_losses()

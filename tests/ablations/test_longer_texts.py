@@ -179,6 +179,7 @@ def test_what_is_kept_is_every_scheme_on_both_tasks_from_eight_starts_with_versi
     assert re.fullmatch(r"\d{4}-\d\d-\d\d", runs.date)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("scheme", "task"), [("alibi", "grammar"), ("rotary", "recall")])
 def test_a_start_can_be_made_again(scheme, task):
     """But for what another machine's sums may do to a training."""

@@ -202,6 +202,7 @@ def wide():
     return train_with_and_without_scale([256], steps=60, seeds=[0, 1], record_every=60)
 
 
+@pytest.mark.long
 def test_without_the_scale_a_wide_head_starts_saturated_and_learns_late(wide):
     start, end = wide[wide.step == 0], ends(wide)
     for seed in (0, 1):
@@ -215,6 +216,7 @@ def test_without_the_scale_a_wide_head_starts_saturated_and_learns_late(wide):
         assert without.loss > 10 * with_scale.loss
 
 
+@pytest.mark.long
 def test_with_the_scale_one_learning_rate_serves_all_widths():
     end = ends(train_with_and_without_scale([16, 64], steps=200, seeds=[1], record_every=200))
     assert (end[end.scaled].accuracy > 0.95).all()

@@ -122,8 +122,11 @@ def test_clipping_brings_each_head_to_the_threshold():
     assert (before > threshold).any()
 
 
+@pytest.mark.long
 def test_scores_grow_at_a_high_rate_and_remedies_hold_them():
-    found = train_with_remedies(["none", "normalised", "capped", "clipped"], steps=60, seeds=[0], record_every=30)
+    small = {"length": 13, "batch_size": 16, "held_out": 64}
+    compared = ["none", "normalised", "capped", "clipped"]
+    found = train_with_remedies(compared, steps=60, seeds=[0], record_every=30, **small)
     largest = found.heads.groupby(["remedy", "step"]).largest.max().unstack()
     assert largest.loc["none", 60] > 20 * largest.loc["none", 0]
     assert largest.loc["normalised", 60] < 10
@@ -221,6 +224,7 @@ def test_a_kept_number_is_its_head_s():
     assert end[growth.seeds[0], growth.steps] == kept["usual"]["remedies"]["none"]["gradient"][0][1][3]
 
 
+@pytest.mark.long
 def test_the_experiment_keeps_what_a_training_finds(monkeypatch):
     monkeypatch.setattr(experiment, "STEPS", 4)
     monkeypatch.setattr(experiment, "EVERY", 2)
@@ -238,6 +242,7 @@ def test_the_experiment_keeps_what_a_training_finds(monkeypatch):
     assert kept["decayed"]["excess"][1] == decayed.losses.excess.iloc[-1]
 
 
+@pytest.mark.long
 def test_a_start_can_be_made_again():
     """A few steps of it: another machine's sums may lead a long training elsewhere."""
     growth = load_growth()

@@ -25,6 +25,7 @@ def test_what_is_kept_has_every_head_once_and_intervals_round_each_change():
     assert list(heads.cls_over) == list(heads.columns)[1:]
 
 
+@pytest.mark.long
 def test_a_kept_change_is_what_a_cut_on_all_topics_gives():
     """One head of the last layer, and the one that costs most."""
     specimen, pairs, table = load(), load_pairs(), load_heads().table
@@ -35,6 +36,7 @@ def test_a_kept_change_is_what_a_cut_on_all_topics_gives():
         assert kept.loc[measure, "low"] == pytest.approx(cut.loc[measure, "change_low"], abs=0.01)
 
 
+@pytest.mark.long
 def test_the_wide_intervals_hold_all_heads_in_all_but_one_draw_in_twenty():
     specimen, pairs = load(), load_pairs().query("topic < 3").reset_index(drop=True)
     whole = embed_pairs(specimen, pairs)

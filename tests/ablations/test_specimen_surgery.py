@@ -132,6 +132,7 @@ def test_enough_top_weights_are_all_weights(specimen):
     torch.testing.assert_close(cut, specimen.encode(sentences), rtol=0, atol=1e-5)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("layer", "head"), [(0, 0), (2, 7), (5, 11)])
 def test_silencing_each_head_is_silencing_it_in_the_whole_model(specimen, layer, head):
     """Sentences of several lengths, two of one length, and an empty one."""
@@ -187,6 +188,7 @@ def test_vectors_that_are_there_are_not_made_again(specimen):
     pd.testing.assert_frame_equal(made, given)
 
 
+@pytest.mark.long
 def test_other_people_s_defaults_change_nothing(specimen):
     pairs = load_pairs().query("topic < 2")
     sentences, _ = distinct(pairs)
@@ -250,6 +252,7 @@ def test_a_cut_that_changes_nothing_loses_nothing(specimen):
     pd.testing.assert_frame_equal(compare_cuts(specimen, cuts, pairs, whole, draws=17, seed=3), table)
 
 
+@pytest.mark.long
 def test_without_pairs_it_is_all_of_ours(specimen):
     ours = load_pairs()
     expected = compare_cuts(specimen, {"none": []}, ours, draws=3)

@@ -32,6 +32,7 @@ def test_without_a_compiler_it_cannot_be_told(monkeypatch):
     assert report["compiled"].meaning == COMPILED["none"][0]
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not compiled.has_compiler(), reason="there is no C++ compiler")
 @pytest.mark.parametrize("subject", [attention, MultiHeadAttention(28, 4)], ids=["a function", "a layer"])
 def test_a_sound_attention_is_the_same_when_compiled(subject):

@@ -82,6 +82,7 @@ def judged(model, copies):
     return score_alignment(reading.weights, copies.truth), float(right.double().mean())
 
 
+@pytest.mark.long
 def test_training_finds_the_alignment_it_is_not_shown():
     generator = torch.Generator().manual_seed(0)
     unseen = draw_copies(211, seed=generator)

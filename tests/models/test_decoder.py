@@ -55,7 +55,7 @@ def reached(model, x, t, cuts):
 def test_it_is_transformers_llama(key_heads):
     """To single precision, in which theirs keeps its norms and its angles."""
     model = untrained(SIZES._replace(key_heads=key_heads), seed=5, spread=0.6)
-    theirs, trace = ask(llama(model), TEXT), model.trace(TEXT)
+    theirs, trace = ask(llama(model), torch.tensor([TEXT])), model.trace(TEXT)
     pairs = {
         "logits": (trace.logits, theirs.logits[0]),
         "weights": (trace.weights, torch.cat(theirs.attentions)),

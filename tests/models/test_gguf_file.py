@@ -149,9 +149,9 @@ def test_transformers_reads_the_same_of_it(tmp_path):
     read = load_gguf_checkpoint(tmp_path / "small.gguf", return_tensors=True, model_to_load=theirs)
     left = theirs.load_state_dict(read["tensors"], strict=False)
     assert left.missing_keys == ["lm_head.weight"]
-    expected = ask(theirs, TEXT).logits[0]
+    expected = ask(theirs, torch.tensor([TEXT])).logits[0]
     assert (load(tmp_path).logits(TEXT) - expected).abs().max() < 1e-4 * expected.std()
-    assert (ask(llama(model), TEXT).logits[0] - expected).abs().max() < 1e-4 * expected.std()
+    assert (ask(llama(model), torch.tensor([TEXT])).logits[0] - expected).abs().max() < 1e-4 * expected.std()
 
 
 def test_rows_of_pairs_are_put_in_halves():

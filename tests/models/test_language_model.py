@@ -5,19 +5,24 @@ import json
 import re
 import subprocess
 import sys
+from typing import Any, NamedTuple
 
 import pytest
 import torch
 from language_texts import ODD, TEXTS
 from llama import ask, llama, their_config, their_name
+from torch.nn.functional import pad
+from torch.nn.utils.rnn import pad_sequence
 
 from surgeon.anatomy.cache import KeyValueCache
 from surgeon.anatomy.positions import Positions, Rotary
 from surgeon.models.cuts import Cut, silent, windowed
 from surgeon.models.decoder import Sizes
-from surgeon.models.language_model import LanguageModel, Trace, load
+from surgeon.models.language_model import LanguageModel, load
 from surgeon.models.language_model_files import find_model
 from surgeon.models.language_model_reading import read_model
+
+pytestmark = pytest.mark.long
 
 SENTENCE = "The surgeon cut the wire, and then the attention, which had been sharp, went flat."
 SPREAD = 1e-4  # of the logits: what single precision may lose on the way through thirty layers
@@ -41,36 +46,88 @@ def test_the_texts_are_fifty():
     assert len(TEXTS) == len(set(TEXTS)) == 50
 
 
-def compare_behind_a_cache(model: LanguageModel, theirs, text: str, whole: Trace) -> None:
-    """The second half behind a cache of the first: theirs behind theirs, and ours of the whole."""
-    ids = torch.tensor([model.tokenize(text)[0]])
-    half = (ids.shape[1] + 1) // 2  # one token has no second half
-    caches, kept = [KeyValueCache(ids.shape[1]) for _ in model.layers], None
-    for some in (range(half), range(half, ids.shape[1]))[: ids.shape[1]]:
-        part = ids[:, some]
-        steps = list(model.walk(model.embed(part), caches=caches))
-        found, weights = model.read(steps[-1].x)[0], torch.cat([step.weights for step in steps])
-        expected = ask(theirs, part[0].tolist(), past_key_values=kept, use_cache=True)
-        kept = expected.past_key_values
-        for other in (expected.logits[0], whole.logits[some]):
-            assert (found - other).abs().max() < SPREAD * other.std(), text
-        for other in (torch.cat(expected.attentions), whole.weights[..., some, : some.stop]):
-            assert (weights - other).abs().max() < SPREAD, text
+class Read(NamedTuple):
+    """What a batch of texts leaves behind, of which some are filled up behind their end."""
 
+    logits: torch.Tensor  # [B, T, vocabulary]
+    hidden: torch.Tensor  # [L + 1, B, T, D], the last one normed
+    weights: torch.Tensor  # [L, B, H, T, S]
 
-def test_logits_hidden_states_and_weights_are_transformers_own_behind_a_cache_as_well(model, theirs):
-    for text in TEXTS:
-        trace, expected = model.trace(text), ask(theirs, model.tokenize(text)[0])
-        logits = expected.logits[0]
-        assert (trace.logits - logits).abs().max() < SPREAD * logits.std(), text
-        states = torch.cat(expected.hidden_states)
-        ours = torch.cat([trace.hidden[:-1], model.norm(trace.hidden[-1:])])
-        for layer, (one, other) in enumerate(zip(ours, states, strict=True)):
+    def of(self, b: int, n: int) -> "Read":
+        """One text's `n` tokens."""
+        return Read(self.logits[b, :n], self.hidden[:, b, :n], self.weights[:, b, :, :n, :n])
+
+    def up_to(self, t: int) -> "Read":
+        return Read(self.logits[:, :t], self.hidden[:, :, :t], self.weights[..., :t, :])
+
+    def followed(self, by: "Read") -> "Read":
+        wide = pad(self.weights, (0, by.weights.shape[-1] - self.weights.shape[-1]))
+        return Read(
+            torch.cat([self.logits, by.logits], 1),
+            torch.cat([self.hidden, by.hidden], 2),
+            torch.cat([wide, by.weights], 3),
+        )
+
+    def agrees(self, other: "Read", text) -> None:
+        assert (self.logits - other.logits).abs().max() < SPREAD * other.logits.std(), text
+        for layer, (one, another) in enumerate(zip(self.hidden, other.hidden, strict=True)):
             # some columns are a hundred times as large as the rest
-            assert torch.allclose(one, other, rtol=1e-5, atol=5 * SPREAD * float(other.std())), (text, layer)
-        assert (trace.weights - torch.cat(expected.attentions)).abs().max() < SPREAD, text
-        if text != NEAR_A_TIE:
-            compare_behind_a_cache(model, theirs, text, trace)
+            assert torch.allclose(one, another, rtol=1e-5, atol=5 * SPREAD * float(another.std())), (text, layer)
+        assert self.weights.shape == other.weights.shape
+        assert (self.weights - other.weights).abs().max() < SPREAD, text
+
+
+def read_by_ours(model: LanguageModel, ids: torch.Tensor, caches=None) -> Read:
+    x = model.embed(ids)
+    steps = list(model.walk(x, caches=caches))
+    hidden = torch.stack([x, *(step.x for step in steps[:-1]), model.norm(steps[-1].x)])
+    return Read(model.read(steps[-1].x), hidden, torch.stack([step.weights for step in steps]))
+
+
+def read_by_theirs(theirs, ids: torch.Tensor, caches=None) -> tuple[Read, Any]:
+    """And their cache of it."""
+    said = ask(theirs, ids, past_key_values=caches, use_cache=True)
+    read = Read(said.logits, torch.stack(said.hidden_states), torch.stack(said.attentions))
+    return read, said.past_key_values
+
+
+@pytest.fixture(scope="module")
+def side_by_side(model) -> list[list[list[int]]]:
+    """The numbers of all texts, those of about the same length in one batch."""
+    batches: list[list[list[int]]] = []
+    for ids in sorted((model.tokenize(text)[0] for text in TEXTS), key=len):
+        if not batches or len(ids) > 1.5 * len(batches[-1][0]):
+            batches.append([])
+        batches[-1].append(ids)
+    return batches
+
+
+def test_logits_hidden_states_and_weights_are_transformers_own_behind_a_cache_as_well(model, theirs, side_by_side):
+    """The second half behind a cache of the first: theirs behind theirs, and ours of the whole."""
+    near_a_tie = model.tokenize(NEAR_A_TIE)[0]
+    for texts in side_by_side:
+        ids = pad_sequence([torch.tensor(text) for text in texts], batch_first=True)
+        T, half = ids.shape[1], (ids.shape[1] + 1) // 2  # one token has no second half
+        whole, (expected, kept) = read_by_ours(model, ids), read_by_theirs(theirs, ids)
+        caches = [KeyValueCache(T) for _ in model.layers]
+        behind, theirs_behind = read_by_ours(model, ids[:, :half], caches), expected.up_to(half)
+        if T > 1:
+            kept.crop(half - T)
+            behind = behind.followed(read_by_ours(model, ids[:, half:], caches))
+            theirs_behind = theirs_behind.followed(read_by_theirs(theirs, ids[:, half:], kept)[0])
+        for b, text in enumerate(texts):
+            one = b, len(text)
+            whole.of(*one).agrees(expected.of(*one), text)
+            for other in (theirs_behind, whole) if text != near_a_tie else ():
+                behind.of(*one).agrees(other.of(*one), text)
+
+
+def test_a_trace_is_what_transformers_reads(model, theirs, side_by_side):
+    """The longest text of each batch, alone."""
+    for *_, text in side_by_side:
+        trace, (expected, _) = model.trace(text), read_by_theirs(theirs, torch.tensor([text]))
+        hidden = torch.cat([trace.hidden[:-1], model.norm(trace.hidden[-1:])])
+        Read(trace.logits, hidden, trace.weights).agrees(expected.of(0, len(text)), text)
 
 
 def test_near_a_tie_a_cache_loses_nothing_but_rounding(model):
@@ -85,12 +142,13 @@ def test_near_a_tie_a_cache_loses_nothing_but_rounding(model):
 
 def test_with_a_cache_token_by_token(model, theirs):
     """Token by token, theirs and ours, and ours against the whole."""
-    text = TEXTS[30]
+    text = TEXTS[7]
     ids, whole = model.tokenize(text)[0], model.logits(text)
+    assert len(ids) == 11
     caches, kept = [KeyValueCache(len(ids)) for _ in model.layers], None
     for t, one in enumerate(ids):
         found = model(torch.tensor([[one]]), (), caches)[0, 0]
-        expected = ask(theirs, [one], past_key_values=kept, use_cache=True)
+        expected = ask(theirs, torch.tensor([[one]]), past_key_values=kept, use_cache=True)
         kept = expected.past_key_values
         for other in (expected.logits[0, 0], whole[t]):
             assert (found - other).abs().max() < SPREAD * other.std()
@@ -98,8 +156,8 @@ def test_with_a_cache_token_by_token(model, theirs):
 
 def test_what_it_writes_is_what_transformers_writes(model, theirs):
     ids = model.tokenize(SENTENCE)[0]
-    written = theirs.generate(torch.tensor([ids]), max_new_tokens=9, do_sample=False, pad_token_id=2)[0, len(ids) :]
-    assert model.generate(SENTENCE, 9) == model.decode(written.tolist())
+    written = theirs.generate(torch.tensor([ids]), max_new_tokens=5, do_sample=False, pad_token_id=2)[0, len(ids) :]
+    assert model.generate(SENTENCE, 5) == model.decode(written.tolist())
 
 
 # Tokens
@@ -196,7 +254,7 @@ def test_other_folders_of_its_kind_are_read(tmp_path, model):
         assert len(list(folder.glob("*.safetensors"))) == (1 if tied else 3)
         ours = load(folder)
         assert ours.sizes == sizes
-        logits = ask(theirs, model.tokenize(SENTENCE)[0]).logits[0]
+        logits = ask(theirs, torch.tensor([model.tokenize(SENTENCE)[0]])).logits[0]
         assert (ours.logits(SENTENCE) - logits).abs().max() < SPREAD * logits.std()
 
 
@@ -257,10 +315,10 @@ def test_it_is_read_in_little_memory():
     assert 0.5 * 2**30 < float(run.stdout) < 1.5 * 2**30
 
 
-def test_its_state_has_every_tensor_of_the_file(model):
+def test_its_state_has_every_tensor_of_the_file(model, theirs):
     contents = read_model(find_model())
     assert set(contents.state) == set(model.state_dict())
-    assert {their_name(name) for name in contents.state} == set(llama(model).state_dict())
+    assert {their_name(name) for name in contents.state} == set(theirs.state_dict())
 
 
 def test_importing_it_loads_nothing_that_only_the_model_needs():

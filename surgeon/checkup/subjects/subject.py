@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from surgeon.checkup.subjects.answering import SubjectError, answer
 from surgeon.checkup.subjects.conventions import encode, shape
 from surgeon.checkup.subjects.declaration import Held
-from surgeon.checkup.subjects.layouts import bring_back, lay_out
+from surgeon.checkup.subjects.layouts import bring_back, lay_out, shape_in
 from surgeon.checkup.subjects.surroundings import apart
 
 
@@ -249,8 +249,7 @@ class Subject:
     def _read(self, returned: Any, Q: Tensor, K: Tensor, V: Tensor) -> Answer:
         """The output and the weights among what came back."""
         output, *rest = parts(returned)
-        wide = Q[..., :1].expand(*Q.shape[:-1], V.shape[-1])
-        wanted = lay_out(wide, self.held.layout).shape
+        wanted = shape_in(self.held.layout, *Q.shape[:-1], V.shape[-1])
         if output.shape != wanted:
             raise SubjectError(
                 f"The output must have shape {list(wanted)}, got"

@@ -56,7 +56,7 @@ def apart(seed: int | None) -> Iterator[None]:
     if seed is None:
         yield
         return
-    with _generators_kept():
+    with nullcontext() if _kept.get() else _generators_kept():
         torch.default_generator.manual_seed(seed)
         random.seed(seed)
         np.random.seed(seed)

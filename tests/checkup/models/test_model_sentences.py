@@ -185,6 +185,7 @@ INSTEAD = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", SAID)
 def test_what_is_said(name):
     made, sizes, held, law, said = SAID[name]
@@ -202,6 +203,7 @@ def numberless(said):
     return re.sub(r"\d[\d.e+-]*", "#", said)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", [*ODD, *OF_THE_LIBRARY])
 def test_what_is_said_of_an_odd_model(name):
     if name in OF_THE_LIBRARY:

@@ -1,6 +1,7 @@
 """Models that are right: nothing is said against them but what is true."""
 
 import random
+from functools import cache
 
 import numpy as np
 import pytest
@@ -10,16 +11,29 @@ from sound_models import ARCHITECTURES, MODELS, OURS, TRANSFORMERS, TRUE, of_tra
 from surgeon import examine_model
 from surgeon.checkup.models.laws import MODEL_LAWS
 
+pytestmark = pytest.mark.long
+
 # What must be told, whatever else cannot be
 DECODERS = ("alone or in company", "future, evaluating", "future, training", "the past is seen", "gradients")
 
 
+@pytest.fixture(scope="module")
+def examined():
+    """From a name to its report, which several tests read."""
+
+    @cache
+    def examined(name):
+        make, held = MODELS[name]
+        return examine_model(make(), **held)
+
+    return examined
+
+
 @pytest.mark.parametrize("name", MODELS)
-def test_nothing_is_said_against_a_sound_model_but_what_is_true(name):
+def test_nothing_is_said_against_a_sound_model_but_what_is_true(name, examined):
     if name in TRANSFORMERS:
         pytest.importorskip("transformers")
-    make, held = MODELS[name]
-    report = examine_model(make(), **held)
+    report = examined(name)
     told = {f.name: (f.weight, f.meaning) for f in report.broken}
     expected = TRUE.get(name, {})
     assert set(told) == set(expected), report.details
@@ -34,9 +48,9 @@ def test_nothing_is_said_against_a_sound_model_but_what_is_true(name):
 
 
 @pytest.mark.parametrize("name", ["Llama", "BLOOM", "Mixtral"])
-def test_of_a_decoder_of_the_library_nearly_everything_is_told(name):
+def test_of_a_decoder_of_the_library_nearly_everything_is_told(name, examined):
     pytest.importorskip("transformers")
-    report = examine_model(of_transformers(name))
+    report = examined(name)
     untold = {f.name for f in report.untold}
     beside = {"documents apart", "moving along", "positions from the mask"} if name == "BLOOM" else set()
     assert untold <= beside | {
@@ -48,9 +62,9 @@ def test_of_a_decoder_of_the_library_nearly_everything_is_told(name):
     }
 
 
-def test_a_window_is_read_off_the_configuration():
+def test_a_window_is_read_off_the_configuration(examined):
     pytest.importorskip("transformers")
-    report = examine_model(of_transformers("Mistral"))
+    report = examined("Mistral")
     assert report["reach"].measured == report["reach"].bound == 6
     assert report["cache, beyond the window"].passed
 
@@ -85,9 +99,9 @@ def test_a_function_is_asked_in_its_own_precision():
     assert "rounding may make" in report["alone or in company"].meaning
 
 
-def test_the_library_is_known_by_its_programs():
+def test_the_library_is_known_by_its_programs(examined):
     pytest.importorskip("transformers")
-    report = examine_model(of_transformers("Llama"))
+    report = examined("Llama")
     assert report["back ends agree"].meaning.startswith("Tried: eager, sdpa, math, sdpa, flash.")
     assert len(ARCHITECTURES) >= 24
 
@@ -103,5 +117,6 @@ def test_a_mask_of_blocks_is_read_as_the_library_says():
     """Eager attention adds its mask, and reads floats alone."""
     pytest.importorskip("transformers")
     eager = of_transformers("Llama", attn_implementation="eager")
-    assert "of booleans" not in examine_model(eager)["documents apart"].meaning
-    assert "an additive mask" in examine_model(eager)["documents apart"].meaning
+    said = examine_model(eager)["documents apart"].meaning
+    assert "of booleans" not in said
+    assert "an additive mask" in said
