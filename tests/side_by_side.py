@@ -56,16 +56,23 @@ def parsed(file: Path) -> ast.Module:
 @cache
 def starting(file: Path) -> frozenset[str]:
     """What starts another process, of all that a file of tests defines or imports from a file beside it."""
-    uses, found = {}, set(PROCESSES)
+    found: set[str] = set()
+    for node in parsed(file).body:
+        if isinstance(node, ast.Import):
+            found |= {each.asname or each.name for each in node.names if each.name in PROCESSES}
+        if isinstance(node, ast.ImportFrom):
+            theirs = {each.name for each in node.names} & starting(TESTS / f"{node.module}.py")
+            theirs |= {each.name for each in node.names if node.module in PROCESSES}
+            found |= {each.asname or each.name for each in node.names if each.name in theirs}
+    if not found:  # as in most files
+        return frozenset()
+    uses: dict[str, set[str]] = {}
     for node in parsed(file).body:
         names = {each.id for each in ast.walk(node) if isinstance(each, ast.Name)}
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
             uses[node.name] = names | {each.arg for each in ast.walk(node) if isinstance(each, ast.arg)}
-        elif isinstance(node, ast.Assign):
+        if isinstance(node, ast.Assign):
             uses |= {each.id: names for each in node.targets if isinstance(each, ast.Name)}
-        elif isinstance(node, ast.ImportFrom):
-            theirs = starting(TESTS / f"{node.module}.py")
-            found |= {each.asname or each.name for each in node.names if each.name in theirs}
     while more := {name for name, names in uses.items() if names & found} - found:
         found |= more
     return frozenset(found)

@@ -232,6 +232,7 @@ def test_a_default_device_without_numbers_is_not_used():
     assert {(x.dtype, x.device.type) for x in (seen.sound, seen.faulty, seen.reach)} == {(torch.float32, "cpu")}
 
 
+@pytest.mark.long
 def test_a_cheat_is_below_the_source_and_pays_for_it():
     names = ["lost_mask", "sees_the_next", "unscaled", "softmax_over_batch"]
     result = compare_bugs(names, steps=60, held_out=31)

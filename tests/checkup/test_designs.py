@@ -23,6 +23,7 @@ LAWS_OF = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("single", [False, True], ids=["float64", "float32"])
 @pytest.mark.parametrize("name", SOUND)
 def test_what_is_as_declared_fails_nothing_and_is_told_to_be_there(name, single):
@@ -44,6 +45,7 @@ def test_beside_a_sink_no_law_that_holds_says_that_weights_sum_to_one(name):
     assert [f.meaning for f in report.held if "sum to one" in f.meaning] == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", WRONG)
 def test_what_is_not_as_declared_is_named(name):
     subject, declared, law, said = WRONG[name]

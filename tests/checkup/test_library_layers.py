@@ -56,6 +56,7 @@ def expected(name, program):
     return found
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("program", ["eager", "sdpa"])
 @pytest.mark.parametrize("name", LAYERS)
 def test_an_attention_of_the_library_needs_nothing_said(name, program):

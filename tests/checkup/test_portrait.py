@@ -12,6 +12,7 @@ FREE |= {"mask before softmax", "future, evaluating", "padding on keys", "minus 
 FREE |= {"dead rows, backward", "inputs unchanged", "random state", "strided inputs", "values in step with keys"}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("single", "seed"), [(False, 0), (True, 1)], ids=["float64", "float32"])
 @pytest.mark.parametrize("name", SOUND)
 def test_a_sound_attention_of_another_kind_fails_nothing_and_is_told_for_what_it_is(name, single, seed):
@@ -25,6 +26,7 @@ def test_a_sound_attention_of_another_kind_fails_nothing_and_is_told_for_what_it
     assert told >= FREE - few, FREE - told
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", WRONG)
 def test_a_fault_of_another_kind_is_named(name):
     subject, law, said = WRONG[name]
@@ -34,6 +36,7 @@ def test_a_fault_of_another_kind_is_named(name):
         assert report[law].meaning == said
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", UNTOLD)
 def test_what_may_be_meant_fails_nothing(name):
     subject, said = UNTOLD[name]
@@ -45,6 +48,7 @@ def test_what_may_be_meant_fails_nothing(name):
         assert said in report.portrait
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", PORTRAITS)
 def test_a_portrait_says_what_kind_of_attention_it_is(name):
     make, held, lines = PORTRAITS[name]

@@ -26,6 +26,7 @@ SAID = (
 )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", SAID)
 def test_what_is_said(name):
     make, held, expected = SAID[name]

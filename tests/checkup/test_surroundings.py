@@ -45,6 +45,7 @@ def examined(request):
     return subject, held, examine(subject, **held)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("around", SURROUNDINGS)
 def test_a_report_is_the_same_wherever_it_is_asked_for(examined, around):
     subject, held, plain = examined

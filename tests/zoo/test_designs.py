@@ -102,6 +102,7 @@ MEANINGS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", WRONG)
 def test_a_wrong_design_fails_its_own_finding_and_is_told_for_what_it_is(name):
     report = WRONG[name].examine()
@@ -109,6 +110,7 @@ def test_a_wrong_design_fails_its_own_finding_and_is_told_for_what_it_is(name):
     assert MEANINGS[name] in report[WRONG[name].finding].meaning
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", RIGHT)
 def test_a_right_design_fails_nothing(name):
     report = RIGHT[name].examine()
@@ -117,6 +119,7 @@ def test_a_right_design_fails_nothing(name):
 
 
 # `.ci/matrix.py` asks all of them, from five seeds and in both precisions.
+@pytest.mark.long
 @pytest.mark.parametrize("name", [name for name in LAYERS if not name.endswith("sdpa")])
 def test_a_layer_that_people_have_has_no_fault(name):
     make, held = LAYERS[name]

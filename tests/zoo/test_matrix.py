@@ -121,6 +121,7 @@ LIGHTER = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ZOO)
 def test_a_fault_fails_its_own_finding_and_no_other_and_is_told_for_what_it_is(name):
     for seed in two_seeds(name, ZOO):
@@ -133,6 +134,7 @@ def test_a_fault_fails_its_own_finding_and_no_other_and_is_told_for_what_it_is(n
             assert [finding.instead for finding in report.failed] == [said_instead.OF_THE_ZOO[name]]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", HEALTHY)
 def test_a_sound_subject_fails_nothing(name):
     make, held = HEALTHY[name]
