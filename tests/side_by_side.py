@@ -17,6 +17,9 @@ ROOT = TESTS.parent
 BY_PAGE = re.compile(r"tests/site/test_(?:(every_page)|lab)\.py::\w+\[(.*?)(?:-(?:desktop|phone), \w+)?\]")
 # A file that makes nothing once for several tests need not be read as code, which takes seconds for all.
 ONCE = re.compile(r"scope=.module")
+# Nor need one that names nothing that starts a process, and has nothing of a neighbour that does.
+STARTS = re.compile("|".join(PROCESSES))
+NEIGHBOURS = re.compile(r"^from (\w+) import", re.MULTILINE)
 
 
 def arrange(items: list[pytest.Item]) -> None:
@@ -49,13 +52,21 @@ def company(name: str) -> str:
 
 
 @cache
+def text_of(file: Path) -> str:
+    return file.read_text(encoding="utf8") if file.exists() else ""
+
+
+@cache
 def parsed(file: Path) -> ast.Module:
-    return ast.parse(file.read_text(encoding="utf8")) if file.exists() else ast.Module([], [])
+    return ast.parse(text_of(file))
 
 
 @cache
 def starting(file: Path) -> frozenset[str]:
     """What starts another process, of all that a file of tests defines or imports from a file beside it."""
+    neighbours = NEIGHBOURS.findall(text_of(file))
+    if not STARTS.search(text_of(file)) and not any(starting(TESTS / f"{name}.py") for name in neighbours):
+        return frozenset()
     found: set[str] = set()
     for node in parsed(file).body:
         if isinstance(node, ast.Import):
@@ -64,8 +75,6 @@ def starting(file: Path) -> frozenset[str]:
             theirs = {each.name for each in node.names} & starting(TESTS / f"{node.module}.py")
             theirs |= {each.name for each in node.names if node.module in PROCESSES}
             found |= {each.asname or each.name for each in node.names if each.name in theirs}
-    if not found:  # as in most files
-        return frozenset()
     uses: dict[str, set[str]] = {}
     for node in parsed(file).body:
         names = {each.id for each in ast.walk(node) if isinstance(each, ast.Name)}
