@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -161,13 +162,28 @@ def test_a_name_is_there_or_says_its_extra(bare):
     assert len(missed) < 12
 
 
+def missed(bare: Environment, *codes: str) -> list[str]:
+    """What each of some lines of code ends with, one after the other."""
+    program = (
+        "import traceback\n"
+        f"for code in {codes}:\n"
+        "    try:\n"
+        "        exec(code, {})\n"
+        "    except ModuleNotFoundError as error:\n"
+        "        print(traceback.format_exception_only(error)[-1], end='')\n"
+    )
+    return [line.removeprefix("ModuleNotFoundError: ") for line in bare.says(program).splitlines()]
+
+
 def test_from_and_a_trained_model_say_it_too(bare):
-    done = bare.run("-c", "from surgeon import plot_attention_heatmap")
-    said = 'plot_attention_heatmap needs matplotlib, which is not installed: pip install "attention-surgeon[plots]".'
-    assert done.stderr.splitlines()[-1] == f"ModuleNotFoundError: {said}"
-    done = bare.run("-c", "from surgeon.models import specimen; specimen.load()")
-    said = 'The specimen needs tokenizers, which is not installed: pip install "attention-surgeon[models]".'
-    assert done.stderr.splitlines()[-1] == f"ModuleNotFoundError: {said}"
+    assert missed(
+        bare,
+        "from surgeon import plot_attention_heatmap",
+        "from surgeon.models import specimen; specimen.load()",
+    ) == [
+        'plot_attention_heatmap needs matplotlib, which is not installed: pip install "attention-surgeon[plots]".',
+        'The specimen needs tokenizers, which is not installed: pip install "attention-surgeon[models]".',
+    ]
 
 
 def test_a_module_is_there_or_says_its_extra(bare):
@@ -198,10 +214,11 @@ def test_a_module_is_there_or_says_its_extra(bare):
 
 
 def test_what_else_is_missed_is_said_as_python_says_it(bare):
-    done = bare.run("-c", "from surgeon.imaging.heat_maps import plot_matrix")
-    assert done.stderr.splitlines()[-1] == "ModuleNotFoundError: No module named 'surgeon.imaging.heat_maps'"
-    done = bare.run("-c", "import surgeon, matplotlib")
-    assert done.stderr.splitlines()[-1] == "ModuleNotFoundError: No module named 'matplotlib'"
+    assert missed(
+        bare,
+        "from surgeon.imaging.heat_maps import plot_matrix",
+        "import surgeon, matplotlib",
+    ) == ["No module named 'surgeon.imaging.heat_maps'", "No module named 'matplotlib'"]
 
 
 def test_an_attention_is_examined(bare):
@@ -263,10 +280,33 @@ examine(attention, no_such_argument=True)
 """
 
 
+def strictness() -> str:
+    """A configuration that is strict with the package and whoever uses it, and with all else what `make lint` is: most
+    of what that has read of PyTorch, in half a minute, need not be read again."""
+    told = subprocess.run([sys.executable, "-m", "mypy", "--help"], capture_output=True, text=True, check=True).stdout
+    named = re.search(r"Strict mode; enables the following flags:(.*?)\n  --", told, re.DOTALL)[1]
+    flags = re.sub(r"\s", "", named).replace("-", "_").split(",")
+    strict = {flag.removeprefix("__").removeprefix("no_"): "__no_" not in flag for flag in flags}
+    assert {"disallow_untyped_calls", "implicit_reexport"} <= strict.keys()
+    ours = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf8"))["tool"]["mypy"]
+    everywhere = {name: value for name, value in ours.items() if name != "files"}
+    everywhere["warn_redundant_casts"] = strict.pop("warn_redundant_casts")
+    here = strict | {"ignore_missing_imports": False}
+    parts = {"mypy": everywhere, "mypy-typed,mypy-mistyped,mypy-surgeon,mypy-surgeon.*": here}
+    return "".join(
+        f"[{part}]\n" + "".join(f"{name} = {value}\n" for name, value in options.items())
+        for part, options in parts.items()
+    )
+
+
 def test_a_strict_type_checker_reads_the_package_from_outside(bare):
     (bare.place / "typed.py").write_text(TYPED)
     (bare.place / "mistyped.py").write_text(MISTYPED)
-    options = ["--strict", "--python-executable", bare.python, "--cache-dir", bare.place / ".mypy_cache"]
+    (bare.place / "mypy.ini").write_text(strictness())
+    lint, cache = ROOT / ".mypy_cache", ROOT / ".mypy_cache" / "outside"
+    if lint.exists() and not cache.exists():
+        shutil.copytree(lint, cache, ignore=shutil.ignore_patterns(cache.name))
+    options = ["--python-executable", bare.python, "--cache-dir", cache]
     command = [sys.executable, "-m", "mypy", *options, "typed.py", "mistyped.py"]
     done = subprocess.run(command, cwd=bare.place, env=bare.variables(), capture_output=True, text=True)
     found = re.findall(r"^(\w+)\.py:(\d+): error: .*\[([\w-]+)\]$", done.stdout, re.MULTILINE)
@@ -291,22 +331,21 @@ def test_the_readmes_snippets_run(whole):
     assert (whole.place / "heads.html").stat().st_size > 10_000
 
 
-SAVED = """
-from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+def save(folder: Path) -> None:
+    """A small model of random weights and its tokenizer, by the library itself."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
-sizes = {"vocab_size": 3, "n_positions": 8, "n_embd": 12, "n_layer": 2, "n_head": 3}
-GPT2LMHeadModel(GPT2Config(**sizes, bos_token_id=0, eos_token_id=0)).save_pretrained("FOLDER")
-tokenizer = Tokenizer(models.WordLevel({"[UNK]": 0, "a": 1, "sentence": 2}, unk_token="[UNK]"))
-tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="[UNK]").save_pretrained("FOLDER")
-"""
+    sizes = {"vocab_size": 3, "n_positions": 8, "n_embd": 12, "n_layer": 2, "n_head": 3}
+    GPT2LMHeadModel(GPT2Config(**sizes, bos_token_id=0, eos_token_id=0)).save_pretrained(folder)
+    tokenizer = Tokenizer(models.WordLevel({"[UNK]": 0, "a": 1, "sentence": 2}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="[UNK]").save_pretrained(folder)
 
 
 def test_the_readmes_look_at_a_folder(beside_transformers):
-    """A small model of random weights, saved as the library saves its own."""
     (command,) = re.findall(r"^python (-m surgeon\.look .*)$", README, re.MULTILINE)
-    beside_transformers.says(SAVED)
+    save(beside_transformers.place / "FOLDER")
     done = beside_transformers.run(*shlex.split(command))
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == "heads.html: 2 layers of 3 heads on 1 text\n"
