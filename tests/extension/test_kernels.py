@@ -1,5 +1,7 @@
 """Kernels that are forked: a page cannot tell, and nothing is left of them."""
 
+import asyncio
+import inspect
 import json
 import os
 import signal
@@ -9,6 +11,7 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
+import jupyter_client
 import psutil
 import pytest
 from small_book import ROOT, STRICT, SmallBook, cell
@@ -132,7 +135,9 @@ def test_a_build_that_is_killed_leaves_no_process(tmp_path, whom):
 @pytest.fixture
 def server(tmp_path):
     """A server that has imported nothing; it asks for no kernel of IPython's, but runs what the test gives it."""
-    program = f"import sys, forkserver\nforkserver.serve({str(tmp_path)!r}, ['cycler'])\n"
+    farewell = tmp_path.with_name(f"{tmp_path.name}-farewell")  # what a Python that leaves in its own time writes
+    program = f"import atexit, sys, forkserver\natexit.register(lambda: open({str(farewell)!r}, 'w'))\n"
+    program += f"forkserver.serve({str(tmp_path)!r}, ['cycler'])\n"
     environment = os.environ | {"PYTHONPATH": str(kernels.WITHIN)}
     process = subprocess.Popen([sys.executable, "-c", program], env=environment)
     deadline = time.monotonic() + 30
@@ -142,6 +147,7 @@ def server(tmp_path):
     process.terminate()
     assert process.wait(20) == 0
     assert not tmp_path.exists()  # it leaves nothing
+    assert not farewell.exists()  # and at once
 
 
 @needs_fork
@@ -213,3 +219,30 @@ def test_parts_of_scipy_that_the_package_imports_are_there_before_a_page_asks():
     wanted = {line.split()[1] for line in lines if line.startswith("from scipy.")}
     assert "scipy.stats" in wanted
     assert wanted <= {*forkserver.PARTS.values(), *kernels.LATER}
+
+
+def test_what_every_kernel_and_most_pages_import_is_there_before():
+    program = """import sys, forkserver
+forkserver.preload(["pandas"])
+before = {*sys.modules}
+from ipykernel.ipkernel import IPythonKernel
+IPythonKernel()
+import pandas
+pandas.DataFrame({"a": [1]}).style.format("{:.1f}")
+print(*({*sys.modules} - before))
+"""
+    environment = os.environ | {"PYTHONPATH": str(kernels.WITHIN)}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert not {"ipykernel.debugger", "debugpy", "jinja2", "pandas.io.formats.style"} & {*done.stdout.split()}
+
+
+def test_the_end_of_a_kernel_is_looked_for_more_often_than_jupyter_does(monkeypatch):
+    asked = []
+
+    async def finish(self, waittime, pollinterval, restart):
+        asked.append(pollinterval)
+
+    usual = inspect.signature(jupyter_client.KernelManager._async_finish_shutdown).parameters["pollinterval"].default
+    monkeypatch.setattr(jupyter_client.KernelManager, "_async_finish_shutdown", finish)
+    asyncio.run(kernels.Local()._async_finish_shutdown(restart=False))
+    assert asked[0] < usual

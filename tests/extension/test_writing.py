@@ -14,6 +14,7 @@ from small_book import ROOT, STRICT, SmallBook, cell
 sys.path.insert(0, str(ROOT / "book" / "_ext"))
 from surgeon_book import kept, sources
 from surgeon_book.execution import rewriting
+from surgeon_book.page import operating_fixtures
 from surgeon_book.site import templates
 from surgeon_book.site.pages import look_up
 
@@ -209,3 +210,29 @@ def test_what_was_kept_in_part_was_not_kept(tmp_path, left):
     content = file.read_bytes()
     file.write_bytes(content[: int(left * len(content))])
     assert kept.get(file) is None
+
+
+def test_a_site_is_the_same_however_many_write_it(tmp_path):
+    """Several processes draw cards, and make the search beside the pages."""
+    pages = {f"page{n}": f"# Page {n}\n\n**What is {n}?**\n\n## Part\n\nWord{n}, $x^{n}$.\n" for n in range(7)}
+    sites = []
+    for jobs in ("1", "2"):
+        book = SmallBook(tmp_path / jobs, pages, {"__init__.py": ""})
+        build = book.build(*STRICT, SURGEON_JOBS=jobs)
+        assert build.code == 0, build.output
+        sites.append(book.site())
+    assert sites[0] == sites[1]
+    assert len([name for name in sites[0] if name.startswith("cards/")]) >= len(pages)
+    assert b"word3" in sites[0]["search/index.js"]
+
+
+def test_answers_are_found_early_where_somebody_has_loaded_who_answers(monkeypatch):
+    asked = []
+    monkeypatch.setattr(operating_fixtures, "answers", asked.append)
+    app = SimpleNamespace()
+    operating_fixtures.answer_early(app, None)
+    assert asked == []
+    monkeypatch.setitem(sys.modules, operating_fixtures.ANSWERING, SimpleNamespace())
+    for _ in range(2):
+        operating_fixtures.answer_early(app, None)
+    assert asked == [app]

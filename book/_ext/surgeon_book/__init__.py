@@ -31,7 +31,7 @@ from surgeon_book.page import (
     upfront,
 )
 from surgeon_book.reference import api, colophon, docstrings, ledger, overview, parts, usage
-from surgeon_book.site import address, cards, description, entrances, pages, search, templates
+from surgeon_book.site import address, cards, contents, description, entrances, pages, search, templates
 from surgeon_book.theme import slim, styles
 
 SUBJECTS = (
@@ -59,6 +59,7 @@ SUBJECTS = (
     glossary,
     address,
     pages,
+    contents,
     templates,
     upfront,
     calls,

@@ -30,8 +30,14 @@ ASKING = (
 
 def remembered(entry_points: Callable[[], Any]) -> Callable[..., Any]:
     """`importlib.metadata.entry_points`, or the function of that name in its backport, that looks but once."""
-    every = cache(entry_points)
+    every = _every(entry_points)
     return cache(lambda **asked: every().select(**asked))
+
+
+@cache
+def _every(entry_points: Callable[[], Any]) -> Callable[[], Any]:
+    """Shared by all who ask through the same function."""
+    return cache(entry_points)
 
 
 def distributions(memory: Path) -> dict[str, list[str]]:

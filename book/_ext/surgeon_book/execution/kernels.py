@@ -59,6 +59,12 @@ def jobs() -> int:
 class Local(jupyter_client.AsyncKernelManager):
     """Talks to a kernel through files. A port that is free when it is chosen may be another kernel's a moment later."""
 
+    async def _async_finish_shutdown(
+        self, waittime: float | None = None, pollinterval: float = 0.01, restart: bool = False
+    ) -> None:
+        """Jupyter looks ten times a second whether a kernel has ended; the next page waits for it."""
+        await super()._async_finish_shutdown(waittime, pollinterval, restart)
+
     @default("transport")
     def _through_files(self) -> str:
         return "ipc"

@@ -5,6 +5,7 @@ run nothing are one together. What each leaves in the environment is merged in t
 so that the site is the same however many run at once.
 """
 
+import gc
 import logging
 import pickle
 import re
@@ -12,6 +13,7 @@ import sys
 import time
 from pathlib import Path
 
+import nbformat
 from myst_nb.sphinx_ import NbMetadataCollector
 from sphinx.application import Sphinx
 from sphinx.builders import Builder
@@ -135,10 +137,14 @@ class Reading:
                 found[page] = other
                 progress.done(page, seconds(other, page))
 
+        nbformat.v4.new_notebook()  # makes what notebooks are checked by: once here, not once in each process
+        gc.collect()
+        gc.freeze()  # a collection in a process of a page would copy all that it shares with the others
         parallel = Tasks(jobs())
         for task in tasks:
             parallel.add_task(read, task, keep)
         parallel.join()
+        gc.unfreeze()
         for page, other in sorted(found.items()):
             env.merge_info_from([page], other, app)
 

@@ -17,7 +17,8 @@ from sphinx.util.build_phase import BuildPhase
 from surgeon_book.execution.kernels import jobs
 from surgeon_book.execution.reading import Tasks
 from surgeon_book.execution.within.forkserver import end_with_parent
-from surgeon_book.site import cards
+from surgeon_book.site import cards, search
+from surgeon_book.theme import styles
 
 LOGGER = logging.getLogger(__name__)
 FEW = 6  # pages that one process writes as fast
@@ -57,10 +58,24 @@ def side_by_side(builder: Builder, pages: Sequence[str]) -> None:
         if builder.format == "html":
             cards.draw_missing(builder.app, [page for page, _ in chunk])
 
+    def prepare() -> str:
+        """What depends on no page that is written: the search, and the styles as rules."""
+        end_with_parent(15)
+        styles.read_early(builder.app)
+        return search.write(builder.app)
+
+    def prepared(_: None, digest: str) -> None:
+        builder.app.__dict__["surgeon_search"] = digest
+
     tasks = Tasks(jobs())  # one waits while this process resolves
+    if builder.format == "html":
+        cards.icon(builder.app)
+        tasks.add_task(prepare, None, prepared)
+    gc.freeze()  # a collection in a process that writes would copy all that it shares with this one
     for chunk in chunks(pages):
         tasks.add_task(write, [(page, resolved(builder, page)) for page in chunk])
     tasks.join()
+    gc.unfreeze()
 
 
 def chunks(pages: Sequence[str]) -> Iterator[Sequence[str]]:

@@ -21,8 +21,9 @@ class Checked(nodes.General, nodes.Element):
 def fold(app: Sphinx, doctree: nodes.document) -> None:
     for section in list(doctree.findall(nodes.section)):
         title, *content = section.children
-        count = sum(len(ledger.read(output.astext())) for output in section.findall(nodes.raw))
-        if title.astext() == HEADING and count:
+        if title.astext() != HEADING:
+            continue
+        if count := sum(len(ledger.read(output.astext())) for output in section.findall(nodes.raw)):
             section[1:] = [Checked("", *content, summary=f"{count} {'claim' if count == 1 else 'claims'} checked")]
 
 

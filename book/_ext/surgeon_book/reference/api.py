@@ -13,6 +13,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -84,10 +85,15 @@ def digest(file: Path) -> str:
 
 def outline(file: Path) -> str:
     """What any page may show of a module: which names it has, and the values that signatures name."""
+    return outline_of(file.read_bytes())
+
+
+@cache  # every page of the reference asks
+def outline_of(content: bytes) -> str:
     try:
-        body = ast.parse(file.read_bytes()).body
+        body = ast.parse(content).body
     except (SyntaxError, ValueError):
-        return digest(file)
+        return hashlib.sha256(content).hexdigest()
     if body and isinstance(body[0], ast.Expr):
         body = body[1:]  # what the module says of itself
     return "\n".join(

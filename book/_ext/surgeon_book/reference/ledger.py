@@ -66,7 +66,7 @@ class Found(NamedTuple):
 def read(html: str) -> list[Claim]:
     """The claims in what `surgeon.book.page.claim` displays."""
     claims = []
-    for mark in BeautifulSoup(html, "html.parser").select("p.claim[id]"):
+    for mark in BeautifulSoup(html, "html.parser").find_all("p", class_="claim", id=True):
         parts = {part: mark.find(class_=f"claim-{part}") for part in ("statement", "value", "bound")}
         text = {part: tag.get_text() if tag else "" for part, tag in parts.items()}
         statement = tuple(_piece(child) for child in parts["statement"].children) if parts["statement"] else ()

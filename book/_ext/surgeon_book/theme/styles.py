@@ -44,6 +44,13 @@ def link_one(app: Sphinx, pagename: str, templatename: str, context: dict[str, A
     context["css_files"] = [sheet for sheet, name in names.items() if not any(p.fullmatch(name) for p in patterns)]
 
 
+def read_early(app: Sphinx) -> None:
+    """What does not depend on the pages, while these are resolved and written."""
+    static = Path(app.outdir, "_static")
+    found = [file for part in PARTS for file in static.glob(part)]
+    parsed(app, [file for file in (*found, THEME, static / OWN) if file.exists()])
+
+
 def put_together(app: Sphinx) -> None:
     static = Path(app.outdir, "_static")
     files = [[*static.glob(part)] for part in PARTS]

@@ -31,7 +31,8 @@ from typing import Any
 
 LONGEST = 2**20  # bytes of a message: an environment is most of it
 KERNEL = ("ipykernel.ipkernel", "ipykernel.kernelapp")
-PARTS = {"matplotlib": "matplotlib.pyplot", "scipy": "scipy.optimize"}  # of a package, what is used of it
+# Of a package, what is used of it.
+PARTS = {"matplotlib": "matplotlib.pyplot", "pandas": "pandas.io.formats.style", "scipy": "scipy.optimize"}
 LAUNCHER = os.path.join(sysconfig.get_path("purelib"), "ipykernel_launcher.py")  # what a new kernel is started by
 
 
@@ -44,14 +45,16 @@ def serve(folder: str, packages: Iterable[str]) -> None:
     listener.listen(64)  # who asks before the imports are done, waits
     sys.modules["sitecustomize"].noted.clear()  # what this program reads and imports is no page's doing
     try:
-        preload(packages)
-        gc.collect()
-        gc.freeze()  # a collection in a kernel would copy all that it shares with the others
-        Server(listener).run()
+        with contextlib.suppress(SystemExit):  # which the signal raises
+            preload(packages)
+            gc.collect()
+            gc.freeze()  # a collection in a kernel would copy all that it shares with the others
+            Server(listener).run()
     finally:
         for leave in (lambda: os.unlink(address(folder)), lambda: os.rmdir(folder)):
             with contextlib.suppress(OSError):
                 leave()
+    os._exit(0)  # PyTorch takes seconds to leave, for which the build would wait
 
 
 def address(folder: str) -> str:

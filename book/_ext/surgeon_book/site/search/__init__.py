@@ -132,7 +132,7 @@ def _json(value: Any) -> str:
 
 def page(app: Sphinx) -> Iterable[tuple]:
     if app.builder.format == "html":
-        digest = write(app)
+        digest = app.__dict__.get("surgeon_search") or write(app)
         scripts = [f"{FOLDER}/{name}?v={digest}" for name in SCRIPTS]
         yield "search", {"search_scripts": scripts, "search_version": digest}, "search.html"
 
