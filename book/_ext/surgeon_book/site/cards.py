@@ -92,7 +92,7 @@ def save(figure: Any, file: Path) -> None:
     figure.canvas.draw()
     image = Image.fromarray(asarray(figure.canvas.buffer_rgba())).convert("RGB")
     file.parent.mkdir(parents=True, exist_ok=True)
-    # Other ways to choose colours, and to pack, take four times as long and save nothing here.
+    # Other ways to choose colours, and to pack, take four times as long, for files smaller by a fifteenth.
     image.quantize(64, Image.Quantize.FASTOCTREE).save(file)
 
 
