@@ -31,8 +31,7 @@ LESSON = "book/anatomy/softmax.md"  # the page whose word is changed
 MIB = 2**20
 FIRST_VISIT, NEXT_PAGE = 200_000, 50_000  # bytes, compressed
 
-# A browser takes a busy machine for a slow network, and brings pictures that are further away then.
-SWIFT = "--force-effective-connection-type=4G"
+SWIFT = {"offline": False, "latency": 1, "downloadThroughput": -1, "uploadThroughput": -1}  # ms, and no limit
 
 Row = tuple[str, str, str, bool | None]  # what, at most, measured, whether it holds
 Seen = dict[str, Any]  # what LOOK returns of a page, and the files that it asked for
@@ -258,6 +257,8 @@ class Visit:
         self.network = tab.context.new_cdp_session(tab)
         self.network.send("Network.enable")
         self.network.send("Network.setCacheDisabled", {"cacheDisabled": True})
+        # A browser takes a busy machine for a slow network, and brings pictures that are further away then.
+        self.network.send("Network.emulateNetworkConditions", SWIFT)
         self.events = {"request": self.hear, "requestfinished": self.end_of, "requestfailed": self.end_of}
         for event, handler in self.events.items():
             tab.on(event, handler)
@@ -310,7 +311,7 @@ def looked(site: Path = SITE) -> Pages:
     found = {}
     try:
         with sync_playwright() as playwright:
-            chrome = playwright.chromium.launch(executable_path=browser.stdout.strip(), args=["--disable-gpu", SWIFT])
+            chrome = playwright.chromium.launch(executable_path=browser.stdout.strip(), args=["--disable-gpu"])
             # One tab: what pages share is compiled once, and brought to each, as the first visit's.
             tab = chrome.new_page(viewport={"width": 1280, "height": 900})
             visit = Visit(tab, f"http://127.0.0.1:{server.server_port}", site)

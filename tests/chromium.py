@@ -1,15 +1,10 @@
 """Chromium for the tests: the one that `make test` found or installed, or the one that is there."""
 
 import subprocess
-import sys
+from pathlib import Path
 
-from small_book import ROOT
-
-sys.path.insert(0, str(ROOT / ".ci"))
-from limits import SWIFT
-
-SCRIPT = ROOT / ".ci" / "browser"
-QUIET = ("--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync", SWIFT)
+SCRIPT = Path(__file__).resolve().parents[1] / ".ci" / "browser"
+QUIET = ("--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync")
 
 
 def chromium() -> str:

@@ -230,6 +230,7 @@ def test_answers_are_found_early_where_somebody_has_loaded_who_answers(monkeypat
     asked = []
     monkeypatch.setattr(operating_fixtures, "answers", asked.append)
     app = SimpleNamespace()
+    monkeypatch.delitem(sys.modules, operating_fixtures.ANSWERING, raising=False)
     operating_fixtures.answer_early(app, None)
     assert asked == []
     monkeypatch.setitem(sys.modules, operating_fixtures.ANSWERING, SimpleNamespace())
