@@ -78,12 +78,14 @@ def test_memory_is_what_was_allocated():
     assert 0.9 * 2**26 < int(done.stdout) < 1.2 * 2**26
 
 
+@pytest.mark.long
 def test_a_child_measures_the_matrix_that_plain_attention_holds():
     """1024 by 1024 for two heads is 8 MiB for one copy of the scores; in tiles it is less than one."""
     assert memory.in_a_child("plain", 2, 1024, 8, "cpu")[0] > 8 * 2**20
     assert memory.in_a_child("flash", 2, 1024, 8, "cpu")[0] < 8 * 2**20
 
 
+@pytest.mark.long
 def test_one_run_gives_one_table_and_everything_in_it(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(bench, "in_a_child", memory.measure)
     monkeypatch.setattr(bench, "RANKS", 2)
