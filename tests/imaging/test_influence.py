@@ -87,6 +87,12 @@ def test_a_tiny_influence_is_not_taken_for_none():
     torch.testing.assert_close(found, 1e-30 * torch.eye(2), rtol=1e-6, atol=0)
 
 
+def test_a_tiny_influence_beside_a_large_one_is_not_taken_for_none():
+    sizes = torch.tensor([[1e-30], [1.0]])
+    found = influence_map(lambda x: sizes * x, torch.ones(2, 1))
+    torch.testing.assert_close(found, sizes.flatten().diag(), rtol=1e-6, atol=0)
+
+
 def test_nan_and_infinite_derivatives_are_shown():
     """The square root has an infinite slope at 0, and none below."""
     found = influence_map(torch.sqrt, torch.tensor([[4.0], [0.0], [-1.0]]))
