@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -22,6 +23,7 @@ from surgeon_book.execution.within import forkserver
 
 needs_fork = pytest.mark.skipif(not kernels.CAN_FORK, reason="kernels are not forked here")
 TELL = """import json, os, sys, random
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 import numpy as np, torch, matplotlib
 state = {
@@ -244,5 +246,6 @@ def test_the_end_of_a_kernel_is_looked_for_more_often_than_jupyter_does(monkeypa
 
     usual = inspect.signature(jupyter_client.KernelManager._async_finish_shutdown).parameters["pollinterval"].default
     monkeypatch.setattr(jupyter_client.KernelManager, "_async_finish_shutdown", finish)
-    asyncio.run(kernels.Local()._async_finish_shutdown(restart=False))
+    with ThreadPoolExecutor() as thread:  # where no other test's browser has its loop
+        thread.submit(lambda: asyncio.run(kernels.Local()._async_finish_shutdown(restart=False))).result()
     assert asked[0] < usual
