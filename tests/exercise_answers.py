@@ -363,6 +363,7 @@ WRONG = {
         (lambda a, b: (a + b) * 2**0.5, "other side"),
         (lambda a, b: a * b, "At s_1 = 1.5"),
         (lambda a: a, "raises TypeError"),
+        (lambda a, b: None, "in place of a number"),
     ],
     "masking-documents": [
         (lambda t: t[:, None] == t[None, :], "later words"),
@@ -387,6 +388,7 @@ WRONG = {
         (round_trip, "passes your test"),
         (shapes_alone, "passes your test"),
         (of_another_order, "right pair"),
+        (lambda split, join: split(7), "With the right pair: Your function raises"),
     ],
     "positions-slope": [
         (8.2, "per cent"),
@@ -410,6 +412,7 @@ WRONG = {
         (lambda A: A[:, 0].mean(), "which key"),
         (lambda A: A.sum(0).max(), "0 to 1"),
         (lambda A: A.mean(0), "in place of a number"),
+        (lambda A: math.nan, "gives no number"),
     ],
     "patterns-split": [
         (lambda a: math.log(2), "all weight"),
@@ -524,6 +527,7 @@ WRONG = {
         (padded_and_not_cut, "the output is [5, 19]"),
         (padded_the_wrong_way, "wrong way round"),
         (padded_twice, "undone twice"),
+        (lambda Q, K, V, fast: 1 + padded(Q, K, V, fast), "numbers are others"),
         (lambda Q, K, V, fast: fast(Q, K, V), "raises ValueError"),
         (lambda Q, K, V, fast: attention(Q, K, V)[0], "not called"),
     ],
@@ -608,3 +612,11 @@ WRONG = {
         ((9, 16), "multiply"),
     ],
 }
+
+
+def one_off(label):
+    """The right answer, if it is several numbers, with each of them in turn another one."""
+    answer = RIGHT[label][0]
+    if isinstance(answer, list | tuple) and all(isinstance(one, int | float | Fraction) for one in answer):
+        for n in range(len(answer)):
+            yield [777 if place == n else one for place, one in enumerate(answer)]

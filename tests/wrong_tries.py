@@ -1,9 +1,11 @@
-"""Tries at the steps that are wrong, as people write them: step -> mistake -> functions."""
+"""Tries at the steps that are wrong, as people write them: step -> mistake -> functions, and what is none of these."""
 
 import math
 
 import torch
 import torch.nn.functional as F
+
+from surgeon.practice.steps import STEPS
 
 INF = float("inf")
 
@@ -368,3 +370,19 @@ WRONG = {
         "changes its input": [lambda a: statistics(a.mul_(2).div(2))],
     },
 }  # fmt: skip
+
+_statistics = STEPS["analyze_attention_patterns"].right
+UNKNOWN = [
+    ("scores", lambda Q, K: (Q @ K.mT)[..., :1]),
+    ("scores", lambda Q, K: 7),
+    ("scores", lambda Q, K: Q @ K.mT + 1),
+    ("attention", lambda Q, K, V, mask=None: 7),
+    ("attention", lambda Q, K, V, mask=None: (V, V)),
+    ("attention", lambda Q, K, V, mask=None: (V * 0 + 7, 0 * K @ K.mT)),
+    ("create_causal_mask", lambda n: torch.ones(n)),
+    ("create_padding_mask", lambda lengths, n: torch.ones(n)),
+    ("analyze_attention_patterns", lambda a: 1.0),
+    ("analyze_attention_patterns", lambda a: {"entropy": 1}),
+    ("analyze_attention_patterns", lambda a: _statistics(a) | {"entropy": a}),
+    ("analyze_attention_patterns", lambda a: _statistics(a) | {"entropy": 7}),
+]

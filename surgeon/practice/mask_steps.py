@@ -33,13 +33,13 @@ def readable(value: Any, question: Question) -> Tensor:
     if not mask.is_floating_point():
         return mask
     if mask.isnan().any():
-        raise Misfit("It holds NaN.", "zero times infinity")
+        raise Misfit(mistake="zero times infinity")
     if (mask == math.inf).any():
-        raise Misfit("It holds plus infinity.", "plus infinity")
+        raise Misfit(mistake="plus infinity")
     mask = mask.masked_fill(mask < LOWEST, -math.inf)
     finite = mask[mask.isfinite()]
     if finite.numel() and finite.min() < 0:
-        raise Misfit("It holds a negative number.", "a finite number")
+        raise Misfit(mistake="a finite number")
     return mask
 
 
@@ -64,7 +64,7 @@ def read_padding(value: Any, question: Question) -> Tensor:
     if mask.ndim == 4 and mask.shape[1] == 1:
         mask = mask[:, 0]
     if mask.shape == (B, S, 1):
-        raise Misfit("It lies on the queries.", "on the queries")
+        raise Misfit(mistake="on the queries")
     if mask.ndim != 3 or mask.shape[::2] != (B, S):
         raise Misfit(
             f"It gives the shape {list(value.shape)}, where [{B}, 1, {S}] is"
@@ -73,10 +73,7 @@ def read_padding(value: Any, question: Question) -> Tensor:
     seen = visible(mask, mask.shape)
     if (seen != seen[:, :1]).any():
         alike = (seen == seen[..., :1]).all()
-        raise Misfit(
-            "Its queries see different keys.",
-            "on the queries" if alike else "on both axes",
-        )
+        raise Misfit(mistake="on the queries" if alike else "on both axes")
     return seen[:, 0]
 
 

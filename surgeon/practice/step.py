@@ -61,11 +61,11 @@ class Question:
 class Misfit(Exception):
     """An answer that cannot be compared: why, in a sentence.
 
-    `mistake` is the one that answers so, if it is known.
+    Or the name of the `mistake` that answers so, which says it.
     """
 
-    def __init__(self, why: str, mistake: str = "") -> None:
-        super().__init__(why)
+    def __init__(self, why: str = "", *, mistake: str = "") -> None:
+        super().__init__(why or mistake)
         self.mistake = mistake
 
 

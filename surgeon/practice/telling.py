@@ -100,10 +100,12 @@ def _in_a_sentence(step: Step, failed: list[Asked]) -> Verdict:
         )
     given, right = map(_shapes, (first.given, first.right))
     if given != right:
+        both = isinstance(first.right, tuple)
+        shape, is_ = ("shapes", "are") if both else ("shape", "is")
         return not_yet(
             step,
-            f"Asked with {with_}, it gives the shape {given} where {right}"
-            " is wanted.",
+            f"Asked with {with_}, it gives the {shape} {given} where {right}"
+            f" {is_} wanted.",
             SHAPES,
         )
     if first.question.edge:

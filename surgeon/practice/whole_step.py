@@ -76,7 +76,7 @@ def read_both(value: Any, question: Question) -> tuple[Tensor, Tensor]:
         (*Q.shape[:-1], K.shape[-2]),
     )
     if isinstance(value, Tensor):
-        raise Misfit("It gives one tensor.", "weights kept back")
+        raise Misfit(mistake="weights kept back")
     shapes = (
         [tuple(getattr(x, "shape", ())) for x in value]
         if isinstance(value, (tuple, list))
@@ -85,7 +85,7 @@ def read_both(value: Any, question: Question) -> tuple[Tensor, Tensor]:
     if len(shapes) != 2:
         raise Misfit("It must give two tensors, the output and the weights.")
     if output != weights and shapes == [weights, output]:
-        raise Misfit("They are swapped.", "in the other order")
+        raise Misfit(mistake="in the other order")
     # a row that sees nothing may be NaN: nobody is asked for one here
     return value[0].nan_to_num(0.0), value[1].nan_to_num(0.0)
 

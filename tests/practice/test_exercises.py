@@ -9,7 +9,8 @@ from importlib import import_module
 import numpy as np
 import pytest
 import torch
-from exercise_answers import RIGHT, WRONG
+from exercise_answers import RIGHT, WRONG, one_off
+from said_in_practice import SAID
 from small_book import ROOT
 
 from surgeon.practice.exercises.asking import check, known_exercises
@@ -72,6 +73,7 @@ def test_three_right_and_three_wrong_answers_are_tried_for_each():
 def test_a_right_answer_passes(label, n):
     judged = check(label, RIGHT[label][n])
     assert judged.right is True, judged
+    assert repr(judged) == SAID[f"{label}, right, {n}"]
     assert repr(judged).startswith("Right. ")
     assert not judged.hint
     assert judged.label == label
@@ -85,6 +87,13 @@ def test_a_wrong_answer_is_told_what_it_looks_like(label, n):
     assert part in judged.says
     assert judged.hint
     assert re.fullmatch(r"Not yet\. .+[.?] Hint: .+[.?]", repr(judged))
+    assert repr(judged) == SAID[f"{label}, wrong, {n}"]
+
+
+@pytest.mark.parametrize("label", [label for label in RIGHT if list(one_off(label))])
+def test_of_several_numbers_the_one_that_is_off_is_named(label):
+    for n, answer in enumerate(one_off(label)):
+        assert repr(check(label, answer)) == SAID[f"{label}, one off, {n}"]
 
 
 @pytest.mark.parametrize("label", NUMBERS)
@@ -115,6 +124,11 @@ def test_an_answer_of_another_kind_is_told_in_a_sentence_what_is_wanted(label):
 def test_no_answer_raises_or_passes_by_being_odd(label):
     answers = [math.nan, "nan", math.inf, -math.inf, *([math.nan] * n for n in range(2, 12)), lambda *some: math.nan]
     assert [answer for answer in answers if check(label, answer).right] == []
+
+
+@pytest.mark.parametrize("label", KNOWN)
+def test_what_an_exercise_wants_is_said_word_for_word(label):
+    assert repr(check(label, ...)) == SAID[f"{label}, dots"]
 
 
 @pytest.mark.parametrize("label", EXPLAINED)

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from said_in_practice import SAID
 
 from surgeon import attention, findings
 from surgeon.practice import patients as ward
@@ -184,7 +185,8 @@ SEEN = {
 
 def test_every_finding_has_a_question_in_one_line():
     assert set(SEEN) == set(findings())
-    for words, ask in findings().values():
+    for name, (words, ask) in findings().items():
+        assert (words, ask) == (SAID[f"{name}, words"], SAID[f"{name}, ask"])
         assert len(ask) <= 72
         assert ask.endswith("?")
         assert words not in ask

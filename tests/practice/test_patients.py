@@ -4,6 +4,7 @@ import re
 
 import pytest
 import torch
+from said_in_practice import SAID
 
 from surgeon import diagnose, examine, findings, patients
 from surgeon.practice import patients as ward
@@ -101,6 +102,8 @@ def test_a_wrong_diagnosis_is_told_how_near_it_is(name, finding, said):
     answer = diagnose(with_fault(fault), finding)
     assert not answer.right
     assert str(answer).startswith(said)
+    family = family_of(fault).name
+    assert str(answer).endswith(f": {SAID[f'{family}, next']}.") != (finding in family_of(fault).findings)
     assert fault.story not in str(answer)
     assert answer._repr_html_().startswith('<p class="verdict"><strong>No,</strong> ')
     assert "Page:" not in str(answer)

@@ -146,7 +146,7 @@ def sharp_scores_half(answer: Any) -> Judged:
     return judge_numbers(
         answer,
         [sizes[1], sizes[3]],
-        ["After one clip it", "After three it"],
+        ["After one clip it", "After three clips it"],
         right="Each clip takes half of what is left, in logarithms.",
         hint="By what are the scores multiplied, if only W_Q is?",
         slips=[

@@ -102,7 +102,10 @@ def sparse_layers(answer: Any) -> Judged:
     return judge_numbers(
         answer,
         [math.ceil((tokens - 1) / reach), tokens**2 / spread],
-        ["The layers to reach it", "The layers for the typical distance"],
+        [
+            "The number of layers to reach it",
+            "The number for the typical distance",
+        ],
         right="A path is not the same as a signal.",
         hint="Distances of even steps add like a random walk's.",
         slips=[

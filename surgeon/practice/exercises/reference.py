@@ -52,7 +52,7 @@ def model_checkup_window(answer: Any) -> Judged:
     return judge_numbers(
         answer,
         true,
-        ["How far back", "With a window too wide, how far back"],
+        ["The reach", "The reach with a window too wide"],
         right="Each layer adds its window, less the token itself.",
         hint="Count steps back in one layer, then go on from there.",
         slips=[
