@@ -186,7 +186,7 @@ def diagnose(patient: Patient, finding: str) -> Diagnosis:
             f" “{family.name}”.",
         )
     if record.report is None:
-        record.report = examine(patient, causal=fault.held.get("causal"))
+        record.report = examine(patient)
     law = record.report[name]
     no = "that law holds" if law.passed else "that is not what it has"
     return Diagnosis(

@@ -72,7 +72,8 @@ def test_tokens_stand_below_the_grid_as_they_are_spelt():
     assert fig.get_supxlabel() == "$5 and _10$ [SEP] ."
     assert fig.axes[0].get_title() == "All $ heads"
     fig.draw_without_rendering()
-    assert plot_all_heads(weights_of(2, 3, 5, 5)).get_supxlabel() == ""
+    plain = plot_all_heads(weights_of(2, 3, 5, 5))
+    assert (plain.get_supxlabel(), plain.axes[0].get_title()) == ("", "")
 
 
 def test_blocked_cells_of_a_thumbnail_are_grey_and_nan_is_black():

@@ -311,6 +311,7 @@ def test_without_a_widget_it_is_a_page_within_the_page():
     page = BeautifulSoup(frame["srcdoc"], "html.parser")
     assert json.loads(page.find("script", id="choice").string)["layer"] == 1
     assert page.h1 is None
+    assert page.main.get_text(strip=True).startswith("These heads are drawn by a script")
 
 
 # The scripts

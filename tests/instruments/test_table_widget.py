@@ -33,6 +33,7 @@ def test_what_the_page_gets_is_how_it_starts():
     table = OperatingTable(SENTENCE, stages=["scores", "weights"], controls=[], vitals=["future"], scale=False)
     start = json.loads(table._start)
     assert start.items() >= {"stages": "scores weights", "controls": "none", "vitals": "future", "scale": "off"}.items()
+    assert (table.query, table.key, table.flipped, table.padded, table.temperature) == (4, 0, [], 2, 1.0)
     state = table.get_state()
     assert (state["tokens"], state["scale"], state["given"]) == (SENTENCE, False, False)
 

@@ -85,6 +85,7 @@ def test_findings_are_those_that_a_patient_can_have():
             "mask obeyed",
             "No, that law holds. A question for this patient: choose two keys whose dot products",
         ),
+        ("sees_the_next", "mask obeyed", "No, that law holds. A question for this patient: ask with causal=True"),
         (
             "softmax_over_queries",
             "scale",

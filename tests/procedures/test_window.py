@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from surgeon.anatomy.dot_product import attention
 from surgeon.anatomy.masks import create_window_mask
-from surgeon.procedures.window import window_attention
+from surgeon.procedures.window import Band, window_attention
 
 
 @pytest.mark.parametrize("causal", [False, True], ids=["both-sides", "causal"])
@@ -73,6 +73,16 @@ def test_twice_the_length_takes_twice_the_products():
     assert 1.9 < products(2048) / products(1024) < 2.2
     band = 2 * 100 + 3 * 64  # no query meets more keys: the window, and what the tiles hold beyond it
     assert products(1024) <= 7 * 2 * (2 * 1024 * band * 8)  # two products forward, five backward
+
+
+def test_tiles_on_a_diagonal_share_what_is_added_to_them():
+    """However long the text: one for each distance of blocks, and those of the last block, which is shorter."""
+    x = torch.zeros(1, 8 * 23 + 3, 2)
+    band = Band(x, x, window=11, causal=True, block=8)
+    tiles = [tile for i in range(24) for tile in band.along(i)]
+    assert len(tiles) > 60
+    assert len(band.edges) == 3 + 3
+    assert {key for key in band.edges if band.edges[key] is None} == {(1, 3, 8)}
 
 
 @pytest.mark.parametrize(
