@@ -154,7 +154,9 @@ LOOK = r"""async (scheme, known = []) => {
     const found = { equations: equations.length, raw_equations: raw, figures: all("img").length };
     const whole = scheme === "light" && innerWidth > 1000;
     const equation = whole ? ".katex-html[aria-hidden=true]" : ".katex";
-    const boxes = all(equation).map((e) => [e, e.getBoundingClientRect(), [...e.childNodes]]);
+    const anew = kinds.size + linked.size > 0;
+    const hidden = anew || scheme === "light" ? all(equation) : [];
+    const boxes = hidden.map((e) => [e, e.getBoundingClientRect(), [...e.childNodes]]);
     for (const [e, { width, height }] of boxes) {
         e.replaceChildren(...(whole ? [] : ["x"]));
         e.style = `display: inline-block; height: ${height}px; width: ${width}px`;
@@ -181,12 +183,14 @@ LOOK = r"""async (scheme, known = []) => {
             }
         }
     };
-    thin_out(document.body);
-    for (const e of samples) e.dataset.sample = "";
-    axe.configure({ rules: [{ id: "color-contrast", selector: "[data-sample]" }] });
-    violations.push(...(await axe.run(document, { ...quick, runOnly: on_colours })).violations);
-    for (const e of samples) delete e.dataset.sample;
-    for (const [place, e] of away) place.replaceWith(e);
+    if (anew) {
+        thin_out(document.body);
+        for (const e of samples) e.dataset.sample = "";
+        axe.configure({ rules: [{ id: "color-contrast", selector: "[data-sample]" }] });
+        violations.push(...(await axe.run(document, { ...quick, runOnly: on_colours })).violations);
+        for (const e of samples) delete e.dataset.sample;
+        for (const [place, e] of away) place.replaceWith(e);
+    }
     for (const [e, , children] of boxes) {
         e.replaceChildren(...children);
         e.removeAttribute("style");
