@@ -82,6 +82,11 @@ def files(tests: tuple[str, ...], root: Path = ROOT) -> list[str]:
     return sorted({path.relative_to(root).as_posix() for paths in found for path in paths})
 
 
+def examples(path: Path, root: Path = ROOT) -> list[str]:
+    """A module as a test of itself, if it has examples: to import one that is a program would run it."""
+    return [path.as_posix()] if ">>> " in (root / path).read_text(encoding="utf8") else []
+
+
 @cache
 def digest(*names: str) -> str:
     """Of files, and of all in folders."""
@@ -200,7 +205,7 @@ class Trying:
 def trying(fault: Fault, path: str, facts: dict[str, dict]) -> Trying:
     """`facts` of each file of the fault's tests, and of its module."""
     first = {name for known in facts.values() for line in fault.lines for name in reaching(known, path, line)}
-    first |= set(facts[path]["seconds"])
+    first |= set(facts[path]["seconds"]) if path in facts else set()
     seconds = {name: took for known in facts.values() for name, took in known["seconds"].items()}
     failed = [name for known in facts.values() for name in known["failed"]]
     whole = sum(known["whole"] for known in facts.values())
@@ -339,7 +344,7 @@ def run(left: list[Fault], paths: dict[str, Path], processes: int) -> list[Resul
         # Not a Pool: its processes are daemons, which may not have children of their own.
         pool = Workers(context, processes, place)
         try:
-            waiting = {name: {*files(guards(name)), paths[name].as_posix()} for name in {f.module for f in left}}
+            waiting = {name: {*files(guards(name)), *examples(paths[name])} for name in {f.module for f in left}}
             needed = dict.fromkeys(file for name in waiting for file in sorted(waiting[name]))
             for file in needed:
                 pool.put(baseline, file)

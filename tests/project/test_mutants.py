@@ -99,6 +99,14 @@ def test_tests_are_files_those_in_folders_too(tmp_path):
     assert found == ["tests/a/b/test_two.py", "tests/a/test_one.py", "tests/test_three.py"]
 
 
+def test_a_module_is_a_test_of_itself_if_it_has_examples(tmp_path):
+    """A program that is imported to look for some would run."""
+    for name, text in (("shown.py", 'def f():\n    """>>> f()"""\n'), ("program.py", "run()\n")):
+        (tmp_path / name).write_text(text)
+    assert mutants.examples(Path("shown.py"), tmp_path) == ["shown.py"]
+    assert mutants.examples(Path("program.py"), tmp_path) == []
+
+
 def test_files_that_come_to_a_fault_run_first_and_then_the_others(tmp_path):
     """What is kept of a file's tests are lines of many modules; of those, the fault's are asked for."""
     fault = faults.Fault(module="m", code="", line="", becomes="", lines=range(3, 5))
