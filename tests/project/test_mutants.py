@@ -75,7 +75,7 @@ def test_every_module_has_tests_that_are_there():
 @pytest.mark.parametrize(
     ("module", "tests"),
     [
-        ("surgeon.imaging.rank", ("tests/imaging/test_rank.py",)),
+        ("surgeon.procedures.online", ("tests/procedures/test_online.py",)),
         ("surgeon.zoo.masking", ("tests/zoo",)),
         ("surgeon.arguments", ("tests/test_arguments.py",)),
         ("surgeon.checkup.probes.masks", ("tests/checkup",)),
@@ -167,7 +167,7 @@ def test_no_fault_of_a_sample_is_lost_in_rounding(number):
 def result(**others) -> mutants.Result:
     return mutants.Result(
         **{
-            "module": "surgeon.imaging.rank",
+            "module": "surgeon.procedures.online",
             "line": "a",
             "becomes": "b",
             "at": 1,
@@ -175,7 +175,7 @@ def result(**others) -> mutants.Result:
             "slow": False,
             "seconds": 1.0,
             "code": "c",
-            "tests": mutants.digest("tests/imaging/test_rank.py"),
+            "tests": mutants.digest("tests/procedures/test_online.py"),
         }
         | others
     )
@@ -202,14 +202,14 @@ def test_the_table_counts_what_was_noticed_argued_and_left_open():
         result(line="argued"),
         result(module="surgeon.models.cuts"),
     ]
-    sizes = {"surgeon.imaging.rank": 40, "surgeon.models.cuts": 2}
+    sizes = {"surgeon.procedures.online": 40, "surgeon.models.cuts": 2}
     rows = [
-        line.split() for line in mutants.table(found, sizes, {("surgeon.imaging.rank", "argued", "b")}).splitlines()
+        line.split() for line in mutants.table(found, sizes, {("surgeon.procedures.online", "argued", "b")}).splitlines()
     ]
     assert rows == [
         ["module", "faults", "tried", "noticed", "slow", "argued", "open"],
-        ["surgeon.imaging.rank", "40", "4", "2", "1", "1", "1"],
         ["surgeon.models.cuts", "2", "1", "0", "0", "0", "1"],
+        ["surgeon.procedures.online", "40", "4", "2", "1", "1", "1"],
         ["all", "42", "5", "2", "1", "1", "2"],
     ]
 
