@@ -17,7 +17,7 @@ class Machine:
     """A PATH with nothing on it but what a test puts there, and a log of what was called."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.log = folder / "bin", folder / "log"
+        self.folder, self.log, self.script = folder / "bin", folder / "log", SCRIPT
         self.folder.mkdir()
         self.log.touch()
         for tool in TOOLS:
@@ -39,7 +39,9 @@ class Machine:
 
     def run(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
         environment = {"PATH": str(self.folder), **variables}
-        return subprocess.run(["sh", SCRIPT, *arguments], env=environment, capture_output=True, text=True, timeout=60)
+        return subprocess.run(
+            ["sh", self.script, *arguments], env=environment, capture_output=True, text=True, timeout=60
+        )
 
     def called(self) -> list[str]:
         """Commands, but for questions about versions and who is asking."""
@@ -75,6 +77,66 @@ def test_one_that_is_there_is_used_and_nothing_is_installed(root, name, argument
 def test_the_lightest_is_taken(machine):
     paths = [machine.put(name, WORKS) for name in reversed(NAMES)]
     assert machine.run().stdout == f"{paths[-1]}\n"
+
+
+@pytest.fixture
+def debian(tmp_path) -> Machine:
+    """A checkout with an environment, on a machine that has the whole of Debian's Chromium and its archive."""
+    machine = Machine(tmp_path)
+    checkout, common = tmp_path / "checkout", tmp_path / "chromium"
+    (checkout / ".ci").mkdir(parents=True)
+    (checkout / ".venv").mkdir()
+    machine.script = shutil.copy(SCRIPT, checkout / ".ci")
+    common.mkdir()
+    (common / "icudtl.dat").write_text("data")
+    for tool in ("ln", "mkdir", "mv", "rm", "touch"):
+        (machine.folder / tool).symlink_to(shutil.which(tool))
+    machine.put("timeout", 'shift && exec "$@"')
+    machine.put("dpkg-query", f'if [ "$1" = -L ]; then echo "{common}/icudtl.dat"; else printf 1.2.3; fi')
+    machine.put("apt-get", "touch shell.deb")
+    shell = "usr/lib/chromium/chromium-headless-shell"
+    works = f"printf '#!/bin/sh\\n{WORKS}\\n' >{shell}; chmod +x {shell}"
+    machine.put("dpkg-deb", f"mkdir -p usr/lib/chromium && {works}")
+    machine.put("chromium", WORKS)
+    return machine
+
+
+def unpacked(debian: Machine) -> Path:
+    return Path(debian.script).parents[1] / ".venv/browser/1.2.3"
+
+
+def test_the_shell_of_debians_chromium_is_unpacked_once_beside_what_it_shares(debian):
+    """And used from then on by whoever looks for one; the system stays as it is."""
+    place = unpacked(debian)
+    assert debian.run("--find").stdout == f"{debian.folder}/chromium\n"
+    first = debian.run()
+    assert (first.returncode, first.stdout) == (0, f"{place}/chromium-headless-shell\n")
+    assert first.stderr.startswith("Fetching the headless shell of Chromium 1.2.3: ")
+    assert sorted(each.name for each in place.iterdir()) == ["chromium-headless-shell", "icudtl.dat"]
+    assert (place / "icudtl.dat").read_text() == "data"
+    for again in (debian.run(), debian.run("--find")):
+        assert again.stdout == first.stdout
+        assert len(again.stderr.splitlines()) == 1
+    (fetched,) = [line for line in debian.called() if line.startswith("apt-get")]
+    assert fetched.endswith("download chromium-headless-shell=1.2.3")
+
+
+@pytest.mark.parametrize("tool", ["apt-get", "dpkg-deb", "timeout"])
+def test_where_the_shell_is_not_to_be_had_the_whole_browser_serves(debian, tool):
+    debian.put(tool, "exit 1")
+    done = debian.run()
+    assert (done.returncode, done.stdout) == (0, f"{debian.folder}/chromium\n")
+    assert done.stderr.splitlines()[1] == "It is not to be had; the whole Chromium serves as well."
+    assert not unpacked(debian).exists()
+
+
+def test_without_an_environment_or_debians_chromium_nothing_is_fetched(debian):
+    debian.put("dpkg-query", "exit 1")
+    assert debian.run().stdout == f"{debian.folder}/chromium\n"
+    debian.put("dpkg-query", "printf 1.2.3")
+    shutil.rmtree(unpacked(debian).parents[1])
+    assert debian.run().stdout == f"{debian.folder}/chromium\n"
+    assert [line for line in debian.called() if line.startswith("apt-get")] == []
 
 
 def test_one_that_does_not_run_is_passed_over(machine):

@@ -204,7 +204,8 @@ def test_the_table_counts_what_was_noticed_argued_and_left_open():
     ]
     sizes = {"surgeon.procedures.online": 40, "surgeon.models.cuts": 2}
     rows = [
-        line.split() for line in mutants.table(found, sizes, {("surgeon.procedures.online", "argued", "b")}).splitlines()
+        line.split()
+        for line in mutants.table(found, sizes, {("surgeon.procedures.online", "argued", "b")}).splitlines()
     ]
     assert rows == [
         ["module", "faults", "tried", "noticed", "slow", "argued", "open"],
