@@ -2,8 +2,9 @@
 
 Whose result is attention? That of a softmax over the last axis, by PyTorch or
 by hand, which then weighs a sum. Whatever lies between (dropout, another
-precision, another shape, a column that is dropped) is followed; what is not
-multiplied with anything, as the shares of a vocabulary, is no attention.
+precision, another shape, a gate, a second softmax that is added, a column
+that is dropped) is followed; what is not multiplied with anything, as the
+shares of a vocabulary, is no attention.
 """
 
 from dataclasses import dataclass
@@ -119,7 +120,12 @@ class Marks:
         if plain == "div" and powers is not None:
             divided = self.of(second, "sums")
             return Mark("shares", powers.scores, ()) if divided else None
-        return self._of.get(first) if plain in FOLLOWED else None
+        if plain not in FOLLOWED:
+            return None
+        mark = self._of.get(first)
+        if mark is None and plain in ("add", "mul") and second is not None:
+            return self._of.get(second)  # as of a gate times shares
+        return mark
 
     def _turned(self, first: Tensor, got: Tensor) -> Mark | None:
         """The mark of shares whose last two axes are exchanged, or back."""

@@ -263,6 +263,31 @@ def test_shares_by_logarithms_are_seen_and_cut(shares):
     assert (recording.weights["Projected"][:, 1] == 0).all()
 
 
+NEAR = -(torch.arange(T)[:, None] - torch.arange(T)).abs().double().expand(B, H, T, T)
+MIXED = {
+    "a gate before": lambda s: 0.25 * s.softmax(-1) + s.new_tensor(0.75) * NEAR.softmax(-1),
+    "a gate of each head's before": lambda s: torch.full((1, H, 1, 1), 0.25).double() * s.softmax(-1),
+    "a gate behind": lambda s: s.softmax(-1) * s.new_tensor(0.25) + NEAR.softmax(-1) * 0.75,
+    "something added to": lambda s: torch.eye(T).double() + s.softmax(-1),
+    "the difference of two": lambda s: s.softmax(-1) - 0.5 * NEAR.softmax(-1),
+}
+
+
+@pytest.mark.parametrize("shares", MIXED.values(), ids=MIXED)
+def test_shares_are_seen_where_they_are_mixed_and_what_weighs_is_recorded(shares):
+    """As in layers that mix what is alike with what is near; a cut goes by the shares, for no scores are theirs."""
+    model, x = Projected(lambda q, k, v: shares(q @ k.mT / 2) @ v).eval(), normal(B, T, W, grad=False)
+    true = shares(split(model.q(x)) @ split(model.k(x)).mT / 2).detach()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with capture(model) as recording:
+            model(x)
+        with capture(model, cuts=[Cut(hide=[2])]) as cut:
+            model(x)
+    torch.testing.assert_close(recording.weights["Projected"], true)
+    assert (cut.weights["Projected"][..., 2] == 0).all()
+
+
 def test_what_is_compiled_within_is_seen():
     """A function, and not a module."""
     middle = torch.compile(lambda q, k, v: (q @ k.mT).softmax(-1) @ v, backend="eager")
