@@ -66,6 +66,13 @@ class Fault:
     lines: range
     code: str
 
+    @property
+    def is_called(self) -> bool:
+        """Whether it stands in a function's body: nothing of it happens before somebody calls that."""
+        functions = (ast.FunctionDef, ast.AsyncFunctionDef)
+        bodies = [node for node in ast.walk(ast.parse(self.code)) if isinstance(node, functions)]
+        return any(node.body[0].lineno <= self.lines.start <= (node.end_lineno or 0) for node in bodies)
+
 
 class Module:
     """A module's text, and all the faults that mutmut would put into it."""

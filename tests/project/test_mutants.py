@@ -76,9 +76,9 @@ def test_every_module_has_tests_that_are_there():
     ("module", "tests"),
     [
         ("surgeon.procedures.online", ("tests/procedures/test_online.py",)),
-        ("surgeon.zoo.masking", ("tests/zoo",)),
+        ("surgeon.recording.marks", ("tests/recording",)),
         ("surgeon.arguments", ("tests/test_arguments.py",)),
-        ("surgeon.checkup.probes.masks", ("tests/checkup",)),
+        ("surgeon.models.cut_attention", ("tests/models",)),
         ("surgeon_book.page.glossary", ("tests/site/test_reference.py",)),
         (
             "surgeon_book.execution.within.forkserver",
@@ -121,6 +121,24 @@ def test_files_that_come_to_a_fault_run_first_and_then_the_others(tmp_path):
     trying = mutants.trying(fault, "m.py", known)
     assert (trying.first, trying.whole) == (["m.py::m", "near.py::b"], 6.0)
     assert trying.rounds() == [["near.py", "m.py"], ["far.py"]]
+
+
+@pytest.mark.parametrize(
+    ("at", "module", "asked"),
+    [
+        (1, "surgeon.m", [["near.py"], ["far.py"]]),
+        (2, "surgeon.m", [["near.py"], ["far.py"]]),
+        (3, "surgeon.m", [["near.py"]]),
+        (3, "surgeon_book.m", [["near.py"], ["far.py"]]),
+    ],
+)
+def test_what_is_in_a_function_is_noticed_by_whom_it_is_called(at, module, asked):
+    """Its first line is no part of it: defaults are computed when the module is read. The extension has children."""
+    code = "SIZE = 7\ndef f(x=SIZE):\n    return x + 1\n"
+    fault = faults.Fault(module=module, code=code, line="", becomes="", lines=range(at, at + 1))
+    trying = mutants.Trying(fault, "m.py", ["near.py", "far.py"], ["near.py::a"], {}, 1.0, [])
+    assert trying.rounds() == asked
+    assert mutants.Trying(fault, "m.py", ["far.py"], [], {}, 1.0, []).rounds() == [["far.py"]]
 
 
 def test_what_is_known_of_tests_is_forgotten_when_code_changes(monkeypatch):
