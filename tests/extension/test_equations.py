@@ -91,14 +91,17 @@ def test_a_small_font_stands_behind_the_whole_one_and_is_for_its_characters_alon
 
 
 def test_an_equation_that_cannot_be_read_is_reported_with_its_line_each_time(book):
-    text = "# Broken\n\nA paragraph of two lines\nwith $\\frac{1}$ in its second.\n\n$$\n\\nosuchthing{x}\n$$\n"
+    text = (
+        "# Broken\n\nCode is none: `\\frac{1}`.\n\n"
+        "A paragraph of two lines\nwith $\\frac{1}$ in its second.\n\n$$\n\\nosuchthing{x}\n$$\n"
+    )
     book.page("plain", text)
     for _ in range(2):
         built = book.build(*STRICT)
         assert built.code != 0
         inline, displayed = sorted(line for line in built.warnings if "KaTeX" in line)
-        assert inline.startswith("plain.md:4: WARNING: KaTeX cannot read this equation: ")
-        assert re.match(r"plain\.md:[67]: WARNING: .*Undefined control sequence: \\nosuchthing", displayed)
+        assert inline.startswith("plain.md:6: WARNING: KaTeX cannot read this equation: ")
+        assert re.match(r"plain\.md:[89]: WARNING: .*Undefined control sequence: \\nosuchthing", displayed)
     book.page("plain", "# Plain\n\nNow with $x^2$.\n")
     assert book.build(*STRICT).code == 0
     assert "katex.min.css" in book.html("plain")

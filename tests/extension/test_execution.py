@@ -218,7 +218,7 @@ def test_a_warning_is_about_its_page_or_else_about_the_whole_book(env, tmp_path,
     listener.emit(logging.makeLogRecord({"location": location, "type": "known", "subtype": "one"}))
     listener.finish(app, ValueError("The build broke."))
     assert len(list(tmp_path.iterdir())) == 3
-    listener.emit(logging.makeLogRecord({"location": location, "type": "unknown"}))
+    listener.emit(logging.makeLogRecord({"location": location}))
     listener.finish(app, None)
     assert {file.name for file in tmp_path.iterdir()} == {"environment.pickle" if page else "a.doctree"}
 

@@ -185,6 +185,11 @@ INSTEAD = {
 }
 
 
+def is_in(said, told):
+    """Whether it is a part of what was told that no word goes on beyond."""
+    return re.search(rf"(?<!\w){re.escape(said)}(?!\w)", told) is not None
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("name", SAID)
 def test_what_is_said(name):
@@ -193,8 +198,8 @@ def test_what_is_said(name):
         torch.manual_seed(0)
         model = made(**sizes)
     report = examine_model(model, **{**HELD, **held})
-    assert said in report[law].meaning, report.details
-    assert INSTEAD.get(name, "") in report[law].instead
+    assert is_in(said, report[law].meaning), report.details
+    assert is_in(INSTEAD.get(name, ""), report[law].instead)
     assert {finding.name for finding in report.failed} <= {law}
 
 
@@ -217,7 +222,7 @@ def test_what_is_said_of_an_odd_model(name):
     told |= {f"instead of {finding.name}": finding.instead for finding in report}
     told["portrait"] = " ".join(report.portrait)
     told["at the top"] = report.blind
-    assert {law for law, said in expected.items() if numberless(said) not in numberless(told[law])} == set(), told
+    assert {law for law, said in expected.items() if not is_in(numberless(said), numberless(told[law]))} == set(), told
 
 
 FOLDER = Path(surgeon.checkup.models.__file__).parent
