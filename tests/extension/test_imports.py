@@ -1,6 +1,7 @@
 """What pages import from the package, read from their code."""
 
 import ast
+import hashlib
 import sys
 from types import SimpleNamespace
 
@@ -63,6 +64,27 @@ def test_a_package_that_hands_a_name_round_in_a_circle_is_read_all_the_same(pack
     circle = Package(tmp_path, "surgeon")
     assert circle.origin("surgeon", "lost")[1] == "lost"
     assert circle.origin("surgeon.broken", "x") == ("surgeon.broken", "x")
+
+
+def test_what_code_reaches_is_each_module_on_the_way_and_what_it_holds(package, tmp_path):
+    """By which it is seen that what the code gets is no longer what it was, however far away the change."""
+    tree = ast.parse("from surgeon.lm import fit")
+
+    def digest(name):
+        return hashlib.sha256((tmp_path / "surgeon" / name).read_bytes()).hexdigest()
+
+    holds = {"surgeon.heads": "heads.py", "surgeon.lm.train": "lm/train.py", "surgeon.softmax": "softmax.py"}
+    before = package.reached(tree)
+    assert before == [
+        "surgeon.heads.None is surgeon.heads.None",
+        "surgeon.lm.fit is surgeon.lm.train.fit",
+        "surgeon.stable is surgeon.softmax.stable",
+        *(f"{module} {digest(file)}" for module, file in holds.items()),
+    ]
+    (tmp_path / "surgeon/masks.py").write_text("other = 1\n")
+    assert Package(tmp_path, "surgeon").reached(tree) == before
+    (tmp_path / "surgeon/softmax.py").write_text("def stable():\n    return 'other'\n")
+    assert len(set(Package(tmp_path, "surgeon").reached(tree)) ^ set(before)) == 2
 
 
 def test_a_page_that_cannot_be_read_is_named():
