@@ -183,12 +183,52 @@ def test_values_are_literals_or_texts():
     assert value_of("projections", "to_q,to_k, to_v") == ("to_q", "to_k", "to_v")
     assert value_of("projections", "False") is False
     assert value_of("positions", "rotary base=5e5") == "rotary base=5e5"
-    assert with_functions({"scale": "math:sqrt", "padding": "a:b"}) == {"scale": math.sqrt, "padding": "a:b"}
+    names = ("documents", "linear", "options", "positions", "qk_norm", "scale")
+    given = dict.fromkeys(names, "math:sqrt") | {"padding": "a:b"}
+    assert with_functions(given) == dict.fromkeys(names, math.sqrt) | {"padding": "a:b"}
 
 
 def test_every_argument_of_examine_has_an_option():
     names = set(inspect.signature(examine).parameters) - {"subject"}
     assert {action.dest for action in parser()._actions} >= names
+
+
+HELP = {
+    "help": (None, "show this help message and exit"),
+    "address": (
+        None,
+        "package.module:function, or a module's instance; with --subjects, one of them by its name",
+    ),
+    "subjects": ("FILE", "TOML with a table for each"),
+    "build": (None, "call what the address names first, and examine the result"),
+    "accept": ("NAME=REASON", "a finding that is known and meant, and why"),
+    "strict": (None, "exit with 1 for hazards, too"),
+    "details": (None, "print every finding"),
+    "output": ("FILE", "write there, once all is known"),
+    "declare": ("NAME=VALUE", "any of these, in other words"),
+    "names": ("Q=NAME,…", "what it calls Q, K, V, mask"),
+    "padding": ("NAME", "the argument for padding [B, S]"),
+    "causal": ("NAME", "the argument that asks for a causal mask; 'always' if it is causal by itself"),
+    "dropout": ("NAME", "the argument for dropout"),
+    "projections": ("NAME,…", "q, k, v, out; or qkv, out"),
+    "widths": ("D_K,D_V", None),
+    "width": ("NUMBER", "of x, for a layer on x"),
+    "options": ("NAME=VALUE,…", "further arguments"),
+    "patience": ("SECONDS", "after which it is given up; 60"),
+}
+CHOOSE = {"format", "layout", "mask", "mask_shape", "dead_rows", "alignment"}
+
+
+def test_help_says_what_each_option_is():
+    told = {action.dest: (action.metavar, action.help) for action in parser()._actions}
+    assert {name: told[name] for name in HELP} == HELP
+    others = {name: each for name, each in told.items() if name not in HELP}
+    assert {name for name, each in others.items() if each != ("VALUE", None)} == CHOOSE
+    assert {action.dest for action in parser()._actions if action.choices} == CHOOSE
+    said = " ".join(parser().format_help().split())
+    assert said.startswith("usage: python -m surgeon.checkup ")
+    assert "A check-up of anyone's attention." in said
+    assert "what the subject is: As surgeon.examine has it; values are Python's literals, or texts." in said
 
 
 def test_progress_is_shown_on_a_terminal_alone(monkeypatch, capsys):

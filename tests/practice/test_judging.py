@@ -47,6 +47,15 @@ def test_every_mistake_is_tried_and_so_are_three_styles(step):
     assert len(RIGHT[step]) >= 3
 
 
+@pytest.mark.parametrize("step", STEPS)
+def test_who_fails_one_question_alone_makes_a_mistake_that_is_known(step):
+    known = set(STEPS[step].mistakes) | set(MANNERS)
+    questions = STEPS[step].questions(torch.Generator().manual_seed(0))
+    assert {each.edge for each in questions} - {""} <= known
+    assert {*STEPS[step].laws, *STEPS[step].raising.values()} <= known
+    assert not questions[0].edge
+
+
 # What is no try yet, and what never answers
 
 HINTS = {
