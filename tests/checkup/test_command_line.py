@@ -237,5 +237,7 @@ def test_progress_is_shown_on_a_terminal_alone(monkeypatch, capsys):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     assert main(["surgeon:attention"]) == 0
     said = capsys.readouterr().err
-    assert "\r\x1b[Ksurgeon:attention: known form (0 s)" in said
+    assert "\r\x1b[Ksurgeon:attention: known form (0 s)\r\x1b[K" in said
+    assert said.endswith("\r\x1b[K")
+    assert "\n" not in said
     assert said.endswith("\r\x1b[K")

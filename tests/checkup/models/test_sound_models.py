@@ -9,6 +9,8 @@ import torch
 from sound_models import ARCHITECTURES, MODELS, OURS, TRANSFORMERS, TRUE, of_transformers
 
 from surgeon import examine_model
+from surgeon.checkup.models import library
+from surgeon.checkup.models.adapter import Adapter
 from surgeon.checkup.models.laws import MODEL_LAWS
 
 pytestmark = pytest.mark.long
@@ -97,6 +99,28 @@ def test_a_function_is_asked_in_its_own_precision():
     assert report.failed == []
     assert report.blind
     assert "rounding may make" in report["alone or in company"].meaning
+
+
+def test_what_somebody_says_of_a_model_of_the_library_comes_before_its_configuration():
+    pytest.importorskip("transformers")
+    model = of_transformers("Llama")
+    said = {
+        "vocab": 13,
+        "max_len": 17,
+        "window": 3,
+        "layers": 5,
+        "pad": 0,
+        "special": (1, 2),
+        "positions": "relative",
+        "programs": {"eager": print},
+        "generate": print,
+        "checkpointing": print,
+    }
+    known, heard = (library.of_transformers(model, Adapter(**each)) for each in ({}, said))
+    assert {name: getattr(heard, name) for name in said} == said
+    assert (known.vocab, known.pad, known.kind) == (model.config.vocab_size, model.config.pad_token_id, "decoder")
+    assert heard.unasked == ""
+    assert known.unasked
 
 
 def test_the_library_is_known_by_its_programs(examined):
