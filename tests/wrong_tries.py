@@ -225,7 +225,11 @@ WRONG = {
         "over the second axis": [lambda s: F.softmax(s, dim=1) if s.ndim > 1 else s],
         "over everything": [lambda s: s.exp() / s.exp().sum()],
         "not shifted": [naive, lambda s: s.exp() / torch.einsum("...s->...", s.exp()).unsqueeze(-1)],
-        "cut off": [lambda s: naive(s.clamp(max=80)), lambda s: F.softmax(torch.clip(s, -100, 100), -1)],
+        "cut off": [
+            lambda s: naive(s.clamp(max=80)),
+            lambda s: F.softmax(torch.clip(s, -100, 100), -1),
+            lambda s: F.softmax(s.clamp(min=-8000), -1),
+        ],
         "one maximum for all": [lambda s: naive(s - torch.max(s))],
         "maximum of the columns": [lambda s: naive(s - s.max(dim=-2, keepdim=True).values)],
         "lowest subtracted": [lambda s: naive(s - s.min(-1, keepdim=True).values)],

@@ -1,5 +1,6 @@
 """The sentences of the check-up, which are what it is for: each is expected of somebody, word for word."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -13,9 +14,11 @@ import said_of_functions
 import said_of_modules
 import said_of_questions
 from shown_sentences import sentences
+from waiting import waits_in_vain
 
 import surgeon.checkup
 from surgeon import examine
+from surgeon.checkup.models.laws import MODEL_LAWS
 from surgeon.checkup.repairs import instead_of
 
 FOLDER = Path(surgeon.checkup.__file__).parent
@@ -33,6 +36,7 @@ def test_what_is_said(name):
     report = examine(make(), **held)
     told = {f"{finding.verdict} {finding.name}": finding.meaning for finding in report}
     assert {law: told.get(law, "") for law in expected} == expected, report
+    assert waits_in_vain(report) == []
     if name in said_instead.SAID:
         law, instead = said_instead.SAID[name]
         assert report[law].instead == instead
@@ -45,6 +49,19 @@ TOLD = {
     if path.name not in ("__main__.py", "report.py", "report_text.py", "report_html.py")
     for whole, pattern in sentences(path.read_text(encoding="utf8"))
 }
+
+
+CALLS = ("broken", "faulty", "wait")
+
+
+def test_laws_that_others_wait_for_are_called_by_their_names():
+    """In all that asks whether one is broken."""
+    known = set(surgeon.checkup.finding.ALL_LAWS) | set(MODEL_LAWS)
+    for path in FOLDER.rglob("*.py"):
+        calls = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf8"))) if isinstance(node, ast.Call)]
+        asked = [call for call in calls if isinstance(call.func, ast.Attribute) and call.func.attr in CALLS]
+        names = {arg.value for call in asked for arg in call.args if isinstance(arg, ast.Constant)}
+        assert names <= known, path.name
 
 
 def test_what_is_said_instead_is_said_of_somebody():

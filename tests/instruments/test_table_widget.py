@@ -11,7 +11,7 @@ import traitlets
 from small_book import ROOT
 
 from surgeon import OperatingTable, create_window_mask
-from surgeon.instruments import live
+from surgeon.instruments import knobs, live
 from surgeon.instruments.operating import draw_inputs, operate, permissions, vital_signs
 
 SENTENCE = ["the", "surgeon", "cut", "the", "wire"]
@@ -36,6 +36,14 @@ def test_what_the_page_gets_is_how_it_starts():
     assert (table.query, table.key, table.flipped, table.padded, table.temperature) == (4, 0, [], 2, 1.0)
     state = table.get_state()
     assert (state["tokens"], state["scale"], state["given"]) == (SENTENCE, False, False)
+
+
+def test_stages_controls_and_signs_are_those_that_the_page_knows():
+    script = (ROOT / "surgeon/instruments/static/operating-table/operating-table.mjs").read_text(encoding="utf8")
+    for name in (*knobs.STAGES, *knobs.CONTROLS, *knobs.VITALS):
+        assert re.search(rf"\b{name}\b", script), name
+    start = json.loads(OperatingTable(SENTENCE)._start)
+    assert start["stages"].split() == list(knobs.STAGES)
 
 
 def test_vectors_from_outside_stay_as_long_as_words_width_and_seed_do():

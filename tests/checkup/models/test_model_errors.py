@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from surgeon import examine_model
+from surgeon.checkup.models.subject import free_memory
 
 
 def logits(ids):
@@ -167,3 +168,15 @@ def test_usual_names_of_a_source_say_what_it_is():
     report = examine_model(encoding, vocab=11, kind="encoder")
     assert report.failed == []
     assert report["padding on the left"].passed
+
+
+def test_half_of_the_memory_that_is_free_is_told_in_gib_and_four_where_it_is_not(monkeypatch):
+    told = {"SC_AVPHYS_PAGES": 3, "SC_PAGE_SIZE": 2**30}
+    monkeypatch.setattr("os.sysconf", told.__getitem__)
+    assert free_memory() == 1.5
+
+    def refuse(name):
+        raise ValueError("unrecognized configuration name")
+
+    monkeypatch.setattr("os.sysconf", refuse)
+    assert free_memory() == 4.0

@@ -120,6 +120,9 @@ def test_what_somebody_says_of_a_model_of_the_library_comes_before_its_configura
     assert {name: getattr(heard, name) for name in said} == said
     assert (known.vocab, known.pad, known.kind) == (model.config.vocab_size, model.config.pad_token_id, "decoder")
     assert heard.unasked == ""
+    assert known.checkpointing
+    model.activation_checkpointing_enable = lambda: "of later releases"
+    assert library.of_transformers(model, Adapter()).checkpointing(model) == "of later releases"
     assert known.unasked
 
 
