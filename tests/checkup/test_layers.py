@@ -11,9 +11,35 @@ from torch import nn
 
 from surgeon import attention, examine, stable_softmax
 from surgeon.checkup.subjects.fused import FUSED, side_by_side
+from surgeon.checkup.subjects.supplies import CACHES, SUPPLIED, supplies
 from surgeon.zoo.fault import Layer
 
 EQUAL = [order for order in FUSED if order != "G q k v"]
+
+
+@pytest.mark.parametrize("name", SUPPLIED)
+def test_what_a_layer_wants_besides_is_handed_in_and_stands_still(name):
+    """No cache, the places of the tokens, and angles by which nothing turns."""
+
+    class Wants(nn.Module):
+        forward = eval(f"lambda self, x, {name}: x")
+
+    (supply, said), *_ = supplies(Wants(), 6)
+    given = supply(5)[name]
+    angles = {"freqs_cis": [1.0], "cos": [1.0], "sin": [0.0], "position_embeddings": [1.0, 0.0]}
+    expected = {"start_pos": 0, "use_cache": False, "offset": 0} | dict.fromkeys(CACHES)
+    if name in angles:
+        tables = given if name == "position_embeddings" else [given]
+        assert all((table == value).all() for table, value in zip(tables, angles[name], strict=True))
+        assert {table.shape[-2:] for table in tables} == {(5, 6)}
+        assert said.startswith(f"It wants {name}: it got angles of zero")
+        return
+    assert said == ""
+    if name in expected:
+        assert given == expected[name]
+        assert type(given) is type(expected[name])
+    else:
+        assert given.flatten().tolist() == list(range(5))
 
 
 @pytest.mark.parametrize("order", FUSED)

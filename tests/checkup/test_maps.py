@@ -4,6 +4,8 @@ import torch
 from examined import names
 
 from surgeon import attention, examine
+from surgeon.checkup.designs.pictures import Picture
+from surgeon.checkup.designs.wrong_pictures import wrong_pictures
 from surgeon.imaging import influence
 from surgeon.zoo.catalogue import ZOO
 
@@ -67,3 +69,12 @@ def test_a_leak_that_autograd_cannot_see_is_seen():
     report = examine(leaky)
     assert names(report) == ["future, evaluating"]
     assert (report["future, evaluating"].map.triu(1)[0, 1:] > 0).all()
+
+
+def test_windows_at_an_edge_may_be_filled_up_if_they_lack_a_single_key():
+    """In one row, a window of three lacks one at either end; blocks that fit lack none."""
+    edge = "Windows at the edge are filled up, and what fills them is seen."
+    lacking = Picture(rows=1, columns=7, height=1, width=3, kind="cut")
+    assert lacking.lacking().tolist() == [1, 0, 0, 0, 0, 0, 1]
+    assert edge in dict(wrong_pictures(lacking))
+    assert edge not in dict(wrong_pictures(Picture(rows=2, columns=6, height=2, width=3)))
