@@ -8,6 +8,7 @@ import said_of_models
 import torch
 from odd_models import ODD, OF_THE_LIBRARY
 from shown_sentences import sentences
+from small_book import ROOT
 from sound_models import TRUE
 
 import surgeon.checkup.models
@@ -201,6 +202,11 @@ def test_what_is_said(name):
     assert said == report[law].meaning, report.details
     assert INSTEAD.get(name, report[law].instead) == report[law].instead
     assert {finding.name for finding in report.failed} <= {law}
+
+
+def test_every_law_has_a_page_of_the_book():
+    contents = (ROOT / "_toc.yml").read_text(encoding="utf8")
+    assert [law for law, (_, page) in MODEL_LAWS.items() if f"file: book/{page}\n" not in contents] == []
 
 
 def numberless(said):
