@@ -37,6 +37,8 @@ from surgeon.zoo.housing import (
     told,
 )
 
+pytestmark = pytest.mark.long
+
 TINY = {"steps": 3, "last": 2, "batch_size": 5, "length": 7, "d_model": 12, "num_heads": 4, "held_out": 3}
 SOUND = Fault("right", "Nothing is wrong.", "", "", "", "", CAUSAL, right)
 GRAMMAR = english_grammar()

@@ -22,6 +22,8 @@ from surgeon.ablations.no_mask import (
 from surgeon.models.english import english_grammar
 from surgeon.models.transformer import losses
 
+pytestmark = pytest.mark.long
+
 SMALL = {"steps": 200, "length": 13, "d_model": 32, "num_heads": 2, "held_out": 211}
 TINY = {"steps": 3, "length": 11, "d_model": 6, "num_heads": 3, "num_layers": 1, "held_out": 5, "batch_size": 7}
 COLUMNS = [

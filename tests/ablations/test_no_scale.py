@@ -15,6 +15,8 @@ from surgeon.ablations.no_scale import (
     train_with_and_without_scale,
 )
 
+pytestmark = pytest.mark.long
+
 WIDTHS = (16, 64, 256, 1024)
 MEASURED = [
     "max_mean",

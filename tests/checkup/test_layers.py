@@ -14,6 +14,8 @@ from surgeon.checkup.subjects.fused import FUSED, side_by_side
 from surgeon.checkup.subjects.supplies import CACHES, SUPPLIED, supplies
 from surgeon.zoo.fault import Layer
 
+pytestmark = pytest.mark.long
+
 EQUAL = [order for order in FUSED if order != "G q k v"]
 
 

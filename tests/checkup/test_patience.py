@@ -16,7 +16,10 @@ from torch import nn
 from surgeon import attention, examine
 
 ROOT = Path(__file__).resolve().parents[2]
-pytestmark = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="This system has no timer that rings.")
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="This system has no timer that rings."),
+]
 
 
 def hanging(Q, K, V, mask=None):

@@ -11,6 +11,8 @@ from surgeon.checkup.subjects.conventions import MASKS
 from surgeon.checkup.subjects.layouts import LAYOUTS
 from surgeon.zoo.catalogue import ZOO
 
+pytestmark = pytest.mark.long
+
 PADDED = {
     "True attends": lambda padding: padding,
     "True blocks": lambda padding: ~padding,

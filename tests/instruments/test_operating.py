@@ -135,6 +135,7 @@ def test_half_precision_is_pytorchs_at_its_ends_and_between_neighbours(javascrip
 # The same arithmetic
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("mask", MASKS)
 @pytest.mark.parametrize(
     ("words", "padded", "flipped"),

@@ -33,6 +33,8 @@ from surgeon.models.specimen_files import (
     read_weights,
 )
 
+pytestmark = pytest.mark.long
+
 FOLDER = find_files()
 CLOSE = {"rtol": 0.0, "atol": 1e-5}
 SENTENCE = "The surgeon cut the wire, and then the attention, which had been sharp, went flat."

@@ -33,6 +33,7 @@ def test_a_wrong_try_is_named(step, name, number):
     assert str(verdict) == SAID[f"{step}, {name}"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("step", "style"), [(step, style) for step in RIGHT for style in RIGHT[step]])
 def test_a_right_try_passes_in_any_style(step, style):
     verdict = judge(step, RIGHT[step][style])

@@ -11,6 +11,8 @@ from surgeon.practice import patients as ward
 from surgeon.practice.titles import TITLES
 from surgeon.zoo.families import FAMILIES, family_of
 
+pytestmark = pytest.mark.long
+
 POOL = [fault for family in FAMILIES.values() for fault in ward.within(family)]
 
 

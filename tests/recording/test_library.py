@@ -9,6 +9,8 @@ from torch import Tensor
 
 from surgeon import capture
 
+pytestmark = pytest.mark.long
+
 ATTENDING = [name for name in ARCHITECTURES if name != "Mamba"]
 # Those of which the library has no form with PyTorch's kernel
 EAGER_ALONE = ("BLOOM", "Gemma 2", "GPT-OSS", "MPT")
