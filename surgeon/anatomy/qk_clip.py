@@ -98,4 +98,4 @@ def shrink(linear: nn.Linear, factors: Tensor) -> None:
     for parameter in (linear.weight, linear.bias):
         heads = parameter.unflatten(0, (len(factors), -1))
         axes = [1] * (heads.ndim - 1)
-        heads *= factors.view(-1, *axes)
+        heads *= factors.to(heads).view(-1, *axes)
