@@ -1,7 +1,9 @@
 """What is written again, what is made again with it, and what is left alone, on books of a few pages."""
 
 import json
+import os
 import shutil
+import subprocess
 import sys
 from base64 import b64encode
 from pathlib import Path
@@ -237,3 +239,16 @@ def test_answers_are_found_early_where_somebody_has_loaded_who_answers(monkeypat
     for _ in range(2):
         operating_fixtures.answer_early(app, None)
     assert asked == [app]
+
+
+def test_a_build_ends_without_a_search_for_garbage():
+    """Which takes seconds in a process that has read a book; what began before looks last."""
+    code = (
+        "import atexit, gc, types; atexit.register(lambda: print(gc.get_freeze_count() > 1000, len(gc.get_objects())));"
+        " from surgeon_book.execution import writing; writing.setup(types.SimpleNamespace(connect=lambda *_: None))"
+    )
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "book" / "_ext")}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    frozen, left = done.stdout.split()
+    assert frozen == "True"
+    assert int(left) < 100

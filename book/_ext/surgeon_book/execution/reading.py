@@ -30,7 +30,6 @@ CELL = "{code-cell}"
 # Of a book that was never built, nobody knows how long its pages take: those that use the last rooms take longest.
 ROOMS = ("anatomy", "imaging", "procedures", "book", "checkup", "models", "zoo", "practice", "ablations")
 USES = re.compile(r"surgeon\.(\w+)")
-OF_PAGES_WITHOUT_CELLS = 10.0  # seconds, nearly all of them for the package's reference, which imports the package
 
 
 class FirstIn(dict):
@@ -104,14 +103,8 @@ class Reading:
                     progress.done(page, seconds(env, page))
             else:
                 tasks = sorted(([page] for page in run), key=lambda task: -self.expected(task[0], texts[task[0]]))
-                if rest:
-                    later = [
-                        n
-                        for n, (page,) in enumerate(tasks)
-                        if self.expected(page, texts[page]) > OF_PAGES_WITHOUT_CELLS
-                    ]
-                    tasks.insert(len(later), rest)
-                self.side_by_side(builder, tasks, progress)
+                # Those without cells are read while the kernels' server imports what the others wait for.
+                self.side_by_side(builder, [rest, *tasks] if rest else tasks, progress)
         finally:
             progress.end()
 

@@ -4,6 +4,7 @@ Resolving references needs what other pages left: that is this process's work. W
 processes, a few pages each. V8, which sets the equations, does not survive a fork, so none is started here before.
 """
 
+import atexit
 import gc
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -86,3 +87,4 @@ def chunks(pages: Sequence[str]) -> Iterator[Sequence[str]]:
 
 def setup(app: Sphinx) -> None:
     app.connect("builder-inited", begin)
+    atexit.register(gc.freeze)  # Python would look for garbage among all that is left, which takes seconds, and end
