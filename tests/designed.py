@@ -891,6 +891,12 @@ WRONG = {
     ),
     "not capped": (made(), {"softcap": 50.0}, "soft cap", "Scores are not capped."),
     "another cap": (made(bend=cap(30.0)), {"softcap": 50.0}, "soft cap", "The cap is 30, not 50."),
+    "another cap, beside keys that are hidden": (
+        made(bend=cap(30.0), near=window(2)),
+        {"softcap": 50.0, "window": 2},
+        "soft cap",
+        "The cap is 30, not 50.",
+    ),
     "capped before the scale": (
         made(bend=lambda scores: cap(30.0)(scores * 8**0.5) / 8**0.5),
         {"softcap": 30.0, **EIGHT},

@@ -185,6 +185,17 @@ PORTRAITS = {
             "It agrees with softcap=1: say so, and that is examined, too.",
         ],
     ),
+    "scores that grow ever more slowly": (
+        lambda: designed.made(bend=lambda scores: scores.sign() * scores.abs().log1p()),
+        {},
+        [
+            "The weights of a query add up to 1.",
+            "Every query sees every key.",
+            "Places do not count: only what the tokens are.",
+            "The lengths of queries and of keys count.",
+            "A constant added to a row of scores changes its weights.",
+        ],
+    ),
     "rotary": (
         lambda: turned(),
         {},

@@ -20,6 +20,7 @@ from surgeon.anatomy.positions import (
     Rotary,
     Sinusoidal,
 )
+from surgeon.anatomy.precision import subnormals_as_zero
 from surgeon.arguments import check_seed, positive_integer
 from surgeon.models.adamw import AdamW
 from surgeon.models.english import english_grammar
@@ -194,6 +195,7 @@ def lengthen(
     return Lengthened(model, beyond_the_least(model, texts))
 
 
+@subnormals_as_zero()
 def fit(
     model: TransformerLM, texts: Texts, *, steps: int, learning_rate: float
 ) -> None:

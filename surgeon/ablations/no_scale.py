@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import embedding
 
 from surgeon.anatomy.dot_product import Stages, dissect
+from surgeon.anatomy.precision import subnormals_as_zero
 from surgeon.arguments import check_seed, positive_integer
 from surgeon.book.once import once_each
 from surgeon.imaging.patterns import row_entropy
@@ -385,9 +386,10 @@ def train_pair(
                 rows[scaled].append(row | _examine(model, *held_out))
         if step < steps:
             *episode, answers = recall_episodes(batch_size, num_pairs, draw)
-            for model, rule in pair.values():
-                cross_entropy(model(*episode)[0], answers).backward()
-                rule.step(learning_rate)
+            with subnormals_as_zero():
+                for model, rule in pair.values():
+                    cross_entropy(model(*episode)[0], answers).backward()
+                    rule.step(learning_rate)
     return rows[False] + rows[True]
 
 

@@ -1,12 +1,14 @@
 """Declared designs: right ones pass and are told to be there, wrong ones are named; what cannot be meant is refused."""
 
 import pytest
-from designed import CAUSAL, SOUND, WRONG, made, past, rotary
+import torch
+from designed import CAUSAL, SOUND, WRONG, from_the_first, made, past, rotary
 from examined import names
 from kinds import in_single
 
 from surgeon import examine
 from surgeon.anatomy.positions import Sinusoidal
+from surgeon.checkup.designs.norms import RowNorm
 from surgeon.checkup.finding import ALL_LAWS, DESIGNS, LAWS
 from surgeon.checkup.repairs import REPAIRS, instead_of
 
@@ -83,6 +85,18 @@ def test_places_beside_a_causal_mask_are_counted_from_its_end():
     report = examine(lambda Q, K, V: made(rotary())(Q, K, V, past(Q, K)), positions="rotary", **CAUSAL)
     assert names(report) == []
     assert report["rectangular causal"].passed
+
+
+def test_places_are_counted_from_the_end_that_was_asked_for():
+    subject = made(from_the_first)
+    assert names(examine(subject, positions="rotary", alignment="top-left")) == []
+    assert names(examine(subject, positions="rotary", alignment="bottom-right")) == ["positions"]
+
+
+def test_gains_leave_queries_and_keys_in_their_precision():
+    gains = torch.ones(2, 5, dtype=torch.float64)
+    q, k = RowNorm("rms", gains=tuple(gains))(torch.ones(1, 1, 3, 5), torch.ones(1, 1, 7, 5))
+    assert q.dtype == k.dtype == torch.float32
 
 
 def not_linear(Q, K, V, mask=None):

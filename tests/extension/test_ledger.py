@@ -10,7 +10,7 @@ PAGES = {
     "one/within/second": "# Second\n\n" + cell(CLAIM.format("It is `second`.")),
     "one-more": "# One more\n\n" + cell(CLAIM.format("It is in no folder.")),
     "two/third": "# Third\n\n" + cell(CLAIM.format("It is third.")),
-    "ledger": "# Ledger\n\n```{claims-ledger}\n```\n",
+    "reference/ledger": "# Ledger\n\n```{claims-ledger}\n```\n",
     "lists/two": "# Claims of Two\n\n```{claims-ledger} two\n```\n",
     "lists/one": "# Claims of One\n\n```{claims-ledger} one\n```\n",
 }
@@ -45,13 +45,13 @@ def test_a_part_lists_the_claims_of_its_folder_and_of_those_in_it(book):
 
 
 def test_the_ledger_counts_all_has_the_rest_and_leads_to_the_parts(book):
-    assert listed(book, "ledger") == [("It is in no folder.", "one-more.html")]
-    ledger = article(book, "ledger")
+    assert listed(book, "reference/ledger") == [("It is in no folder.", "../one-more.html")]
+    ledger = article(book, "reference/ledger")
     assert "Claims in the book: 4." in ledger.get_text()
     rows = [[cell.get_text().strip() for cell in row.find_all("td")] for row in ledger.select(".ledger-parts tbody tr")]
     assert [row[:2] for row in rows] == [["Claims of Two", "1"], ["Claims of One", "2"]]
-    assert [link["href"] for link in ledger.select(".ledger-parts a")] == [f"{part}.html" for part in PARTS]
-    assert ledger.find("search-table")["more"].split() == [f"{part}.html" for part in PARTS]
+    assert [link["href"] for link in ledger.select(".ledger-parts a")] == [f"../{part}.html" for part in PARTS]
+    assert ledger.find("search-table")["more"].split() == [f"../{part}.html" for part in PARTS]
     assert not article(book, "lists/one").find("search-table").has_attr("more")
 
 
@@ -60,4 +60,4 @@ def test_a_claim_that_changes_has_its_lists_written_again(book):
     build = book.build(*STRICT)
     assert build.code == 0, build.output
     assert listed(book, "lists/two") == [("It is the last.", "../two/third.html")]
-    assert len(listed(book, "ledger")) == 1
+    assert len(listed(book, "reference/ledger")) == 1

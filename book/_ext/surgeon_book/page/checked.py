@@ -8,7 +8,6 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.writers.html5 import HTML5Translator
 
-from surgeon_book.order import Read
 from surgeon_book.reference import ledger
 
 HEADING = "What this page checked"
@@ -37,4 +36,4 @@ def depart(self: HTML5Translator, node: Checked) -> None:
 
 def setup(app: Sphinx) -> None:
     app.add_node(Checked, html=(visit, depart))
-    app.connect("doctree-read", fold, priority=Read.MOVED)
+    app.connect("doctree-read", fold)

@@ -143,8 +143,7 @@ def _tell(
                 "numbers",
                 "hazard",
             )
-            continue
-        if not exam.within(
+        elif not exam.within(
             law,
             size,
             f"By its program {' and '.join(many)}, the {what[law]} are {how}"
