@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 import torch
+from playwright.async_api import expect
 
 from surgeon import stable_softmax
 from surgeon.instruments.operating import draw_inputs, operate, permissions
@@ -111,8 +112,9 @@ async def handle_the_heads(opened: "Runs") -> None:
     await element.get_by_label("Sentence").select_option("1")
     said = await opened.read(4, lambda found: found[0] == 1)
     assert said[5] == weights[1][0, 1].tolist()
+    await tab.mouse.move(0, 0)  # what is pointed at is shown, whatever was chosen
     await opened.run(5)
     await element.locator('.to button:nth-of-type(5)[aria-pressed="true"]').wait_for()
-    shown = [text for text in await element.locator(".from .weight").all_inner_texts() if text]
-    assert shown == [f"{weight:.2f}" for weight in weights[0][0, 1, :, 4].tolist()]
+    shown = [f"{weight:.2f}" for weight in weights[0][0, 1, :, 4].tolist()]
+    await expect(element.locator(".from .weight", has_text=".")).to_have_text(shown, timeout=20_000)
     assert await element.get_by_label("Sentence").input_value() == "0"
