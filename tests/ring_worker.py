@@ -16,6 +16,7 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
+import torch.fx.experimental.symbolic_shapes  # what each rank would import with its first gradient
 from oracle import normal, reference
 
 from surgeon.procedures.ring import ring_attention, shard

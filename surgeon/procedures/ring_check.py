@@ -5,6 +5,7 @@ process that divides, `python -m surgeon.procedures.ring_check --ranks 4`
 """
 
 import argparse
+import importlib
 import json
 import os
 import time
@@ -162,6 +163,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         join(options, int(os.environ.get("LOCAL_RANK", 0)))
         return
     ranks = positive_integer("ranks", options.ranks)
+    # What gradients import when they are first asked for: not in each rank.
+    importlib.import_module("torch.fx.experimental.symbolic_shapes")
     with TemporaryDirectory() as folder:
         start_processes(
             join_through_a_file,

@@ -180,13 +180,16 @@ class ModelSubject:
             yield
             return
         before = [(m, m.training) for m in model.modules()]
-        if model.training != training or not training:
+        # thousands of questions come by here, and few change the mode
+        learns = model.training if training else any(m for _, m in before)
+        if learns != training:
             model.train(training)
         try:
             yield
         finally:
             for module, mode in before:
-                module.training = mode
+                if module.training != mode:
+                    module.training = mode
 
     def rounding(self, asked: Question) -> float:
         """What rounding may make of an answer, as a share of its size."""
