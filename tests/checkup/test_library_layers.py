@@ -8,6 +8,8 @@ from examined import names
 from library_layers import LAYERS, made
 
 from surgeon import examine
+from surgeon.checkup.subjects.declaration import Declaration
+from surgeon.checkup.subjects.library import with_masks
 
 transformers = pytest.importorskip("transformers")
 transformers.logging.set_verbosity_error()
@@ -91,6 +93,15 @@ def test_a_layer_with_two_attentions_is_asked_from_outside_with_the_librarys_mas
         assert {finding.name for finding in report.failed} <= {"dead rows, forward"}
         for law in ("answers", "mask obeyed", "mask polarity", "future, training", "future, evaluating"):
             assert report[law].passed, law
+
+
+def test_how_the_library_shapes_its_masks_is_known_and_need_not_be_tried():
+    layer = made("Llama", "sdpa")
+    known = with_masks(layer, Declaration())
+    assert (known.mask, known.mask_shape) == ("True attends", "B 1 T S")
+    declared = Declaration(mask="additive", mask_shape="T S")
+    assert with_masks(layer, declared) == declared
+    assert with_masks(torch.nn.Linear(28, 28), Declaration()) == Declaration()
 
 
 def test_a_model_of_the_library_is_told_what_to_hand_in():

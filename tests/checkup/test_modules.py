@@ -5,7 +5,27 @@ import torch
 from examined import Fused, names
 
 from surgeon import MultiHeadAttention, examine
+from surgeon.checkup.subjects.projections import known_projections
 from surgeon.zoo.catalogue import ZOO
+
+# As libraries and books call them: queries, keys, values and the output, all in one and the output, or no output.
+CALLED = """
+W_Q W_K W_V W_O | q_proj k_proj v_proj o_proj | q_proj k_proj v_proj out_proj | q_proj k_proj v_proj dense
+q_proj k_proj v_proj proj | W_query W_key W_value out_proj | W_query W_key W_value | q_lin k_lin v_lin out_lin
+q_linear k_linear v_linear out | wq wk wv wo | Wq Wk Wv Wo | W_q W_k W_v W_o | w_q w_k w_v w_o | w_qs w_ks w_vs fc
+c_q c_k c_v c_proj | to_q to_k to_v to_out | q k v o | q k v proj | query key value proj | query key value out
+queries keys values fc_out | query key value | c_attn c_proj | qkv proj | qkv out_proj | qkv out | qkv_proj o_proj
+qkv_proj out_proj | query_key_value dense | to_qkv to_out | Wqkv out_proj | Wqkv Wo | in_proj out_proj
+c_attn | qkv | to_qkv
+"""
+
+
+@pytest.mark.parametrize("names", [tuple(row.split()) for row in CALLED.replace("\n", "|").split("|") if row.split()])
+def test_projections_are_known_by_the_names_that_people_use(names):
+    module = torch.nn.Module()
+    for name in ("norm", *names[::-1]):
+        module.add_module(name, torch.nn.Identity())
+    assert known_projections(module) == names
 
 
 def test_projections_by_their_dotted_names():

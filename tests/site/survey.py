@@ -243,23 +243,32 @@ def survey(
             visit.begin(f"{name}.html")
         else:
             page.goto(f"{address}/{name}.html", wait_until="commit")
-    for page in pages.values():
-        page.wait_for_load_state("load")
-    measured = visit and visit.look()
-    for page in pages.values():
-        page.evaluate(AXE)
     found = {}
-    for scheme in ("light", "dark"):
-        for width, page in pages.items():
-            known = sorted(well.setdefault(f"{width}, {scheme}", set()))
-            page.emulate_media(color_scheme=scheme)
-            page.evaluate(
-                f"(asked) => {{ window.look = ({UNFOLD})().then(() => ({LOOK})(...asked)); }}", [scheme, known]
-            )
-        for width, page in pages.items():
-            view = f"{width}, {scheme}"
-            found[view] = Findings(trouble=heard[width][0], **page.evaluate("look"))
-            well[view].update(() if found[view].violations else found[view].kinds)
+
+    def begin(width: str, scheme: str) -> None:
+        known = sorted(well.setdefault(f"{width}, {scheme}", set()))
+        pages[width].emulate_media(color_scheme=scheme)
+        pages[width].evaluate(
+            f"(asked) => {{ window.look = ({UNFOLD})().then(() => ({LOOK})(...asked)); }}", [scheme, known]
+        )
+
+    def end(width: str, scheme: str) -> None:
+        view = f"{width}, {scheme}"
+        found[view] = Findings(trouble=heard[width][0], **pages[width].evaluate("look"))
+        well[view].update(() if found[view].violations else found[view].kinds)
+
+    # The phone is looked at while the desktop rests, to be measured.
+    in_turn = sorted(pages, key=lambda width: bool(visit) and width == "desktop")
+    for width in in_turn:
+        pages[width].wait_for_load_state("load")
+        measured = visit.look() if visit and width == "desktop" else None
+        pages[width].evaluate(AXE)
+        begin(width, "light")
+    for width in in_turn:
+        end(width, "light")
+        begin(width, "dark")
+    for width in in_turn:
+        end(width, "dark")
     if visit:
         visit.end()
         found["desktop, light"].measured = measured
