@@ -196,13 +196,14 @@ class Trying:
     but: list[str]  # tests that fail without the fault, and notice nothing
 
     def rounds(self) -> list[list[str]]:
-        """Files whose tests come to the fault, which notice most; then the others.
+        """Files whose tests come to the fault, which notice most, and those that read its text; then the others.
 
         Nobody else can notice what stands in a function of the package; the extension is tried in other processes, too.
         """
-        near = {name.partition("::")[0] for name in self.first}
+        reached = {name.partition("::")[0] for name in self.first}
+        near = reached | {*SETTINGS["readers"]}
         split = [[file for file in self.tests if (file in near) is here] for here in (True, False)]
-        alone = bool(split[0]) and self.fault.is_called and self.fault.module.startswith("surgeon.")
+        alone = bool(reached) and self.fault.is_called and self.fault.module.startswith("surgeon.")
         return [files for files in split[:1] if files] if alone else [files for files in split if files]
 
 

@@ -982,6 +982,12 @@ WRONG = {
         "positions",
         "Other columns are pairs: 0 with 4, 1 with 5, not 0 with 2, 1 with 3.",
     ),
+    "other pairs of columns in a window": (
+        made(in_pairs([(0, 4), (1, 5)], [1.0, 0.1]), near=window(1)),
+        {"positions": "rotary share=0.5", "window": 1, **EIGHT},
+        "positions",
+        "Other columns are pairs: 0 with 4, 1 with 5, not 0 with 2, 1 with 3.",
+    ),
     "frequencies one pair late": (
         made(in_pairs([(0, 4), (1, 5), (2, 6), (3, 7)], [3.0, 1.0, 0.1, 0.01])),
         ROTARY | EIGHT,

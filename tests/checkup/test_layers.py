@@ -232,6 +232,14 @@ def test_a_language_model_is_told_what_to_hand_in():
     with pytest.raises(ValueError, match=f"^{said}$"):
         examine(Tokens())
 
+    class Mixer(nn.MultiheadAttention):
+        """PyTorch's own by another name."""
+
+    mixing = Tokens()
+    mixing.layers = nn.ModuleList([Mixer(28, 4)])
+    with pytest.raises(ValueError, match=re.escape("as in examine(model.layers[0])")):
+        examine(mixing)
+
     def on_tokens(x):
         return Tokens()(x)
 

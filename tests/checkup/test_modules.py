@@ -4,7 +4,7 @@ import pytest
 import torch
 from examined import Fused, names
 
-from surgeon import MultiHeadAttention, examine
+from surgeon import MultiHeadAttention, attention, examine
 from surgeon.checkup.subjects.projections import known_projections
 from surgeon.zoo.catalogue import ZOO
 
@@ -35,6 +35,35 @@ def test_projections_by_their_dotted_names():
     assert report["known form"].passed
     assert report["weights returned"].passed
     assert names(examine(Fused(wrong=True), **held)) == ["heads apart"]
+
+
+def test_matrices_that_nobody_named_are_asked_from_outside_and_a_vector_is_none():
+    class Blend(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second, self.third, self.last = (torch.nn.Linear(28, 28) for _ in range(4))
+
+        def forward(self, query, key, value, mask=None):
+            given = zip((self.first, self.second, self.third), (query, key, value), strict=True)
+            Q, K, V = (matrix(x).unflatten(-1, (4, 7)).transpose(1, 2) for matrix, x in given)
+            return self.last(attention(Q, K, V, mask)[0].transpose(1, 2).flatten(2))
+
+    class Bare(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.gain = torch.nn.Parameter(torch.ones(1))
+
+        def forward(self, query, key, value, mask=None):
+            return attention(query, key, value, mask)[0] * self.gain
+
+    outside, named = examine(Blend()), examine(Blend(), projections=("first", "second", "third", "last"), heads=4)
+    assert outside.subject == "Blend (on x, from outside)"
+    assert outside["known form"].passed is None
+    assert named["known form"].passed
+    bare = examine(Bare())
+    assert bare.subject.startswith("Bare (B T d, ")
+    assert bare["known form"].passed
+    assert names(outside) == names(named) == names(bare) == []
 
 
 def test_one_projection_of_all_three_is_asked_for_as_many_queries_as_keys():

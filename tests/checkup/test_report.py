@@ -67,6 +67,23 @@ def test_what_is_no_number_is_measured_in_words():
     assert said(examine(module)) == {n: w for n, w in IN_WORDS.items() if n not in LATER} | PYTORCHS
 
 
+def test_what_autocast_may_cost_is_four_roundings_and_two_of_the_largest_score():
+    """At most eps (4 + 2 m factor) of the largest value, where m is |q| |k| of the query and the key that meet most."""
+
+    def multiplied(factor):
+        def subject(Q, K, V, mask=None):
+            scores = Q @ K.mT * factor
+            scores = scores if mask is None else scores.masked_fill(~mask, -torch.inf)
+            return torch.softmax(scores, -1).nan_to_num(0.0) @ V
+
+        return subject
+
+    half, one, more = (examine(multiplied(s), scale=s)["autocast"].bound for s in (0.5, 1.0, 1.5))
+    assert more - one == pytest.approx(one - half)
+    m = 4 * (one - half) / (2 * half - one)  # their slope is 2 m of what the four alone cost
+    assert 7 < m < 3 * 7  # of seven normal columns each, the largest of some hundred
+
+
 def test_a_report_is_read_from_the_top():
     report = ZOO["unscaled"].examine()
     report.portrait = ["Rows sum to one."]

@@ -141,6 +141,14 @@ def test_what_is_in_a_function_is_noticed_by_whom_it_is_called(at, module, asked
     assert mutants.Trying(fault, "m.py", ["far.py"], [], {}, 1.0, []).rounds() == [["far.py"]]
 
 
+def test_who_reads_a_module_may_notice_what_nobody_calls(monkeypatch):
+    monkeypatch.setitem(mutants.SETTINGS, "readers", ["reader.py"])
+    fault = faults.Fault(module="surgeon.m", code="def f():\n    return 1\n", line="", becomes="", lines=range(2, 3))
+    tests = ["near.py", "far.py", "reader.py"]
+    assert mutants.Trying(fault, "m.py", tests, ["near.py::a"], {}, 1.0, []).rounds() == [["near.py", "reader.py"]]
+    assert mutants.Trying(fault, "m.py", tests, [], {}, 1.0, []).rounds() == [["reader.py"], ["near.py", "far.py"]]
+
+
 def test_what_is_known_of_tests_is_forgotten_when_code_changes(monkeypatch):
     before = mutants.known("tests/test_look.py")
     assert before == mutants.known("tests/test_look.py") != mutants.known("tests/test_arguments.py")

@@ -10,6 +10,7 @@ from odd_models import ODD, OF_THE_LIBRARY
 from shown_sentences import sentences
 from small_book import ROOT
 from sound_models import TRUE
+from waiting import waits_in_vain
 
 import surgeon.checkup.models
 from surgeon import examine_model
@@ -202,6 +203,7 @@ def test_what_is_said(name):
     assert said == report[law].meaning, report.details
     assert INSTEAD.get(name, report[law].instead) == report[law].instead
     assert {finding.name for finding in report.failed} <= {law}
+    assert waits_in_vain(report) == []
 
 
 def test_every_law_has_a_page_of_the_book():
@@ -224,6 +226,7 @@ def test_what_is_said_of_an_odd_model(name):
         torch.manual_seed(0)
         model = make()
     report = examine_model(model, **held)
+    assert waits_in_vain(report) == []
     told = {finding.name: finding.meaning for finding in report}
     told |= {f"instead of {finding.name}": finding.instead for finding in report}
     told["portrait"] = " ".join(report.portrait)
