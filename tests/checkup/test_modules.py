@@ -66,6 +66,23 @@ def test_matrices_that_nobody_named_are_asked_from_outside_and_a_vector_is_none(
     assert names(outside) == names(named) == names(bare) == []
 
 
+def test_an_output_projection_may_be_given_all_tokens_in_one_row():
+    class Flat(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.num_heads = 4
+            self.q_proj, self.k_proj, self.v_proj, self.out_proj = (torch.nn.Linear(28, 28) for _ in range(4))
+
+        def forward(self, x, mask=None):
+            Q, K, V = (f(x).unflatten(-1, (4, 7)).transpose(1, 2) for f in (self.q_proj, self.k_proj, self.v_proj))
+            heads = attention(Q, K, V, mask)[0].transpose(1, 2)
+            return self.out_proj(heads.reshape(-1, 28)).view_as(x)
+
+    report = examine(Flat())
+    assert names(report) == []
+    assert report["known form"].passed
+
+
 def test_one_projection_of_all_three_is_asked_for_as_many_queries_as_keys():
     """It takes a context, as GPT-2's layers do, and more keys than queries are an error of its own."""
 

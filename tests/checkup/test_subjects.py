@@ -1,5 +1,7 @@
 """Adapters of functions: layouts, widths, conventions, names, flags and choices."""
 
+import inspect
+
 import pytest
 import torch
 from examined import READINGS, causal, laid_out, names, reader
@@ -239,6 +241,27 @@ def test_a_flag_that_is_a_hint_comes_with_its_mask(on):
     for name in ("mask obeyed", "mask polarity", "mask diagonal", "future, training", "future, evaluating"):
         assert report[name].passed, name
     assert not any('""' in finding.meaning for finding in report)
+
+
+ASKED_FOR = """
+need_weights return_weights return_attention return_attentions return_attn return_attn_weights
+return_attention_weights return_attention_scores return_scores output_attentions output_attention with_weights
+use_cache return_cache
+"""
+
+
+@pytest.mark.parametrize("flag", ASKED_FOR.split())
+def test_what_is_asked_for_besides_is_known_by_the_names_that_people_use(flag):
+    def subject(Q, K, V, mask=None, **asked):
+        output = attention(Q, K, V, mask)[0]
+        return 2 * output if asked.get(flag) else output
+
+    usual = inspect.signature(lambda Q, K, V, mask=None: None)
+    more = inspect.Parameter(flag, inspect.Parameter.KEYWORD_ONLY, default=False)
+    subject.__signature__ = usual.replace(parameters=[*usual.parameters.values(), more])
+    report = examine(subject)
+    assert names(report) == ["same by every road"]
+    assert report["same by every road"].meaning == f"With {flag}=True, the output is another."
 
 
 def test_padding_that_is_called_like_a_mask_is_no_mask():
