@@ -7,11 +7,12 @@ from types import SimpleNamespace
 
 import pytest
 from bs4 import BeautifulSoup
+from docutils import nodes
 from questions import Search
 from small_book import ROOT, STRICT, SmallBook, cell
 
 sys.path.insert(0, str(ROOT / "book" / "_ext"))
-from surgeon_book.page.sections import spoken
+from surgeon_book.page.sections import said, spoken
 from surgeon_book.site import search as ours
 
 PAGES = {
@@ -20,6 +21,11 @@ PAGES = {
     "checks/rank": "# Rank\n\nA softmax is mentioned here, and shares.\n\n## What this page checked\n\nZymurgy.\n",
     "reference/words": "# Words\n\n```{glossary}\nscore\nscores\n  How well a query and a key agree.\n```\n",
 }
+
+
+def test_what_is_said_has_a_line_for_each_paragraph_and_one_blank_between_words():
+    two = [nodes.paragraph("", "One  and two. "), nodes.paragraph("", "Three.")]
+    assert said(two) == said([nodes.section("", *two)]) == "One and two.\nThree."
 
 
 @pytest.fixture(scope="module")
