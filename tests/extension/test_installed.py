@@ -2,6 +2,7 @@
 
 import os
 import sys
+from email.message import Message
 from importlib import metadata
 
 import pytest
@@ -9,6 +10,7 @@ from small_book import ROOT
 
 sys.path.insert(0, str(ROOT / "book" / "_ext"))
 from surgeon_book import installed
+from surgeon_book.reference import parts
 
 
 def test_entry_points_are_those_of_the_environment_and_asked_for_once():
@@ -25,6 +27,23 @@ def test_entry_points_are_those_of_the_environment_and_asked_for_once():
     assert set(remembered().select(group="pytest11")) == set(metadata.entry_points(group="pytest11"))
     assert tuple(remembered(group="of nobody")) == ()
     assert len(looks) == 1
+
+
+@pytest.mark.parametrize(
+    ("stated", "said"),
+    [
+        ({"License-Expression": "MIT OR Apache-2.0", "Classifier": "License :: Another"}, "MIT OR Apache-2.0"),
+        ({"Classifier": "License :: OSI Approved :: BSD License"}, "BSD"),
+        ({"Classifier": "License :: OSI Approved :: Apache Software License"}, "Apache Software"),
+    ],
+)
+def test_a_licence_is_the_one_that_is_stated_or_that_of_the_classifier_in_short(stated, said, monkeypatch):
+    of = Message()
+    of["Classifier"] = "Programming Language :: Python"
+    for name, value in stated.items():
+        of[name] = value
+    monkeypatch.setattr(parts, "metadata", {"theirs": of}.__getitem__)
+    assert parts.licence("theirs") == said
 
 
 def install(place, name: str, package: str) -> None:

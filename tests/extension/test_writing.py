@@ -16,7 +16,7 @@ from small_book import ROOT, STRICT, SmallBook, cell
 sys.path.insert(0, str(ROOT / "book" / "_ext"))
 from surgeon_book import kept, sources
 from surgeon_book.execution import rewriting
-from surgeon_book.page import operating_fixtures
+from surgeon_book.page import elements, entries, operating_fixtures
 from surgeon_book.site import templates
 from surgeon_book.site.pages import look_up
 
@@ -34,6 +34,20 @@ def book(tmp_path_factory):
     assert built.code == 0, built.output
     assert book.ran() == ["runs"]
     return book
+
+
+def test_what_stands_in_a_folder_of_a_module_is_there_for_who_asks(book):
+    """No page names it; a module may ask for it."""
+    files = [file.relative_to(own) for own in elements.FOLDERS for file in own.rglob("*") if file.parent != own]
+    assert Path("operating-table/operating-table.mjs") in files
+    assert [str(file) for file in files if not (book.root / "_build/html/_static" / file).exists()] == []
+
+
+def test_an_entry_of_the_sources_is_an_item_of_a_list():
+    context = {"body": '<div role="doc-biblioentry">A</div><div role="doc-biblioentry">B</div>'}
+    for page in (context, {}):
+        entries.mend(None, "book/sources", "page.html", page, None)
+    assert context == {"body": '<div role="listitem">A</div><div role="listitem">B</div>'}
 
 
 def edit(file: Path, old: str, new: str) -> None:

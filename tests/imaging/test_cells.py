@@ -35,6 +35,15 @@ def test_a_mask_with_holes_is_covered_run_by_run():
     assert len(ax.patches) == 4
 
 
+@pytest.mark.parametrize(("count", "inches"), [(5, 2.0), (11, 1.6), (13, 2.0), (19, 4.0), (31, 4.0)])
+def test_names_are_no_higher_than_the_place_that_they_have(count, inches):
+    _, ax = new_figure(size=(inches, inches))
+    plot_matrix(weights_of(count, count), [str(n) for n in range(count)], ax=ax, colorbar=False)
+    names = [name for name in ax.get_yticklabels() if name.get_text()]
+    points = ax.get_window_extent().height / ax.figure.dpi * 72
+    assert {name.get_fontsize() <= points / len(names) for name in names} == {True}
+
+
 def test_few_values_are_printed_and_many_are_not():
     assert len(plot_attention_heatmap(weights_of(7, 7), SEVEN).texts) == 49
     assert len(plot_attention_heatmap(weights_of(11, 11), range(11)).texts) == 0
