@@ -18,7 +18,7 @@ ARGUED = tomllib.loads((ROOT / ".ci" / "mutants.toml").read_text(encoding="utf8"
 
 
 def source(module: str) -> str:
-    return (ROOT / f"{module.replace('.', '/')}.py").read_text(encoding="utf8")
+    return (ROOT / mutants.modules()[module]).read_text(encoding="utf8")
 
 
 @pytest.mark.parametrize("entry", ARGUED, ids=lambda entry: f"{entry['module']}: {entry['becomes']}")
