@@ -1,5 +1,6 @@
 """Three models alike but for the mask: what is measured agrees with itself, with the bounds and with an oracle."""
 
+import inspect
 import math
 import re
 
@@ -157,6 +158,12 @@ def test_models_are_alike_but_for_the_mask():
     first = together.history.query("step == 0").loss
     assert first.std() < 0.05
     assert first.nunique() == 3
+
+
+def test_one_model_is_trained_as_all_are_unless_somebody_says_otherwise():
+    one, all_ = (inspect.signature(function).parameters for function in (train_under, compare_masking))
+    said = {name: parameter.default for name, parameter in one.items() if name != "mask"}
+    assert said == {name: all_[name].default for name in said}
 
 
 def test_results_come_from_the_seed_alone(capfd):

@@ -137,11 +137,12 @@ def test_scores_grow_at_a_high_rate_and_remedies_hold_them():
     assert (ends.loc[60] < 0.5 * ends.loc[0]).all()
 
 
-def test_rows_are_counted_whose_favourite_half_precision_loses():
+@pytest.mark.parametrize("texts", [TEXTS, GRAMMAR.sample(7, 2, 3)], ids=["many keys", "two"])
+def test_rows_are_counted_whose_favourite_half_precision_loses(texts):
     """Scores that are even but for less than half a step apart are one in bfloat16."""
     model = build("none", GRAMMAR, 11, seed=3)
-    found = in_half(model, GRAMMAR, TEXTS, "bfloat16")
-    losses_of(model, TEXTS)
+    found = in_half(model, GRAMMAR, texts, "bfloat16")
+    losses_of(model, texts)
     moved, other = [], []
     for stage in stages_of(model):
         for exact, masked in zip(stage.weights.flatten(0, -2), stage.masked.flatten(0, -2), strict=True):
@@ -153,7 +154,7 @@ def test_rows_are_counted_whose_favourite_half_precision_loses():
     assert found["moved"] == pytest.approx(np.mean(moved), rel=1e-3)
     assert found["other"] == pytest.approx(np.mean(other))
     assert found["overflow"] == 0
-    plain = float(losses_of(model, TEXTS).detach().mean()) - float(GRAMMAR.nll(TEXTS).mean())
+    plain = float(losses_of(model, texts).detach().mean()) - float(GRAMMAR.nll(texts).mean())
     assert found["excess"] == pytest.approx(plain, abs=0.05)
     assert found["excess"] != plain
 

@@ -191,18 +191,18 @@ def test_a_page_runs_on_one_thread_unless_its_builder_says_otherwise(monkeypatch
     assert spec["argv"][0] == sys.executable
 
 
-@pytest.mark.parametrize("named", [False, True], ids=["the build's own", "somebody's"])
+@pytest.mark.parametrize("named", ["", "mine", "."], ids=["the build's own", "somebody's", "one that is there"])
 def test_what_pages_compute_once_goes_with_the_build_unless_its_builder_names_a_folder(monkeypatch, tmp_path, named):
     for variable in ("JUPYTER_PATH", "PYTHONPATH", "SURGEON_KERNELS", "SURGEON_ONCE", "SURGEON_SITE"):
         monkeypatch.setenv(variable, "")
     if named:
-        monkeypatch.setenv("SURGEON_ONCE", str(tmp_path / "mine"))
+        monkeypatch.setenv("SURGEON_ONCE", str(tmp_path / named))
     prepared = kernels.Kernels()
     prepared.prepare(SimpleNamespace(doctreedir=tmp_path))
     place = Path(os.environ["SURGEON_ONCE"])
     (place / "result").write_text("7")
     prepared.stop(None, None)
-    assert (place / "result").exists() == named
+    assert (place / "result").exists() == bool(named)
 
 
 @pytest.mark.parametrize(
