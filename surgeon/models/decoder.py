@@ -215,10 +215,19 @@ class Decoder(nn.Module):
 
         `ids` are int64 [B, T]; all else is as `walk` takes and raises it.
         """
+        return self.read(self.through(ids, cuts, caches))
+
+    def through(
+        self,
+        ids: Tensor,
+        cuts: Sequence[Cut] = (),
+        caches: Sequence[KeyValueCache] | None = None,
+    ) -> Tensor:
+        """Tokens after the last layer, [B, T, D]; asked as `forward`."""
         x = self.embed(ids)
         for step in self.walk(x, cuts, caches):
             x = step.x
-        return self.read(x)
+        return x
 
     def read(self, x: Tensor) -> Tensor:
         """Scores that tokens after the last layer give to the next ones.

@@ -238,8 +238,10 @@ class LanguageModel(Decoder):
             caches = [KeyValueCache(capacity) for _ in self.layers]
         text, new = ids, ids
         for _ in range(steps):
-            logits = self(text if caches is None else new, cuts, caches)
-            new = _choose(logits[:, -1] / temperature, generator)
+            read = text if caches is None else new
+            # of all that stands there, the last token alone has a next one
+            logits = self.read(self.through(read, cuts, caches)[:, -1])
+            new = _choose(logits / temperature, generator)
             if new.item() == self.end:
                 break
             text = torch.cat([text, new], dim=1)
