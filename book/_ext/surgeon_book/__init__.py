@@ -10,7 +10,7 @@ from typing import Any
 from sphinx.application import Sphinx
 
 from surgeon_book import checkout, installed, nodes, sources
-from surgeon_book.execution import failures, fingerprints, kernels, reading, rewriting, writing
+from surgeon_book.execution import asking, failures, fingerprints, kernels, reading, rewriting, writing
 from surgeon_book.page import (
     calls,
     checked,
@@ -39,6 +39,7 @@ SUBJECTS = (
     installed,
     nodes,
     kernels,
+    asking,
     fingerprints,
     reading,
     rewriting,

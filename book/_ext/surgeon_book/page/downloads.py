@@ -18,10 +18,10 @@ from nbformat import NotebookNode
 from sphinx.application import Sphinx
 
 from surgeon_book import checkout
+from surgeon_book.execution.asking import EVAL
 from surgeon_book.memory import Memory
 from surgeon_book.order import Page
 
-EVAL = re.compile(r"\{eval\}(`+)(.+?)\1", re.DOTALL)
 DOC = re.compile(r"\{doc\}`(?:([^`<]+?)\s*<)?([^`<>]+?)>?`")
 LINK = re.compile(r"\]\((?![a-z]+:|[#/])([^)\s]+?)\.md(#[^)\s]*)?\)")
 
