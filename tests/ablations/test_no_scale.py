@@ -81,6 +81,11 @@ def test_it_measures_what_it_says(scaled):
     assert found[list(expected)].to_dict() == pytest.approx(expected, rel=1e-10)
 
 
+def test_unless_it_is_said_otherwise_it_is_measured_as_it_is_documented():
+    said = {"num_keys": 4, "num_queries": 64, "trials": 100, "d_v": 16, "threshold": 0.99, "seed": 0}
+    pd.testing.assert_frame_equal(experiment_scaling_factor([3]), experiment_scaling_factor([3], **said))
+
+
 def test_the_assignments_table_lies_between_the_mean_and_the_median(table):
     unscaled, scaled = only(table, False), only(table, True)
     for d_k, assigned in zip(WIDTHS, (0.8, 0.95, 0.99, 1.0), strict=True):
