@@ -1,6 +1,6 @@
 """What the prose says of numbers is asked with the cell above it.
 
-MyST-NB asks for each `{eval}` by itself when it comes to it: as much to and fro as for a cell, a thousand times in this
+MyST-NB asks for each `{eval}` by itself when it comes to it: as many messages as for a cell, a thousand times in this
 book. The kernel answers them all when the cell has run, and whatever has no plain answer is asked as before.
 """
 
