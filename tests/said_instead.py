@@ -147,3 +147,78 @@ SAID = {
         'Write torch.ones(T, S, dtype=torch.bool).tril(). If bottom-right is meant, say so: alignment="bottom-right".',
     ),
 }
+
+# Of the attention that tests make: of each advice, one that it is given to.
+OF_DESIGNS = {
+    "pairs mixed": (
+        "Lay angles out as pairs are: torch.cat([a, a], -1) for halves, a.repeat_interleave(2, -1) for neighbours."
+    ),
+    "other pairs": "Write what was declared, or declare what is there: positions.",
+    "turned along the heads": (
+        "Let angles grow along the tokens: [tokens, 1] times frequencies, the same for each sequence and head."
+    ),
+    "keys of the next query": "Declare what is there, or write what was declared.",
+    "one place late": "Let queries begin at place S - T, beside a cache of as many tokens, and keys at 0.",
+    "lost for one query": (
+        "Take distances from places, torch.arange(S - T, S) for the queries, and not from how many there are."
+    ),
+    "one key too many behind": (
+        "Hide keys more than `back` behind or `ahead` ahead of the query: window does not count its own, "
+        "sliding_window does."
+    ),
+    "angles of an earlier call": (
+        "Keep nothing from one call to the next, or keep it under all that it depends on: both lengths, "
+        "precision, device."
+    ),
+    "no sink": "Append each head's sink to its rows of scores, take softmax, and drop that column.",
+    "one added after the shift": (
+        "Divide by torch.exp(sink - m) + powers.sum(-1, keepdim=True): the sink is shifted by the maximum m, too."
+    ),
+    "capped late": "Cap first, and hide afterwards: (cap * torch.tanh(scores / cap)).masked_fill(hidden, -inf).",
+    "not capped": "Write cap * torch.tanh(scores / cap), of scaled scores.",
+    "no norm": (
+        "Divide Q and K each by the lengths of its own rows, before they meet: x / x.norm(dim=-1, keepdim=True)."
+    ),
+    "a norm over the tokens": (
+        "Take the length of each row of a head, over its last axis: x.square().mean(-1, keepdim=True).sqrt()."
+    ),
+    "a norm of keys and values": "Normalise queries and keys, and leave values as they are.",
+    "a declared norm without its weights": "Multiply by the weights of the norm.",
+    "other pairs of columns": "Cut off the columns that are turned, and pair them among themselves.",
+    "frequencies one pair late": "Write base ** (-2 * i / columns), i from 0, of the columns that are turned.",
+    "numbers of other distances": "Look numbers up by keys minus queries, in every row alike.",
+    "lost for the last query": "Do the same for every query, every head and every sequence.",
+    "lost in a head": "Do the same for every query, every head and every sequence.",
+    "lost in a sequence": "Do the same for every query, every head and every sequence.",
+    "sinks that are scaled": "Put the sink beside scores that are scaled: it is one already.",
+    "a norm after the rotation": (
+        'Normalise where the model was trained to; if that is as it is, say so: qk_norm="rms after", or '
+        "without the word."
+    ),
+    "rotary, unscaled": "Write (Q * factor) @ K.mT; the factor is Q.shape[-1] ** -0.5, or what you declare by scale.",
+    "no features": "Divide f(Q) @ (f(K).mT @ V) by f(Q) @ f(K).sum(-2, True).mT, f being the features.",
+    "a sum over hidden keys": "Hide keys before both sums, of values and of features alone.",
+    "windows that are filled up": "Hide what fills up a window: its keys are no pixels.",
+    "a picture read by columns": "Cut row by row: number // columns // height, number % columns // width.",
+    "windows round each pixel for blocks": (
+        "Compare rows with rows and columns with columns: abs(row - row_k) <= height // 2, and so for columns."
+    ),
+    "windows round each pixel, wrapped": (
+        "Clamp where a window begins for one that stays whole: (row - height // 2).clamp(0, rows - "
+        "height). For one that is cut, hide what lies outside the picture."
+    ),
+    "documents that see each other": "Hide keys of other documents: numbers[:, :, None] == numbers[:, None].",
+}
+OF_KINDS = {
+    "rotary, pairs mixed": (
+        "Lay angles out as pairs are: torch.cat([a, a], -1) for halves, a.repeat_interleave(2, -1) for neighbours."
+    ),
+    "cosines, norm of the row": "Let a score rest on its own query, its own key and their distance alone.",
+    "all but the last two keys dropped": "Let every query see its own key.",
+    "one added after the shift": (
+        "Divide by torch.exp(-m) + powers.sum(-1, keepdim=True): the one is shifted by the maximum m, too."
+    ),
+    "capped after the mask": "Write scores.masked_fill(hidden, -inf), before softmax: minus infinity itself.",
+    "empty keys of a block": "Hide what fills up the last block, before softmax.",
+    "a sink, unscaled": "Write (Q * factor) @ K.mT; the factor is Q.shape[-1] ** -0.5, or what you declare by scale.",
+}

@@ -5,12 +5,13 @@ import torch
 from designed import CAUSAL, SOUND, WRONG, from_the_first, made, past, rotary
 from examined import names
 from kinds import in_single
+from said_instead import OF_DESIGNS
 
 from surgeon import examine
 from surgeon.anatomy.positions import Sinusoidal
 from surgeon.checkup.designs.norms import RowNorm
 from surgeon.checkup.finding import ALL_LAWS, DESIGNS, LAWS
-from surgeon.checkup.repairs import REPAIRS, instead_of
+from surgeon.checkup.repairs import REPAIRS
 
 LAWS_OF = {
     "positions": "positions",
@@ -56,12 +57,13 @@ def test_what_is_not_as_declared_is_named(name):
     assert report[law].meaning.startswith(said)
     assert report[law].weight == "fault"
     assert report[law].instead
+    assert OF_DESIGNS.get(name, report[law].instead) == report[law].instead
 
 
 def test_each_advice_is_given_to_somebody():
     """What to write instead, of the laws of designs."""
-    given = {instead_of(law, said) for _, _, law, said in WRONG.values()}
-    assert {text for law in DESIGNS if law in REPAIRS for _, text in REPAIRS[law]} <= given
+    assert set(OF_DESIGNS) <= set(WRONG)
+    assert {text for law in DESIGNS if law in REPAIRS for _, text in REPAIRS[law]} <= set(OF_DESIGNS.values())
 
 
 def test_a_report_has_the_laws_of_what_was_declared_and_no_others():

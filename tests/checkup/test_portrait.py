@@ -4,6 +4,7 @@ import pytest
 from examined import names
 from kinds import SOUND, UNTOLD, WRONG, in_single
 from said_in_portraits import PORTRAITS
+from said_instead import OF_KINDS
 
 from surgeon import examine
 
@@ -34,6 +35,7 @@ def test_a_fault_of_another_kind_is_named(name):
         report = examine(subject, seed=seed)
         assert names(report) == [law], f"seed {seed}: {report.diagnosis}"
         assert report[law].meaning == said
+        assert OF_KINDS.get(name, report[law].instead) == report[law].instead
 
 
 @pytest.mark.long
