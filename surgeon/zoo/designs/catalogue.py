@@ -2,7 +2,8 @@
 
 from types import MappingProxyType
 
-from surgeon.zoo.designs import (
+# Imported, each has put its attentions there.
+from surgeon.zoo.designs import (  # noqa: F401
     biases,
     caps,
     documents,
@@ -17,22 +18,6 @@ from surgeon.zoo.designs import (
     windows,
 )
 from surgeon.zoo.designs.design import FAULTY, SOUND
-
-# Imported, each has put its attentions there.
-FILES = (
-    biases,
-    caps,
-    documents,
-    layers,
-    linear,
-    norms,
-    pictures,
-    questions,
-    roads,
-    rotary,
-    sinks,
-    windows,
-)
 
 #: name: Sound, in the order of the files
 RIGHT = MappingProxyType(SOUND)

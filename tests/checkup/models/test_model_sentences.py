@@ -14,6 +14,8 @@ from waiting import waits_in_vain
 
 import surgeon.checkup.models
 from surgeon import examine_model
+from surgeon.checkup.finding import Finding
+from surgeon.checkup.models.examination import ModelReport
 from surgeon.checkup.models.laws import MODEL_LAWS
 from surgeon.zoo.models.reader import HELD, Cache, Reader
 
@@ -204,6 +206,24 @@ def test_what_is_said(name):
     assert INSTEAD.get(name, report[law].instead) == report[law].instead
     assert {finding.name for finding in report.failed} <= {law}
     assert waits_in_vain(report) == []
+
+
+def said_at_the_top(portrait, *, failed=False, untold=("future, evaluating", "the past is seen")):
+    """Of a report of four laws, of which one is told."""
+    findings = [Finding(law, None if law in untold else True) for law in ("future, evaluating", "the past is seen")]
+    findings += [Finding("alone or in company", True), Finding("answers", None)]
+    findings += [Finding("random state", False, weight="fault")] if failed else []
+    return ModelReport("A model", findings, portrait=portrait).blind
+
+
+def test_what_it_is_declared_to_be_and_no_law_could_tell_is_said_at_the_top_where_nothing_failed():
+    decoder = ["A decoder.", "Four layers."]
+    assert said_at_the_top(decoder) == (
+        "3 of 4 laws could not be told, among them those of a decoder: “future, evaluating”, “the past is seen”"
+    )
+    assert said_at_the_top(["An encoder."]) == said_at_the_top([]) == ""
+    assert said_at_the_top(decoder, failed=True) == said_at_the_top(["An encoder."], failed=True) == ""
+    assert said_at_the_top(decoder, untold=()) == said_at_the_top(decoder, untold=("the past is seen",)) == ""
 
 
 def test_every_law_has_a_page_of_the_book():
