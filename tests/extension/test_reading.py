@@ -8,6 +8,7 @@ import pytest
 from small_book import ROOT, STRICT, SmallBook, cell
 
 sys.path.insert(0, str(ROOT / "book" / "_ext"))
+import surgeon_book
 from surgeon_book.execution import reading
 
 
@@ -62,3 +63,11 @@ def test_a_bar_is_drawn_on_a_terminal(monkeypatch, capsys):
     progress.done("b", None)
     assert progress.bar.n == 1
     progress.end()
+
+
+def test_sphinx_is_told_what_may_be_done_side_by_side(monkeypatch):
+    """To whoever asks it for processes of its own, by -j."""
+    monkeypatch.setattr(surgeon_book, "SUBJECTS", ())
+    said = surgeon_book.setup(None)
+    assert (said["parallel_read_safe"], said["parallel_write_safe"]) == (True, False)
+    assert isinstance(said["env_version"], int)
