@@ -177,7 +177,7 @@ def test_a_page_opens_on_binder_and_on_colab_which_finds_a_notebook_on_the_branc
     for page in PAGES:
         assert launched(book, page).keys() == {"Binder", "Colab"}
         link = launched(book, page)["Colab"]
-        before, _, place = link.partition(f"/blob/{launches.BRANCH}/")
+        before, _, place = link.partition("/blob/notebooks/")
         assert before == "https://colab.research.google.com/github/theirs/fork"
         assert (book.root / "_build/html/_sources" / place).is_file()
         assert place == f"book/{page}.ipynb"
