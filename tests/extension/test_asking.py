@@ -3,6 +3,7 @@
 import sys
 
 import pytest
+from nbclient.exceptions import CellTimeoutError
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from small_book import ROOT
 
@@ -52,6 +53,7 @@ def run(client, monkeypatch):
         return sent
 
     monkeypatch.setattr(kind, "execute", execute)
+    up_to.sent = sent
     return up_to
 
 
@@ -97,3 +99,13 @@ def test_a_number_is_that_of_its_place(client, run):
     sent = run(8)
     assert plain(client, "x") == ["5"]  # the cell has failed, and answered nothing
     assert [code for code, _ in sent] == ["x = 5\nraise KeyError(x)", "x"]
+
+
+def test_a_cell_that_runs_out_of_time_leaves_nothing_to_be_asked_along(client, run, monkeypatch):
+    monkeypatch.setattr(client, "timeout", 1)
+    monkeypatch.setitem(client.nb.cells[1], "source", "import time; time.sleep(2)")
+    with pytest.raises(CellTimeoutError):
+        run(1)
+    monkeypatch.setattr(client, "timeout", 60)
+    assert plain(client, "40 + 2") == ["42"]
+    assert run.sent[1:] == [("40 + 2", [])]

@@ -24,7 +24,7 @@ class Client(inline.ModifiedNotebookClient):
 
     def __init__(self, nb: NotebookNode, **options: Any) -> None:
         super().__init__(nb, **options)
-        self.on_cell_execute, self.on_cell_executed = self._ask, self._hear
+        self.on_cell_execute, self.on_cell_complete, self.on_cell_executed = self._ask, self._asked, self._hear
         self.told: dict[str, dict[str, Any]] = {}
 
     def eval_expression(self, name: str) -> list[NotebookNode]:
@@ -35,8 +35,11 @@ class Client(inline.ModifiedNotebookClient):
         asked = {name: name for name in following(self.nb.cells[cell_index + 1 :])}
         self.kc.execute = partial(type(self.kc).execute, self.kc, user_expressions=asked)
 
-    def _hear(self, cell: NotebookNode, cell_index: int, execute_reply: dict[str, Any]) -> None:
+    def _asked(self, cell: NotebookNode, cell_index: int) -> None:
+        """The request is sent; whether an answer comes, nobody knows."""
         del self.kc.execute
+
+    def _hear(self, cell: NotebookNode, cell_index: int, execute_reply: dict[str, Any]) -> None:
         for name, answer in execute_reply["content"].get("user_expressions", {}).items():
             if answer["status"] == "ok" and answer["data"] not in ({}, NOTHING):
                 shown = {"output_type": "execute_result", "execution_count": None}
@@ -44,7 +47,7 @@ class Client(inline.ModifiedNotebookClient):
 
 
 def following(cells: Iterable[NotebookNode]) -> list[str]:
-    """The expressions in the prose up to the next cell of code."""
+    """The expressions in the prose up to the next cell of code; what stands there twice is worth the same."""
     prose = takewhile(lambda cell: cell.cell_type != "code", cells)
     # a line's end is a blank, as Markdown has it
     return [re.sub(r"\n[ \t]*", " ", match[2]) for cell in prose for match in EVAL.finditer(cell.source)]
